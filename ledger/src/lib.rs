@@ -1,0 +1,32 @@
+//! The ledger: the facts of a Pyrsia network and what they mean.
+//!
+//! Owns events, blocks, certificates, the Merkle tree over all events, the projections that are folded from them, every
+//! rule that can refuse one, and the block log on disk. Everything but [`log`] is plain functions over values: no clock,
+//! no network, no `async`, no randomness, no thread.
+
+pub mod coordinate;
+pub mod digest;
+pub mod identity;
+
+pub mod event;
+pub mod signed;
+
+pub mod block;
+pub mod certificate;
+pub mod tree;
+
+pub mod policy;
+pub mod projection;
+pub mod state_root;
+
+pub mod log;
+
+pub use block::{Block, BlockHash, BlockHeader, Height, SealedBlock};
+pub use certificate::{CommitCertificate, ValidatorSet};
+pub use coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageId, PackageType};
+pub use digest::Sha256Digest;
+pub use event::Event;
+pub use identity::NodeId;
+pub use policy::Refusal;
+pub use projection::Projections;
+pub use signed::{EventId, NetworkId, Purpose, Signature, SignedEvent, UnsignedEvent};
