@@ -85,7 +85,7 @@ impl Serialize for Sha256Digest {
 
 impl<'de> Deserialize<'de> for Sha256Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        <String as Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -98,7 +98,9 @@ mod tests {
         let digest = Sha256Digest::of(b"pyrsia");
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert_eq!(Sha256Digest::from_oci(&digest.to_oci()), Ok(digest));
-        for wrong in ["", "ab", &digest.to_string().to_uppercase(), &format!("{digest}0"), &format!("0x{}", &digest.to_string()[2..])] {
+        for wrong in
+            ["", "ab", &digest.to_string().to_uppercase(), &format!("{digest}0"), &format!("0x{}", &digest.to_string()[2..])]
+        {
             assert!(wrong.parse::<Sha256Digest>().is_err(), "{wrong}");
         }
         assert!(Sha256Digest::from_oci(&digest.to_string()).is_err());

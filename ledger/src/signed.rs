@@ -173,7 +173,11 @@ pub struct SignedEvent {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     #[error("{what} does not decode")]
-    Malformed { what: &'static str, #[source] source: io::Error },
+    Malformed {
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("{what} is not in its one canonical encoding")]
     NotCanonical { what: &'static str },
     #[error("{what} has {size_bytes} bytes, more than {limit_bytes}")]

@@ -1,0 +1,127 @@
+//! Blocks: a header, the events it carries, and the certificate that makes it final.
+
+use crate::certificate::CommitCertificate;
+use crate::digest::Sha256Digest;
+use crate::identity::NodeId;
+use crate::signed::{DecodeError, EVENT_BYTES_MAX, NetworkId, SignedEvent, decode_canonical};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The version of the header that this code writes and reads.
+pub const HEADER_VERSION: u16 = 1;
+/// The most events of one block.
+pub const EVENTS_PER_BLOCK_MAX: usize = 1_000;
+/// The most bytes of events in one block; a block always has room for one event.
+pub const BLOCK_EVENT_BYTES_MAX: usize = 1 << 20;
+/// The longest encoding of a sealed block: events, header, and a certificate of a thousand signatures.
+pub const SEALED_BLOCK_BYTES_MAX: usize = BLOCK_EVENT_BYTES_MAX + EVENT_BYTES_MAX + (1 << 18);
+
+/// The place of a block; genesis is 0.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Height(pub u64);
+
+impl Height {
+    pub const GENESIS: Self = Self(0);
+
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Height {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The hash of a header.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BlockHash(pub Sha256Digest);
+
+impl BlockHash {
+    /// The parent of genesis.
+    pub const NONE: Self = Self(Sha256Digest::new([0; 32]));
+}
+
+impl fmt::Display for BlockHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for BlockHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "block:{}", hex::encode(&self.0.as_bytes()[..4]))
+    }
+}
+
+/// What the validators sign. The roots and the size are those *after* the block's events.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct BlockHeader {
+    pub version: u16,
+    pub network: NetworkId,
+    pub height: Height,
+    pub parent: BlockHash,
+    /// Milliseconds since the Unix epoch by the proposer's clock, above its parent's.
+    pub time_ms: u64,
+    pub proposer: NodeId,
+    /// Events on the ledger, and the root of the RFC 6962 tree over them.
+    pub tree_size: u64,
+    pub tree_root: Sha256Digest,
+    /// Commitment to the projections ([`crate::state_root`]).
+    pub state_root: Sha256Digest,
+    /// The validators of this height ([`crate::certificate::ValidatorSet::hash`]).
+    pub validators: Sha256Digest,
+}
+
+impl BlockHeader {
+    pub fn hash(&self) -> BlockHash {
+        let bytes = borsh::to_vec(self).expect("writing to memory cannot fail");
+        BlockHash(Sha256Digest::of_parts(&[b"pyrsia/block/v1\0", &bytes]))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Block {
+    pub header: BlockHeader,
+    pub events: Vec<SignedEvent>,
+}
+
+impl Block {
+    pub fn hash(&self) -> BlockHash {
+        self.header.hash()
+    }
+
+    pub fn height(&self) -> Height {
+        self.header.height
+    }
+}
+
+/// A block with the proof that it is final.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SealedBlock {
+    pub block: Block,
+    pub certificate: CommitCertificate,
+}
+
+impl SealedBlock {
+    pub fn height(&self) -> Height {
+        self.block.height()
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("writing to memory cannot fail")
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > SEALED_BLOCK_BYTES_MAX {
+            return Err(DecodeError::TooLarge { what: "block", size_bytes: bytes.len(), limit_bytes: SEALED_BLOCK_BYTES_MAX });
+        }
+        decode_canonical("block", bytes)
+    }
+}

@@ -1,0 +1,137 @@
+//! Commit certificates: who signed a block, who must have, and what exactly a vote signs.
+//!
+//! The preimage of a vote is the ledger's own, so that an auditor needs nothing of the consensus engine that collected it.
+
+use crate::block::{BlockHash, BlockHeader, Height};
+use crate::digest::Sha256Digest;
+use crate::identity::NodeId;
+use crate::signed::{NetworkId, Purpose, Signature, verify};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::Serialize;
+
+/// The validators of a height, in ascending order of their keys.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct ValidatorSet(Vec<NodeId>);
+
+impl ValidatorSet {
+    pub fn new(mut nodes: Vec<NodeId>) -> Self {
+        nodes.sort_unstable();
+        nodes.dedup();
+        Self(nodes)
+    }
+
+    pub fn nodes(&self) -> &[NodeId] {
+        &self.0
+    }
+
+    pub fn contains(&self, node: &NodeId) -> bool {
+        self.0.binary_search(node).is_ok()
+    }
+
+    pub fn hash(&self) -> Sha256Digest {
+        let bytes = borsh::to_vec(&self.0).expect("writing to memory cannot fail");
+        Sha256Digest::of_parts(&[b"pyrsia/validators/v1\0", &bytes])
+    }
+
+    /// Byzantine quorum: more than two thirds.
+    pub fn is_quorum(&self, signed: usize) -> bool {
+        3 * signed > 2 * self.0.len()
+    }
+
+    /// The fewest signatures that make a block final.
+    pub fn quorum(&self) -> usize {
+        2 * self.0.len() / 3 + 1
+    }
+}
+
+/// More than half of `total`: what it takes to authorize a node, approve a verifier, or publish a build.
+pub const fn absolute_majority(total: usize) -> usize {
+    total / 2 + 1
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum VoteKind {
+    Prevote,
+    Precommit,
+}
+
+/// What a validator signs when it votes; `block` is none for a vote for nil.
+pub fn vote_bytes(kind: VoteKind, height: Height, round: u32, block: Option<BlockHash>) -> Vec<u8> {
+    borsh::to_vec(&(kind, height, round, block)).expect("writing to memory cannot fail")
+}
+
+/// Precommits for one block in one round, in ascending order of their signers.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct CommitCertificate {
+    pub height: Height,
+    pub round: u32,
+    pub block: BlockHash,
+    #[serde(serialize_with = "signers")]
+    pub signatures: Vec<(NodeId, Signature)>,
+}
+
+/// Views show who signed; the signatures themselves are in the binary form.
+fn signers<S: serde::Serializer>(signatures: &[(NodeId, Signature)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(signatures.iter().map(|(node, _)| node))
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CertificateError {
+    #[error("the certificate is for block {found} at height {height}, not for this one")]
+    OtherBlock { height: Height, found: BlockHash },
+    #[error("the signers of a certificate are not in ascending order")]
+    Order,
+    #[error("{0} signed but is no validator of this height")]
+    Stranger(NodeId),
+    #[error("the signature of {0} is wrong")]
+    Signature(NodeId),
+    #[error("{signed} of {validators} validators signed, fewer than {quorum}")]
+    NoQuorum { signed: usize, validators: usize, quorum: usize },
+}
+
+impl CommitCertificate {
+    /// Checks that a quorum of `validators` signed exactly this header.
+    pub fn verify(&self, network: &NetworkId, header: &BlockHeader, validators: &ValidatorSet) -> Result<(), CertificateError> {
+        if self.height != header.height || self.block != header.hash() {
+            return Err(CertificateError::OtherBlock { height: self.height, found: self.block });
+        }
+        if !self.signatures.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(CertificateError::Order);
+        }
+        let signed = self.signatures.len();
+        if !validators.is_quorum(signed) {
+            let (validators, quorum) = (validators.nodes().len(), validators.quorum());
+            return Err(CertificateError::NoQuorum { signed, validators, quorum });
+        }
+        let message = vote_bytes(VoteKind::Precommit, self.height, self.round, Some(self.block));
+        for (node, signature) in &self.signatures {
+            if !validators.contains(node) {
+                return Err(CertificateError::Stranger(*node));
+            }
+            if !verify(node, Purpose::Vote, network, &message, signature) {
+                return Err(CertificateError::Signature(*node));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quorum_is_more_than_two_thirds() {
+        let needed = |n: u8| ValidatorSet::new((0..n).map(|i| NodeId::from_public_key([i; 32])).collect()).quorum();
+        assert_eq!([1, 2, 3, 4, 5, 6, 7, 10].map(needed), [1, 2, 3, 3, 4, 5, 5, 7]);
+        for n in 1..50u8 {
+            let set = ValidatorSet::new((0..n).map(|i| NodeId::from_public_key([i; 32])).collect());
+            assert!(set.is_quorum(set.quorum()) && !set.is_quorum(set.quorum() - 1));
+        }
+    }
+
+    #[test]
+    fn an_absolute_majority_is_more_than_half() {
+        assert_eq!([1, 2, 3, 4, 5, 7].map(absolute_majority), [1, 2, 2, 3, 3, 4]);
+    }
+}

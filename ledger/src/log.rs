@@ -1,0 +1,249 @@
+//! The block log on disk: the only module of the ledger that touches one.
+//!
+//! Owns a folder with a fjall database (blocks; the consensus journal, undecided block bodies and own unsent events that
+//! must outlive a crash) and, beside it, the tip file. One block is one atomic, durable batch. The database alone is not
+//! believed: opening folds every block again, and the tip file, which is written after each durable batch, proves that the
+//! log did not lose its end. Damage stops the opening with the height; nothing is repaired by guessing.
+//!
+//! ```text
+//! <folder>/db/    fjall:  blocks   height (u64 be)                 -> SealedBlock
+//!                         journal  height (u64 be), index (u64 be) -> entry of the consensus journal
+//!                         bodies   height (u64 be), block hash     -> Block that is proposed and not decided
+//!                         outbox   event id                        -> SignedEvent of this node, not on the ledger yet
+//! <folder>/tip    two slots of (height, block hash, check sum), written in turn
+//! ```
+
+mod tip;
+
+use crate::block::{Block, Height, SEALED_BLOCK_BYTES_MAX, SealedBlock};
+use crate::projection::{BlockError, Projections};
+use crate::signed::{DecodeError, EventId, decode_canonical};
+use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use std::path::{Path, PathBuf};
+use tip::{Tip, TipFile};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("the block log in {} cannot be opened", folder.display())]
+    Open {
+        folder: PathBuf,
+        #[source]
+        source: fjall::Error,
+    },
+    #[error("the block log in {} is in use by another program", folder.display())]
+    Locked { folder: PathBuf },
+    #[error("the block log cannot be read or written")]
+    Database(#[from] fjall::Error),
+    #[error("the tip file {} cannot be read or written", path.display())]
+    Tip {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the block log is damaged at height {height}: the block is missing")]
+    Missing { height: u64 },
+    #[error("the block log is damaged at height {height}: {key} does not decode")]
+    Decode {
+        height: u64,
+        key: &'static str,
+        #[source]
+        source: DecodeError,
+    },
+    #[error("the block log is damaged at height {height}: the block does not follow from the ones before")]
+    Block {
+        height: u64,
+        #[source]
+        source: BlockError,
+    },
+    #[error("the block log ends at {end}, but block {announced} was announced: its end is lost")]
+    Short { end: String, announced: u64 },
+    #[error("the block log has another block at height {height} than the one that was announced")]
+    OtherTip { height: u64 },
+}
+
+/// The log of one node, held by one process.
+pub struct BlockLog {
+    database: Database,
+    blocks: Keyspace,
+    journal: Keyspace,
+    bodies: Keyspace,
+    outbox: Keyspace,
+    tip: TipFile,
+    /// Writes that wait for the next [`BlockLog::flush`] or [`BlockLog::append`].
+    pending: Option<OwnedWriteBatch>,
+    next_journal_index: u64,
+}
+
+fn two_part_key(height: Height, rest: &[u8]) -> Vec<u8> {
+    let mut key = height.0.to_be_bytes().to_vec();
+    key.extend_from_slice(rest);
+    key
+}
+
+/// The first key behind everything that belongs to `height` or one below it.
+fn after(height: Height) -> [u8; 8] {
+    height.0.saturating_add(1).to_be_bytes()
+}
+
+impl BlockLog {
+    /// Opens or makes the log in `folder` and folds what is there; none when it holds no genesis.
+    pub fn open(folder: &Path) -> Result<(Self, Option<Projections>), LogError> {
+        let open = |source| match source {
+            fjall::Error::Locked => LogError::Locked { folder: folder.to_owned() },
+            source => LogError::Open { folder: folder.to_owned(), source },
+        };
+        std::fs::create_dir_all(folder).map_err(|source| open(source.into()))?;
+        let database = Database::builder(folder.join("db")).worker_threads(1).open().map_err(open)?;
+        let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
+        let (blocks, journal) = (keyspace("blocks")?, keyspace("journal")?);
+        let (bodies, outbox) = (keyspace("bodies")?, keyspace("outbox")?);
+        let (tip, announced) = TipFile::open(&folder.join("tip"))?;
+        let mut log = Self { database, blocks, journal, bodies, outbox, tip, pending: None, next_journal_index: 0 };
+        log.next_journal_index = match log.journal.last_key_value() {
+            Some(last) => {
+                let key = last.key()?;
+                key.get(8..16).and_then(|index| index.try_into().ok()).map_or(0, u64::from_be_bytes) + 1
+            }
+            None => 0,
+        };
+        let state = log.replay()?;
+        check_tip(&log, state.as_ref(), announced)?;
+        Ok((log, state))
+    }
+
+    /// Folds the whole log. Signatures and certificates were checked before a block was appended; here its place in the
+    /// chain and everything its header states is.
+    fn replay(&self) -> Result<Option<Projections>, LogError> {
+        let mut state: Option<Projections> = None;
+        for row in self.blocks.iter() {
+            let (key, value) = row.into_inner()?;
+            let height = key.as_ref().try_into().map_or(u64::MAX, u64::from_be_bytes);
+            let expected = state.as_ref().map_or(0, |state| state.height().next().0);
+            if height != expected {
+                return Err(LogError::Missing { height: expected });
+            }
+            let sealed = decode_block(height, &value)?;
+            let next = match &state {
+                None => Projections::from_genesis(&sealed),
+                Some(state) => state.apply(&sealed.block),
+            };
+            state = Some(next.map_err(|source| LogError::Block { height, source })?);
+        }
+        Ok(state)
+    }
+
+    /// Appends the founding block to an empty log.
+    pub fn append_genesis(&mut self, sealed: &SealedBlock) -> Result<(), LogError> {
+        self.append(sealed)
+    }
+
+    /// Appends a block for good, together with everything pending, and forgets the journal and the bodies of its height.
+    /// When this returns, the block survives a power cut.
+    pub fn append(&mut self, sealed: &SealedBlock) -> Result<(), LogError> {
+        let height = sealed.height();
+        let mut batch = self.pending.take().unwrap_or_else(|| self.database.batch());
+        batch.insert(&self.blocks, height.0.to_be_bytes(), sealed.encode());
+        for keyspace in [&self.journal, &self.bodies] {
+            for row in keyspace.range(..after(height)) {
+                batch.remove(keyspace, row.key()?);
+            }
+        }
+        batch.durability(Some(PersistMode::SyncData)).commit()?;
+        self.tip.write(Tip { height: height.0, block: sealed.block.hash() })
+    }
+
+    pub fn block(&self, height: Height) -> Result<Option<SealedBlock>, LogError> {
+        self.blocks.get(height.0.to_be_bytes())?.map(|bytes| decode_block(height.0, &bytes)).transpose()
+    }
+
+    /// Blocks from `from` on, as many as fit in `bytes_max`, but always one where there is one.
+    pub fn blocks(&self, from: Height, bytes_max: usize) -> Result<Vec<SealedBlock>, LogError> {
+        let (mut blocks, mut size_bytes) = (vec![], 0);
+        for (row, height) in self.blocks.range(from.0.to_be_bytes()..).zip(from.0..) {
+            let bytes = row.value()?;
+            size_bytes += bytes.len();
+            if !blocks.is_empty() && size_bytes > bytes_max {
+                break;
+            }
+            blocks.push(decode_block(height, &bytes)?);
+        }
+        Ok(blocks)
+    }
+
+    fn pending(&mut self) -> &mut OwnedWriteBatch {
+        self.pending.get_or_insert_with(|| self.database.batch())
+    }
+
+    /// Adds an entry to the consensus journal of `height`; durable with the next flush.
+    pub fn journal(&mut self, height: Height, entry: Vec<u8>) {
+        let key = two_part_key(height, &self.next_journal_index.to_be_bytes());
+        self.next_journal_index += 1;
+        let keyspace = self.journal.clone();
+        self.pending().insert(&keyspace, key, entry);
+    }
+
+    /// Keeps a block that may be decided; durable with the next flush.
+    pub fn keep_body(&mut self, block: &Block) {
+        let key = two_part_key(block.height(), block.hash().0.as_bytes());
+        let bytes = borsh::to_vec(block).expect("writing to memory cannot fail");
+        let keyspace = self.bodies.clone();
+        self.pending().insert(&keyspace, key, bytes);
+    }
+
+    /// Keeps an own event until it stands on the ledger; durable with the next flush.
+    pub fn outbox_put(&mut self, id: EventId, bytes: Vec<u8>) {
+        let keyspace = self.outbox.clone();
+        self.pending().insert(&keyspace, id.digest().as_bytes().to_vec(), bytes);
+    }
+
+    pub fn outbox_remove(&mut self, id: EventId) {
+        let keyspace = self.outbox.clone();
+        self.pending().remove(&keyspace, id.digest().as_bytes().to_vec());
+    }
+
+    /// Makes everything pending durable: the barrier before anything signed leaves the node.
+    pub fn flush(&mut self) -> Result<(), LogError> {
+        match self.pending.take() {
+            Some(batch) => Ok(batch.durability(Some(PersistMode::SyncData)).commit()?),
+            None => Ok(()),
+        }
+    }
+
+    /// The journal of `height`, oldest entry first.
+    pub fn journal_entries(&self, height: Height) -> Result<Vec<Vec<u8>>, LogError> {
+        self.journal.range(height.0.to_be_bytes()..after(height)).map(|row| Ok(row.value()?.to_vec())).collect()
+    }
+
+    pub fn bodies(&self) -> Result<Vec<Block>, LogError> {
+        let decode = |row: Guard| {
+            let (key, value) = row.into_inner()?;
+            let height = key.get(..8).and_then(|bytes| bytes.try_into().ok()).map_or(u64::MAX, u64::from_be_bytes);
+            decode_canonical("body", &value).map_err(|source| LogError::Decode { height, key: "an undecided block", source })
+        };
+        self.bodies.iter().map(decode).collect()
+    }
+
+    pub fn outbox(&self) -> Result<Vec<Vec<u8>>, LogError> {
+        self.outbox.iter().map(|row| Ok(row.value()?.to_vec())).collect()
+    }
+}
+
+fn decode_block(height: u64, bytes: &[u8]) -> Result<SealedBlock, LogError> {
+    debug_assert!(bytes.len() <= SEALED_BLOCK_BYTES_MAX, "no larger block was appended");
+    SealedBlock::decode(bytes).map_err(|source| LogError::Decode { height, key: "the block", source })
+}
+
+/// The log must reach the announced tip and have the announced block there. It may be longer: the tip is written last.
+fn check_tip(log: &BlockLog, state: Option<&Projections>, announced: Option<Tip>) -> Result<(), LogError> {
+    let Some(announced) = announced else { return Ok(()) };
+    let end = state.map(|state| state.height().0);
+    if end.is_none_or(|end| end < announced.height) {
+        let end = end.map_or("nothing".to_owned(), |end| format!("height {end}"));
+        return Err(LogError::Short { end, announced: announced.height });
+    }
+    let found = log.block(Height(announced.height))?.map(|sealed| sealed.block.hash());
+    if found == Some(announced.block) { Ok(()) } else { Err(LogError::OtherTip { height: announced.height }) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,447 @@
+//! What the events so far mean: a fold over the log, the same on every node, byte for byte.
+//!
+//! [`Projections::apply`] gives the whole state after a block or an error and no change; nothing else makes a state. Cloning
+//! is cheap (the maps share their structure), so every reader holds an immutable snapshot. No clock, no unordered map.
+
+pub mod builds;
+pub mod members;
+pub mod packages;
+pub mod verifiers;
+
+use crate::block::{
+    BLOCK_EVENT_BYTES_MAX, Block, BlockHash, BlockHeader, EVENTS_PER_BLOCK_MAX, HEADER_VERSION, Height, SealedBlock,
+};
+use crate::certificate::{CertificateError, CommitCertificate, ValidatorSet, VoteKind, vote_bytes};
+use crate::coordinate::{BuildId, PackageCoordinate};
+use crate::digest::Sha256Digest;
+use crate::event::{Event, NetworkFounded};
+use crate::identity::NodeId;
+use crate::policy::{self, Refusal};
+use crate::signed::{EVENT_BYTES_MAX, EventId, NetworkId, Purpose, SignedEvent, UnsignedEvent, node_id_of, sign};
+use crate::state_root::{StateSum, TableId};
+use crate::tree::{Frontier, leaf_hash};
+use borsh::BorshSerialize;
+use builds::Builds;
+use ed25519_dalek::SigningKey;
+use imbl::{OrdMap, Vector};
+use members::Members;
+use packages::Packages;
+use std::ops::RangeBounds;
+use verifiers::Verifiers;
+
+/// How many blocks back an activation may point: the candidate has that long to be heard.
+pub const ACTIVATION_WINDOW_BLOCKS: u64 = 100;
+
+/// An ordered map whose every change is also a change of the state root.
+#[derive(Clone, Debug)]
+pub struct Table<K: Ord + Clone, V: Clone> {
+    id: TableId,
+    rows: OrdMap<K, V>,
+}
+
+impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize> Table<K, V> {
+    fn new(id: TableId) -> Self {
+        Self { id, rows: OrdMap::new() }
+    }
+
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.rows.get(key)
+    }
+
+    pub fn contains(&self, key: &K) -> bool {
+        self.rows.contains_key(key)
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        self.rows.iter()
+    }
+
+    pub fn range<R: RangeBounds<K>>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        self.rows.range(range)
+    }
+
+    fn put(&mut self, sum: &mut StateSum, key: K, value: V) {
+        sum.add(self.id, &key, &value);
+        if let Some(old) = self.rows.insert(key.clone(), value) {
+            sum.remove(self.id, &key, &old);
+        }
+    }
+
+    fn take(&mut self, sum: &mut StateSum, key: &K) -> Option<V> {
+        let old = self.rows.remove(key)?;
+        sum.remove(self.id, key, &old);
+        Some(old)
+    }
+}
+
+/// The state of a network at a height.
+#[derive(Clone, Debug)]
+pub struct Projections {
+    network: NetworkId,
+    name: String,
+    founder: NodeId,
+    height: Height,
+    tip: BlockHash,
+    time_ms: u64,
+    frontier: Frontier,
+    sum: StateSum,
+    /// Hashes of the newest blocks, newest last; the chain's own, so not part of the state root.
+    recent: Vector<BlockHash>,
+    /// How many events each author has on the ledger.
+    authors: Table<NodeId, u64>,
+    pub members: Members,
+    pub verifiers: Verifiers,
+    pub builds: Builds,
+    pub packages: Packages,
+}
+
+/// Where an event stands: known only once its block is being folded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) height: Height,
+    pub(crate) time_ms: u64,
+    pub(crate) event: EventId,
+    pub(crate) author: NodeId,
+}
+
+/// Why a block is not the next one.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BlockError {
+    #[error("block {found} is not the next one, {expected} is")]
+    Height { expected: Height, found: Height },
+    #[error("block {height}: {what} is not what follows from the ledger")]
+    Header { height: Height, what: &'static str },
+    #[error(
+        "block {height} has {events} events in {size_bytes} bytes, more than {EVENTS_PER_BLOCK_MAX} or {BLOCK_EVENT_BYTES_MAX}"
+    )]
+    TooLarge { height: Height, events: usize, size_bytes: usize },
+    #[error("block {height}, event {index} ({id}) is refused")]
+    Event {
+        height: Height,
+        index: usize,
+        id: EventId,
+        #[source]
+        refusal: Refusal,
+    },
+    #[error("block {height}, event {index} ({id}): the signature is wrong")]
+    Signature { height: Height, index: usize, id: EventId },
+    #[error("block {height} is not final")]
+    Certificate {
+        height: Height,
+        #[source]
+        source: CertificateError,
+    },
+    #[error("this is no genesis block: {0}")]
+    Genesis(&'static str),
+}
+
+/// A block that may be proposed, with what it leads to.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    pub block: Block,
+    pub next: Projections,
+    /// Candidates that the block could not take, with the reason.
+    pub refused: Vec<(EventId, Refusal)>,
+}
+
+/// Makes the founding block of a new network, signed and sealed by its founder.
+pub fn genesis(key: &SigningKey, name: &str, nonce: [u8; 32], time_ms: u64) -> SealedBlock {
+    let founder = node_id_of(key);
+    let event = Event::NetworkFounded(NetworkFounded { name: name.to_owned(), nonce });
+    let founded = SignedEvent::new(key, UnsignedEvent::new(NetworkId::UNFOUNDED, founder, 0, time_ms, event));
+    let state = Projections::founded(&founded, name.to_owned());
+    let block = state.seal_header(founder, time_ms, vec![founded]);
+    let message = vote_bytes(VoteKind::Precommit, Height::GENESIS, 0, Some(block.hash()));
+    let signature = sign(key, Purpose::Vote, &state.network, &message);
+    let certificate =
+        CommitCertificate { height: Height::GENESIS, round: 0, block: block.hash(), signatures: vec![(founder, signature)] };
+    SealedBlock { block, certificate }
+}
+
+impl Projections {
+    /// The state after a founding block, with every check of it.
+    pub fn from_genesis(sealed: &SealedBlock) -> Result<Self, BlockError> {
+        let header = &sealed.block.header;
+        let [founded] = sealed.block.events.as_slice() else { return Err(BlockError::Genesis("it has not exactly one event")) };
+        let Event::NetworkFounded(body) = founded.event() else {
+            return Err(BlockError::Genesis("its event does not found a network"));
+        };
+        if header.height != Height::GENESIS || header.parent != BlockHash::NONE {
+            return Err(BlockError::Genesis("it has a parent"));
+        }
+        policy::founding(&founded.unsigned, body).map_err(|refusal| BlockError::Event {
+            height: Height::GENESIS,
+            index: 0,
+            id: founded.id(),
+            refusal,
+        })?;
+        if !founded.verify_signature() {
+            return Err(BlockError::Signature { height: Height::GENESIS, index: 0, id: founded.id() });
+        }
+        let state = Self::founded(founded, body.name.clone());
+        let expected = state.seal_header(header.proposer, header.time_ms, vec![founded.clone()]);
+        if header.proposer != state.founder || expected.header != *header {
+            return Err(BlockError::Header { height: Height::GENESIS, what: "the header" });
+        }
+        sealed
+            .certificate
+            .verify(&state.network, header, &state.validators())
+            .map_err(|source| BlockError::Certificate { height: Height::GENESIS, source })?;
+        Ok(state.advanced_to(header))
+    }
+
+    /// The state with the founding event folded, before its header is known.
+    fn founded(founded: &SignedEvent, name: String) -> Self {
+        let mut sum = StateSum::default();
+        let mut authors = Table::new(TableId::Authors);
+        authors.put(&mut sum, founded.author(), 1);
+        let mut frontier = Frontier::default();
+        frontier.append(leaf_hash(&founded.encode()));
+        Self {
+            network: NetworkId::new(*founded.id().digest()),
+            name,
+            founder: founded.author(),
+            height: Height::GENESIS,
+            tip: BlockHash::NONE,
+            time_ms: 0,
+            frontier,
+            sum,
+            recent: Vector::new(),
+            authors,
+            members: Members::new(),
+            verifiers: Verifiers::new(),
+            builds: Builds::new(),
+            packages: Packages::new(),
+        }
+    }
+
+    pub fn network(&self) -> &NetworkId {
+        &self.network
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn founder(&self) -> NodeId {
+        self.founder
+    }
+
+    pub fn height(&self) -> Height {
+        self.height
+    }
+
+    /// The hash of the newest block.
+    pub fn tip(&self) -> BlockHash {
+        self.tip
+    }
+
+    /// Proposed time of the newest block.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    pub fn tree_size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    pub fn tree_root(&self) -> Sha256Digest {
+        self.frontier.root()
+    }
+
+    pub fn state_root(&self) -> Sha256Digest {
+        self.sum.root()
+    }
+
+    /// The sequence number of the author's next event.
+    pub fn next_sequence(&self, author: &NodeId) -> u64 {
+        self.authors.get(author).copied().unwrap_or(0)
+    }
+
+    /// Who signs the next block: the authorized nodes, or the founder while there is none.
+    pub fn validators(&self) -> ValidatorSet {
+        if self.members.is_empty() { ValidatorSet::new(vec![self.founder]) } else { ValidatorSet::new(self.members.nodes()) }
+    }
+
+    /// The hash of a block that is at most [`ACTIVATION_WINDOW_BLOCKS`] old.
+    pub fn recent_block(&self, height: Height) -> Option<BlockHash> {
+        let age = self.height.0.checked_sub(height.0)?;
+        let index = (self.recent.len() as u64).checked_sub(age + 1)?;
+        self.recent.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// Whether the event could stand on the ledger next. Does not look at its signature.
+    pub fn check(&self, event: &SignedEvent) -> Result<(), Refusal> {
+        policy::check(self, event)
+    }
+
+    /// How often `coordinate` was asked for, which is the number of its next attempt.
+    pub fn next_attempt(&self, coordinate: &PackageCoordinate) -> u32 {
+        self.builds.attempts(coordinate)
+    }
+
+    /// The id that the next build of `coordinate` will have.
+    pub fn next_build_id(&self, coordinate: &PackageCoordinate) -> BuildId {
+        BuildId::of(&self.network, coordinate, self.next_attempt(coordinate))
+    }
+
+    /// Takes as many of `candidates`, in their order, as are allowed and fit into one block.
+    pub fn propose<'a>(&self, proposer: NodeId, now_ms: u64, candidates: impl IntoIterator<Item = &'a SignedEvent>) -> Proposal {
+        let time_ms = now_ms.max(self.time_ms + 1);
+        let (mut next, mut events, mut refused, mut size_bytes) = (self.clone(), vec![], vec![], 0);
+        for candidate in candidates {
+            let encoded = candidate.encode();
+            if events.len() == EVENTS_PER_BLOCK_MAX || size_bytes + encoded.len() > BLOCK_EVENT_BYTES_MAX {
+                break;
+            }
+            match next.fold(candidate, &encoded, time_ms) {
+                Ok(()) => {
+                    size_bytes += encoded.len();
+                    events.push(candidate.clone());
+                }
+                Err(refusal) => refused.push((candidate.id(), refusal)),
+            }
+        }
+        let block = self.header_after(&next, proposer, time_ms, events);
+        let next = next.advanced_to(&block.header);
+        Proposal { block, next, refused }
+    }
+
+    /// The state after `block`, which must be the next one and say exactly what follows from its events. Looks at no
+    /// signature: [`Projections::apply_sealed`] does.
+    pub fn apply(&self, block: &Block) -> Result<Self, BlockError> {
+        let header = &block.header;
+        let (expected, height) = (self.height.next(), header.height);
+        if height != expected {
+            return Err(BlockError::Height { expected, found: height });
+        }
+        if header.time_ms <= self.time_ms {
+            return Err(BlockError::Header { height, what: "the time" });
+        }
+        if !self.validators().contains(&header.proposer) {
+            return Err(BlockError::Header { height, what: "the proposer" });
+        }
+        let mut next = self.clone();
+        let mut size_bytes = 0;
+        for (index, event) in block.events.iter().enumerate() {
+            let encoded = event.encode();
+            size_bytes += encoded.len();
+            if block.events.len() > EVENTS_PER_BLOCK_MAX || size_bytes > BLOCK_EVENT_BYTES_MAX {
+                return Err(BlockError::TooLarge { height, events: block.events.len(), size_bytes });
+            }
+            next.fold(event, &encoded, header.time_ms).map_err(|refusal| BlockError::Event {
+                height,
+                index,
+                id: event.id(),
+                refusal,
+            })?;
+        }
+        let expected = self.header_after(&next, header.proposer, header.time_ms, vec![]).header;
+        for (same, what) in [
+            (expected.version == header.version, "the version"),
+            (expected.network == header.network, "the network"),
+            (expected.parent == header.parent, "the parent"),
+            (expected.tree_size == header.tree_size, "the tree size"),
+            (expected.tree_root == header.tree_root, "the tree root"),
+            (expected.state_root == header.state_root, "the state root"),
+            (expected.validators == header.validators, "the validator set"),
+        ] {
+            if !same {
+                return Err(BlockError::Header { height, what });
+            }
+        }
+        Ok(next.advanced_to(header))
+    }
+
+    /// [`Projections::apply`] with the certificate and the signature of every event: what a follower and a replay do.
+    pub fn apply_sealed(&self, sealed: &SealedBlock) -> Result<Self, BlockError> {
+        let height = sealed.height();
+        let next = self.apply(&sealed.block)?;
+        sealed
+            .certificate
+            .verify(&self.network, &sealed.block.header, &self.validators())
+            .map_err(|source| BlockError::Certificate { height, source })?;
+        for (index, event) in sealed.block.events.iter().enumerate() {
+            if !event.verify_signature() {
+                return Err(BlockError::Signature { height, index, id: event.id() });
+            }
+        }
+        Ok(next)
+    }
+
+    fn fold(&mut self, signed: &SignedEvent, encoded: &[u8], time_ms: u64) -> Result<(), Refusal> {
+        if encoded.len() > EVENT_BYTES_MAX {
+            return Err(Refusal::TooLarge { size_bytes: encoded.len() });
+        }
+        policy::check(self, signed)?;
+        let place = Place { height: self.height.next(), time_ms, event: signed.id(), author: signed.author() };
+        self.frontier.append(leaf_hash(encoded));
+        self.authors.put(&mut self.sum, place.author, signed.unsigned.sequence + 1);
+        let sum = &mut self.sum;
+        match signed.event() {
+            Event::NetworkFounded(_) => unreachable!("policy refuses a second founding"),
+            Event::NodeAuthorizationApproved(body) => {
+                let authorizers = if self.members.is_empty() { vec![self.founder] } else { self.members.nodes() };
+                self.members.approve(sum, place, body.node, &authorizers);
+            }
+            Event::NodeActivated(_) => self.members.activate(sum, place),
+            Event::VerifierApproved(body) => {
+                let authorizers = if self.members.is_empty() { vec![self.founder] } else { self.members.nodes() };
+                self.verifiers.approve(sum, place, body, &authorizers);
+            }
+            Event::BuildRequested(body) => self.builds.open(sum, place, body, self.members.nodes()),
+            Event::BuildResultReported(body) => self.builds.report(sum, place, body),
+            Event::AddArtifact(body) => {
+                let published = self.builds.publish(sum, place, &body.build_id);
+                self.packages.add(sum, place, body, published);
+            }
+        }
+        Ok(())
+    }
+
+    fn seal_header(&self, proposer: NodeId, time_ms: u64, events: Vec<SignedEvent>) -> Block {
+        let header = BlockHeader {
+            version: HEADER_VERSION,
+            network: self.network,
+            height: self.height,
+            parent: self.tip,
+            time_ms,
+            proposer,
+            tree_size: self.frontier.size(),
+            tree_root: self.frontier.root(),
+            state_root: self.sum.root(),
+            validators: self.validators().hash(),
+        };
+        Block { header, events }
+    }
+
+    /// The block that leads from here to `next`, which has its events folded but is not advanced.
+    fn header_after(&self, next: &Self, proposer: NodeId, time_ms: u64, events: Vec<SignedEvent>) -> Block {
+        let mut block = next.seal_header(proposer, time_ms, events);
+        block.header.height = self.height.next();
+        block.header.validators = self.validators().hash();
+        block
+    }
+
+    fn advanced_to(mut self, header: &BlockHeader) -> Self {
+        self.height = header.height;
+        self.tip = header.hash();
+        self.time_ms = header.time_ms;
+        self.recent.push_back(self.tip);
+        if self.recent.len() as u64 > ACTIVATION_WINDOW_BLOCKS + 1 {
+            self.recent.pop_front();
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

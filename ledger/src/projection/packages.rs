@@ -1,0 +1,118 @@
+//! What is published: the log records of every package, and which record stands for an artifact id.
+
+use super::{Place, Table};
+use crate::block::Height;
+use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageType};
+use crate::digest::Sha256Digest;
+use crate::event::{AddArtifact, BuiltArtifact};
+use crate::identity::NodeId;
+use crate::signed::EventId;
+use crate::state_root::{StateSum, TableId};
+use borsh::{BorshDeserialize, BorshSerialize};
+use imbl::OrdMap;
+use serde::Serialize;
+
+/// A record's place in the log of its package: in the order of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct RecordKey {
+    pub coordinate: PackageCoordinate,
+    pub position: u32,
+}
+
+/// One `AddArtifact` as it stands on the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct ArtifactRecord {
+    pub event: EventId,
+    pub height: Height,
+    pub time_ms: u64,
+    pub build_id: BuildId,
+    /// The judge that added it.
+    pub author: NodeId,
+    pub artifact: BuiltArtifact,
+}
+
+#[derive(Clone, Debug)]
+pub struct Packages {
+    records: Table<RecordKey, ArtifactRecord>,
+    /// The newest completely published record of each artifact id.
+    artifacts: Table<(PackageType, ArtifactId), RecordKey>,
+    /// Some record of each published digest; follows from `artifacts`.
+    by_digest: OrdMap<Sha256Digest, RecordKey>,
+}
+
+impl Packages {
+    pub(super) fn new() -> Self {
+        Self { records: Table::new(TableId::Records), artifacts: Table::new(TableId::Artifacts), by_digest: OrdMap::new() }
+    }
+
+    /// Every record of a package, oldest first, of builds that are completely published and of the one being published.
+    pub fn records<'a>(&'a self, coordinate: &'a PackageCoordinate) -> impl DoubleEndedIterator<Item = &'a ArtifactRecord> {
+        let first = RecordKey { coordinate: coordinate.clone(), position: 0 };
+        let last = RecordKey { coordinate: coordinate.clone(), position: u32::MAX };
+        self.records.range(first..=last).map(|(_, record)| record)
+    }
+
+    /// The record that vouches for an artifact id.
+    pub fn artifact(&self, package_type: &PackageType, id: &ArtifactId) -> Option<(&PackageCoordinate, &ArtifactRecord)> {
+        self.record(self.artifacts.get(&(package_type.clone(), id.clone()))?)
+    }
+
+    /// A record that vouches for these bytes.
+    pub fn digest(&self, sha256: &Sha256Digest) -> Option<(&PackageCoordinate, &ArtifactRecord)> {
+        self.record(self.by_digest.get(sha256)?)
+    }
+
+    fn record<'a>(&'a self, key: &'a RecordKey) -> Option<(&'a PackageCoordinate, &'a ArtifactRecord)> {
+        self.records.get(key).map(|record| (&key.coordinate, record))
+    }
+
+    /// Artifact ids of a type, in ascending order, from `from` on.
+    pub fn artifact_ids(&self, package_type: &PackageType, from: &ArtifactId) -> impl Iterator<Item = &ArtifactId> {
+        let package_type = package_type.clone();
+        let first = (package_type.clone(), from.clone());
+        self.artifacts.range(first..).take_while(move |((found, _), _)| *found == package_type).map(|((_, id), _)| id)
+    }
+
+    pub fn artifact_count(&self) -> usize {
+        self.artifacts.len()
+    }
+
+    pub(crate) fn has_record(&self, body: &AddArtifact) -> bool {
+        self.records(&body.coordinate)
+            .rev()
+            .take_while(|record| record.build_id == body.build_id)
+            .any(|record| record.artifact.artifact_id == body.artifact.artifact_id)
+    }
+
+    /// Adds a record; with the last one of a build, all of them begin to vouch for their artifact ids.
+    pub(super) fn add(&mut self, sum: &mut StateSum, place: Place, body: &AddArtifact, published: bool) {
+        let coordinate = &body.coordinate;
+        let last = RecordKey { coordinate: coordinate.clone(), position: u32::MAX };
+        let first = RecordKey { coordinate: coordinate.clone(), position: 0 };
+        let position = self.records.range(first..=last).next_back().map_or(0, |(key, _)| key.position + 1);
+        let record = ArtifactRecord {
+            event: place.event,
+            height: place.height,
+            time_ms: place.time_ms,
+            build_id: body.build_id,
+            author: place.author,
+            artifact: body.artifact.clone(),
+        };
+        self.records.put(sum, RecordKey { coordinate: coordinate.clone(), position }, record);
+        if !published {
+            return;
+        }
+        let complete: Vec<(RecordKey, ArtifactId, Sha256Digest)> = (0..=position)
+            .rev()
+            .map_while(|position| {
+                let key = RecordKey { coordinate: coordinate.clone(), position };
+                let record = self.records.get(&key).filter(|record| record.build_id == body.build_id)?;
+                Some((key, record.artifact.artifact_id.clone(), record.artifact.sha256))
+            })
+            .collect();
+        for (key, id, sha256) in complete {
+            self.artifacts.put(sum, (coordinate.package_type.clone(), id), key.clone());
+            self.by_digest.insert(sha256, key);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Which verifier components the network has agreed on. None is ever forgotten: replay needs the old ones.
+
+use super::{Place, Table};
+use crate::block::Height;
+use crate::certificate::absolute_majority;
+use crate::coordinate::PackageType;
+use crate::digest::Sha256Digest;
+use crate::event::VerifierApproved;
+use crate::identity::NodeId;
+use crate::state_root::{StateSum, TableId};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::Serialize;
+
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct Module {
+    pub contract_version: u16,
+    pub approvals: Vec<NodeId>,
+    /// When an absolute majority had approved; the newest approved module of a type judges its builds.
+    pub approved_at: Option<Height>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Verifiers {
+    modules: Table<(PackageType, Sha256Digest), Module>,
+}
+
+impl Verifiers {
+    pub(super) fn new() -> Self {
+        Self { modules: Table::new(TableId::Verifiers) }
+    }
+
+    pub fn module(&self, package_type: &PackageType, digest: &Sha256Digest) -> Option<&Module> {
+        self.modules.get(&(package_type.clone(), *digest))
+    }
+
+    pub fn modules(&self) -> impl DoubleEndedIterator<Item = (&(PackageType, Sha256Digest), &Module)> {
+        self.modules.iter()
+    }
+
+    /// The module that builds of `package_type` requested at the next height are judged by.
+    pub fn current(&self, package_type: &PackageType) -> Option<Sha256Digest> {
+        self.of_type(package_type)
+            .filter_map(|(digest, module)| Some((module.approved_at?, *digest)))
+            .max()
+            .map(|(_, digest)| digest)
+    }
+
+    fn of_type<'a>(&'a self, package_type: &'a PackageType) -> impl Iterator<Item = (&'a Sha256Digest, &'a Module)> {
+        let first = (package_type.clone(), Sha256Digest::new([0; 32]));
+        self.modules.range(first..).take_while(move |((found, _), _)| found == package_type).map(|((_, d), m)| (d, m))
+    }
+
+    pub(super) fn approve(&mut self, sum: &mut StateSum, place: Place, body: &VerifierApproved, authorizers: &[NodeId]) {
+        let key = (body.package_type.clone(), body.module);
+        let mut module = self.modules.get(&key).cloned().unwrap_or(Module {
+            contract_version: body.contract_version,
+            approvals: vec![],
+            approved_at: None,
+        });
+        module.approvals.push(place.author);
+        module.approvals.sort_unstable();
+        let counted = module.approvals.iter().filter(|author| authorizers.contains(author)).count();
+        if module.approved_at.is_none() && counted >= absolute_majority(authorizers.len()) {
+            module.approved_at = Some(place.height);
+        }
+        self.modules.put(sum, key, module);
+    }
+}
