@@ -53,7 +53,7 @@ pub enum LogError {
     Block {
         height: u64,
         #[source]
-        source: BlockError,
+        source: Box<BlockError>,
     },
     #[error("the block log ends at {end}, but block {announced} was announced: its end is lost")]
     Short { end: String, announced: u64 },
@@ -127,7 +127,7 @@ impl BlockLog {
                 None => Projections::from_genesis(&sealed),
                 Some(state) => state.apply(&sealed.block),
             };
-            state = Some(next.map_err(|source| LogError::Block { height, source })?);
+            state = Some(next.map_err(|source| LogError::Block { height, source: Box::new(source) })?);
         }
         Ok(state)
     }

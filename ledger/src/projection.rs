@@ -129,7 +129,7 @@ pub enum BlockError {
         index: usize,
         id: EventId,
         #[source]
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     #[error("block {height}, event {index} ({id}): the signature is wrong")]
     Signature { height: Height, index: usize, id: EventId },
@@ -181,7 +181,7 @@ impl Projections {
             height: Height::GENESIS,
             index: 0,
             id: founded.id(),
-            refusal,
+            refusal: Box::new(refusal),
         })?;
         if !founded.verify_signature() {
             return Err(BlockError::Signature { height: Height::GENESIS, index: 0, id: founded.id() });
@@ -341,7 +341,7 @@ impl Projections {
                 height,
                 index,
                 id: event.id(),
-                refusal,
+                refusal: Box::new(refusal),
             })?;
         }
         let expected = self.header_after(&next, header.proposer, header.time_ms, vec![]).header;

@@ -51,7 +51,7 @@ fn what_is_flushed_is_there_again_and_what_a_block_settles_is_not() {
     }
     let (mut log, _) = BlockLog::open(folder.path()).expect("opens");
     assert_eq!(log.journal_entries(height).expect("reads"), [b"first".to_vec(), b"second".to_vec()]);
-    assert_eq!(log.bodies().expect("reads"), [next.block.clone()]);
+    assert_eq!(log.bodies().expect("reads"), std::slice::from_ref(&next.block));
     assert_eq!(log.outbox().expect("reads"), [b"event".to_vec()]);
     log.journal(height, b"third".to_vec());
     log.flush().expect("flushes");

@@ -70,10 +70,11 @@ pub struct Builds {
     attempts: Table<PackageCoordinate, u32>,
 }
 
-/// What judges must have in common: the source, and the canonical digest of every artifact.
+/// What judges must have in common: what pins the source, and the canonical digest of every artifact. Not where the source
+/// was fetched from: mirrors of one commit are the same source.
 fn agreement_key(source: &BuildSource, artifacts: &[BuiltArtifact]) -> Sha256Digest {
     let files: BTreeMap<&ArtifactId, &Sha256Digest> = artifacts.iter().map(|a| (&a.artifact_id, &a.canonical)).collect();
-    let bytes = borsh::to_vec(&(source, files)).expect("writing to memory cannot fail");
+    let bytes = borsh::to_vec(&(&source.kind, &source.revision, files)).expect("writing to memory cannot fail");
     Sha256Digest::of_parts(&[b"pyrsia/agreement/v1\0", &bytes])
 }
 
