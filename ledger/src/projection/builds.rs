@@ -9,6 +9,7 @@ use crate::event::{BuildOutcome, BuildRequested, BuildResultReported, BuildSourc
 use crate::identity::NodeId;
 use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
+use imbl::OrdSet;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -68,6 +69,8 @@ pub struct Builds {
     builds: Table<BuildId, Build>,
     results: Table<(BuildId, NodeId), ReportedResult>,
     attempts: Table<PackageCoordinate, u32>,
+    /// The builds that are not closed; follows from `builds`.
+    unfinished: OrdSet<BuildId>,
 }
 
 /// What judges must have in common: what pins the source, and the canonical digest of every artifact. Not where the source
@@ -89,6 +92,7 @@ impl Builds {
             builds: Table::new(TableId::Builds),
             results: Table::new(TableId::Results),
             attempts: Table::new(TableId::Attempts),
+            unfinished: OrdSet::new(),
         }
     }
 
@@ -98,6 +102,11 @@ impl Builds {
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&BuildId, &Build)> {
         self.builds.iter()
+    }
+
+    /// The builds that are open, or agreed on and not completely published.
+    pub fn unfinished(&self) -> impl Iterator<Item = (&BuildId, &Build)> {
+        self.unfinished.iter().filter_map(|id| Some((id, self.builds.get(id)?)))
     }
 
     /// How many builds of `coordinate` were ever requested.
@@ -146,6 +155,15 @@ impl Builds {
         })
     }
 
+    fn put(&mut self, sum: &mut StateSum, id: BuildId, build: Build) {
+        if build.status.is_closed() {
+            self.unfinished.remove(&id);
+        } else {
+            self.unfinished.insert(id);
+        }
+        self.builds.put(sum, id, build);
+    }
+
     pub(super) fn open(&mut self, sum: &mut StateSum, place: Place, body: &BuildRequested, judges: Vec<NodeId>) {
         self.attempts.put(sum, body.coordinate.clone(), body.attempt + 1);
         let build = Build {
@@ -159,7 +177,7 @@ impl Builds {
             status: BuildStatus::Open,
             agreement: None,
         };
-        self.builds.put(sum, body.build_id, build);
+        self.put(sum, body.build_id, build);
     }
 
     pub(super) fn report(&mut self, sum: &mut StateSum, place: Place, body: &BuildResultReported) {
@@ -171,7 +189,7 @@ impl Builds {
         }
         let (status, agreement) = self.judged(&body.build_id, build);
         let build = Build { status, agreement, ..build.clone() };
-        self.builds.put(sum, body.build_id, build);
+        self.put(sum, body.build_id, build);
     }
 
     /// The status that follows from the results so far.
@@ -213,7 +231,7 @@ impl Builds {
             false => BuildStatus::Agreed { added: added + 1 },
         };
         let build = Build { status, ..build.clone() };
-        self.builds.put(sum, *id, build);
+        self.put(sum, *id, build);
         complete
     }
 }

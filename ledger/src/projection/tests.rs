@@ -400,6 +400,8 @@ proptest! {
                 prop_assert!(2 * bench.state.builds.agreeing(id).len() > build.judges.len());
             }
         }
+        let is_open = |(_, build): &(_, &builds::Build)| !build.status.is_closed();
+        prop_assert!(bench.state.builds.unfinished().eq(bench.state.builds.iter().filter(is_open)));
         let mut replayed = Projections::from_genesis(&bench.log[0]).expect("genesis");
         for sealed in &bench.log[1..] {
             let decoded = SealedBlock::decode(&sealed.encode()).expect("decodes");

@@ -1,0 +1,142 @@
+//! The engine that all components of a process share, and the way from a module's bytes to a [`Verifier`].
+//!
+//! Owns the engine's configuration (everything that could make an answer depend on the machine is off), the check of a component's imports
+//! and exports, and the cache of compiled modules. Compiles one module at a time, up to a size. Never loads code that was compiled elsewhere.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyrsia_ledger::Sha256Digest;
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use crate::admission::Admission;
+use crate::call::Call;
+use crate::contract;
+use crate::limits::{self, Limits};
+use crate::outcome::Abstention;
+use crate::verifier::Verifier;
+
+/// A component consists of a few core modules: the code and the glue the linker adds.
+const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 8;
+const MEMORIES_PER_COMPONENT_MAX: u32 = 2;
+const TABLES_PER_COMPONENT_MAX: u32 = 8;
+
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("the WASM engine cannot be set up on this machine: {reason}")]
+    Engine { reason: String },
+    #[error("the thread that enforces deadlines cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+/// Why a module is not a verifier.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LoadError {
+    #[error("the module has {size} bytes, {max} are allowed")]
+    TooLarge { size: u64, max: u64 },
+    #[error("it is not a WebAssembly component: {reason}")]
+    Malformed { reason: String },
+    #[error("it imports `{import}`, which verifiers are not given")]
+    ForeignImport { import: String },
+    #[error("it does not fulfil the contract `pyrsia:verifier` 1.0: {reason}")]
+    WrongContract { reason: String },
+    #[error("it cannot say what it is for")]
+    Describe(#[source] Abstention),
+}
+
+/// A cheap clone.
+#[derive(Clone)]
+pub struct VerifierHost {
+    sandbox: Arc<Sandbox>,
+    /// The least recently loaded first.
+    loaded: Arc<Mutex<Vec<Verifier>>>,
+}
+
+/// What a call needs besides its component.
+pub(crate) struct Sandbox {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<Call>,
+    pub(crate) limits: Limits,
+    pub(crate) admission: Admission,
+}
+
+impl VerifierHost {
+    pub fn new(limits: Limits) -> Result<Self, HostError> {
+        let engine_error = |error: wasmtime::Error| HostError::Engine { reason: format!("{error:#}") };
+        let engine = Engine::new(&configuration(&limits)).map_err(engine_error)?;
+        let mut linker = Linker::new(&engine);
+        contract::Verifier::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call).map_err(engine_error)?;
+        let admission = Admission::new(engine.clone(), limits::CALLS_AT_ONCE_MAX).map_err(HostError::Thread)?;
+        Ok(Self { sandbox: Arc::new(Sandbox { engine, linker, limits, admission }), loaded: Arc::default() })
+    }
+
+    /// Compiles a module and asks it what it is for. A module that was loaded before is not compiled again.
+    pub fn load(&self, module: &[u8]) -> Result<Verifier, LoadError> {
+        let size = module.len() as u64;
+        if size > limits::MODULE_BYTES_MAX {
+            return Err(LoadError::TooLarge { size, max: limits::MODULE_BYTES_MAX });
+        }
+        let digest = Sha256Digest::of(module);
+        // Held while compiling: nobody can make a node compile two modules at a time.
+        let mut loaded = self.loaded();
+        if let Some(at) = loaded.iter().position(|verifier| verifier.digest() == digest) {
+            let verifier = loaded.remove(at);
+            loaded.push(verifier.clone());
+            return Ok(verifier);
+        }
+        let verifier = Verifier::new(self.sandbox.clone(), digest, self.compile(module)?)?;
+        if loaded.len() >= limits::MODULES_KEPT_MAX {
+            loaded.remove(0);
+        }
+        loaded.push(verifier.clone());
+        Ok(verifier)
+    }
+
+    fn compile(&self, module: &[u8]) -> Result<contract::VerifierPre<Call>, LoadError> {
+        let Sandbox { engine, linker, .. } = &*self.sandbox;
+        let component =
+            Component::from_binary(engine, module).map_err(|error| LoadError::Malformed { reason: format!("{error:#}") })?;
+        for (import, _) in component.component_type().imports(engine) {
+            if !contract::OFFERED_IMPORTS.contains(&import) {
+                return Err(LoadError::ForeignImport { import: import.into() });
+            }
+        }
+        let wrong_contract = |error: wasmtime::Error| LoadError::WrongContract { reason: format!("{error:#}") };
+        contract::VerifierPre::new(linker.instantiate_pre(&component).map_err(wrong_contract)?).map_err(wrong_contract)
+    }
+
+    // What runs under this lock leaves the list whole.
+    fn loaded(&self) -> MutexGuard<'_, Vec<Verifier>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn configuration(limits: &Limits) -> Config {
+    let places = limits::CALLS_AT_ONCE_MAX;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(places)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
+        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .max_tables_per_module(TABLES_PER_COMPONENT_MAX)
+        .total_core_instances(places * CORE_INSTANCES_PER_COMPONENT_MAX)
+        .total_memories(places * MEMORIES_PER_COMPONENT_MAX)
+        .total_tables(places * TABLES_PER_COMPONENT_MAX)
+        .max_memory_size(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
+        .table_elements(limits.table_elements as usize);
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(limits::STACK_BYTES)
+        .cranelift_nan_canonicalization(true)
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false)
+        .wasm_backtrace_max_frames(None::<NonZeroUsize>)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}

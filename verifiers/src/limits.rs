@@ -1,0 +1,63 @@
+//! Every bound of a call, with the reason for its number.
+//!
+//! Fuel, memory and table elements decide whether a component answers at all, so all nodes of a network must use the same; they
+//! are far above what a component that is linear in its input needs.
+
+use std::time::Duration;
+
+/// Instructions, roughly: ten to twenty seconds of one core. The largest manifest takes a hundredth of it.
+pub const FUEL: u64 = 20_000_000_000;
+/// Linear memory of one call. A component holds one document of a few MiB and what it made of it.
+pub const MEMORY_BYTES: u64 = 256 << 20;
+/// Function tables of real components have some hundred elements.
+pub const TABLE_ELEMENTS: u32 = 20_000;
+/// One answer: 16 384 artifacts with long ids fit.
+pub const OUTPUT_BYTES: u64 = 16 << 20;
+/// Liveness only: hashing 100 GiB takes less on a slow disk.
+pub const DEADLINE: Duration = Duration::from_secs(1800);
+
+/// The largest module that is compiled. Compiling is not covered by fuel.
+pub const MODULE_BYTES_MAX: u64 = 4 << 20;
+/// Compiled modules that are kept for the next `load`; a node needs those of the builds in flight.
+pub const MODULES_KEPT_MAX: usize = 32;
+/// Calls that run at the same time; the pool of instances has this many places. Others wait.
+pub const CALLS_AT_ONCE_MAX: u32 = 8;
+/// Files of one call.
+pub const FILES_MAX: usize = 16_384;
+/// Bytes of one `inputs.read`, as the contract says.
+pub const READ_BYTES_MAX: u32 = 1 << 20;
+/// All that one call reads and hashes may add up to this many times the size of its files, …
+pub const INPUT_PASSES_MAX: u64 = 4;
+/// … and to this much in any case, which leaves room for calls with small files.
+pub const INPUT_BYTES_FLOOR: u64 = 16 << 20;
+/// What each call of a function of `inputs` counts for besides its bytes, so that their number is bounded as well.
+pub const INPUT_CALL_BYTES: u64 = 64;
+pub const LOG_LINES_MAX: u32 = 100;
+pub const LOG_LINE_CHARS_MAX: usize = 500;
+/// The stack of the component, on the stack of the calling thread: such a thread needs twice this.
+pub const STACK_BYTES: usize = 512 << 10;
+/// An id that the ledger records fits its own types; other texts of an answer are cut to this for reports.
+pub const REPORTED_CHARS_MAX: usize = 1_000;
+
+/// The limits of one call that a node's configuration may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub fuel: u64,
+    pub memory_bytes: u64,
+    pub table_elements: u32,
+    pub output_bytes: u64,
+    /// From the start of the call; waiting for a place does not count.
+    pub deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fuel: FUEL,
+            memory_bytes: MEMORY_BYTES,
+            table_elements: TABLE_ELEMENTS,
+            output_bytes: OUTPUT_BYTES,
+            deadline: DEADLINE,
+        }
+    }
+}

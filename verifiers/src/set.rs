@@ -1,0 +1,116 @@
+//! The verifiers a node has: those this program carries, and those in the operator's folder.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use pyrsia_ledger::Sha256Digest;
+
+use crate::host::{LoadError, VerifierHost};
+use crate::limits;
+use crate::verifier::Verifier;
+
+/// The components this program carries, by file name: `verifiers/shipped`.
+pub const SHIPPED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    #[error("the folder of verifiers {folder:?} cannot be read")]
+    Folder {
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the shipped verifier {name} does not load")]
+    Shipped {
+        name: &'static str,
+        #[source]
+        source: LoadError,
+    },
+}
+
+/// A file in the operator's folder that is not a verifier. The others are used all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{path:?} is not used as a verifier")]
+pub struct UnusableModule {
+    pub path: PathBuf,
+    #[source]
+    pub source: UnusableReason,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableReason {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// In order of preference, the operator's before the shipped.
+#[derive(Debug)]
+pub struct VerifierSet {
+    verifiers: Vec<Verifier>,
+    unusable: Vec<UnusableModule>,
+}
+
+impl VerifierSet {
+    /// Loads every `*.wasm` of `folder` and the shipped verifiers. Of two modules in the folder for one package type the last by file name is
+    /// preferred, so that a version in the name decides.
+    pub fn open(host: &VerifierHost, folder: Option<&Path>) -> Result<Self, SetError> {
+        let mut set = Self { verifiers: Vec::new(), unusable: Vec::new() };
+        if let Some(folder) = folder {
+            let paths = modules_in(folder).map_err(|source| SetError::Folder { folder: folder.into(), source })?;
+            for path in paths.into_iter().rev() {
+                match read_module(&path).map_err(UnusableReason::from).and_then(|module| Ok(host.load(&module)?)) {
+                    Ok(verifier) => set.add(verifier),
+                    Err(source) => set.unusable.push(UnusableModule { path, source }),
+                }
+            }
+        }
+        for (name, module) in SHIPPED {
+            set.add(host.load(module).map_err(|source| SetError::Shipped { name, source })?);
+        }
+        Ok(set)
+    }
+
+    pub fn by_digest(&self, digest: &Sha256Digest) -> Option<&Verifier> {
+        self.verifiers.iter().find(|verifier| verifier.digest() == *digest)
+    }
+
+    /// The verifier for a package type, called by its name or by an alias. A name goes before an alias.
+    pub fn preferred(&self, package_type: &str) -> Option<&Verifier> {
+        let named = |verifier: &&Verifier| verifier.description().package_type.as_str() == package_type;
+        let aliased = |verifier: &&Verifier| verifier.description().aliases.iter().any(|alias| alias.as_str() == package_type);
+        self.verifiers.iter().find(named).or_else(|| self.verifiers.iter().find(aliased))
+    }
+
+    /// In order of preference.
+    pub fn iter(&self) -> impl Iterator<Item = &Verifier> {
+        self.verifiers.iter()
+    }
+
+    /// What the operator should be told about the folder.
+    pub fn unusable(&self) -> &[UnusableModule] {
+        &self.unusable
+    }
+
+    fn add(&mut self, verifier: Verifier) {
+        if self.by_digest(&verifier.digest()).is_none() {
+            self.verifiers.push(verifier);
+        }
+    }
+}
+
+fn modules_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Reads one byte more than is allowed at most, so that the host sees that the module is too large.
+fn read_module(path: &Path) -> io::Result<Vec<u8>> {
+    let mut module = Vec::new();
+    File::open(path)?.take(limits::MODULE_BYTES_MAX + 1).read_to_end(&mut module)?;
+    Ok(module)
+}
