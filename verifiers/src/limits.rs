@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-/// Instructions, roughly: ten to twenty seconds of one core. The largest manifest takes a hundredth of it.
-pub const FUEL: u64 = 20_000_000_000;
-/// Linear memory of one call. A component holds one document of a few MiB and what it made of it.
-pub const MEMORY_BYTES: u64 = 256 << 20;
+/// Instructions, roughly: some fifteen seconds of one core. The most laborious document of 4 MiB takes less than a fifth of it.
+pub const FUEL: u64 = 100_000_000_000;
+/// Linear memory of one call. A component holds one document of a few MiB and what it made of it; 32 MiB are enough for that.
+pub const MEMORY_BYTES: u64 = 128 << 20;
 /// Function tables of real components have some hundred elements.
 pub const TABLE_ELEMENTS: u32 = 20_000;
 /// One answer: 16 384 artifacts with long ids fit.

@@ -26,7 +26,11 @@ struct Loaded {
 }
 
 impl Verifier {
-    pub(crate) fn new(sandbox: Arc<Sandbox>, digest: Sha256Digest, component: contract::VerifierPre<Call>) -> Result<Self, LoadError> {
+    pub(crate) fn new(
+        sandbox: Arc<Sandbox>,
+        digest: Sha256Digest,
+        component: contract::VerifierPre<Call>,
+    ) -> Result<Self, LoadError> {
         let described = run(&sandbox, digest, &component, &[], |store, guest| guest.call_describe(store));
         let description = described.and_then(checked_description).map_err(LoadError::Describe)?;
         Ok(Self(Arc::new(Loaded { sandbox, digest, component, description })))
@@ -96,7 +100,10 @@ fn run<T>(
     answer.map_err(|error| Call::abstention(limits, &error))
 }
 
-fn outcome<T, U>(answer: Result<Result<T, verification::Refusal>, Abstention>, check: impl FnOnce(T) -> Result<U, Abstention>) -> Outcome<U> {
+fn outcome<T, U>(
+    answer: Result<Result<T, verification::Refusal>, Abstention>,
+    check: impl FnOnce(T) -> Result<U, Abstention>,
+) -> Outcome<U> {
     let checked = match answer {
         Ok(Ok(answer)) => check(answer).map(Outcome::Done),
         Ok(Err(refusal)) => checked_refusal(refusal).map(Outcome::Refused),
@@ -133,7 +140,10 @@ fn checked_refusal(refusal: verification::Refusal) -> Result<Refusal, Abstention
 /// The contract's bound of a refusal's code.
 const REFUSAL_CODE_BYTES_MAX: usize = 64;
 
-fn checked_artifacts(published: Vec<verification::PublishedArtifact>, files: usize) -> Result<Vec<PublishedArtifact>, Abstention> {
+fn checked_artifacts(
+    published: Vec<verification::PublishedArtifact>,
+    files: usize,
+) -> Result<Vec<PublishedArtifact>, Abstention> {
     let broken = |what: String| Err(Abstention::BrokenContract(what));
     let mut ids = BTreeSet::new();
     let mut checked = Vec::with_capacity(published.len());

@@ -52,7 +52,10 @@ fn build(guests: &Path) -> Result<Built> {
     // First, so that the folders whose names are kept out of the bytes exist.
     run(cargo().args(["fetch", "--quiet", "--locked", "--target", TARGET]).current_dir(guests))?;
     let mut cargo = cargo();
-    cargo.args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "--target-dir"]).arg(&target_dir).current_dir(guests);
+    cargo
+        .args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .arg(&target_dir)
+        .current_dir(guests);
     for setting in FOREIGN_SETTINGS {
         cargo.env_remove(setting);
     }

@@ -37,7 +37,11 @@ fn check_published(output: &Output, coordinate: &str, media_types: &[&str]) {
     for artifact in &published {
         let digest = Sha256Digest::of(&output.0[artifact.file].1);
         assert_eq!((artifact.canonical, artifact.passes.len()), (digest, 0));
-        assert!([coordinate.into(), format!("alpine@sha256:{digest}")].contains(&artifact.artifact_id), "{}", artifact.artifact_id);
+        assert!(
+            [coordinate.into(), format!("alpine@sha256:{digest}")].contains(&artifact.artifact_id),
+            "{}",
+            artifact.artifact_id
+        );
     }
 }
 
@@ -86,7 +90,8 @@ fn an_oci_image_is_published() {
 #[test]
 fn an_index_of_two_platforms_is_published_with_the_shared_layer_once() {
     let image = [DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER, DOCKER_LAYER];
-    let types: Vec<&str> = [DOCKER_LIST; 2].into_iter().chain(image).chain([DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER]).collect();
+    let types: Vec<&str> =
+        [DOCKER_LIST; 2].into_iter().chain(image).chain([DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER]).collect();
     check_published(&Output::index(), "alpine:1", &types);
 }
 
@@ -112,7 +117,8 @@ fn a_file_that_is_not_what_its_name_says_is_refused() {
 fn a_size_that_does_not_match_is_refused() {
     let output = Output::docker();
     let layer = output.name_of(b"second layer");
-    let refusal = check_refused(&output.edited(|manifest| manifest["layers"][1]["size"] = json!(13)), "alpine:1", "wrong-size", &layer);
+    let refusal =
+        check_refused(&output.edited(|manifest| manifest["layers"][1]["size"] = json!(13)), "alpine:1", "wrong-size", &layer);
     assert!(refusal.sentence.contains("12") && refusal.sentence.contains("13"), "{refusal}");
 }
 
@@ -125,7 +131,8 @@ fn a_missing_layer_config_or_platform_is_refused_by_name() {
     check_refused(&output.without(&config), "alpine:1", "missing-config", &config);
 
     let index = Output::index();
-    let second = index.0.iter().rev().find(|(name, bytes)| name != "manifest" && bytes.starts_with(b"{\"config\"")).unwrap().0.clone();
+    let second =
+        index.0.iter().rev().find(|(name, bytes)| name != "manifest" && bytes.starts_with(b"{\"config\"")).unwrap().0.clone();
     let refusal = check_refused(&index.without(&second), "alpine:1", "missing-manifest", &second);
     assert!(refusal.sentence.contains("linux/arm64"), "{refusal}");
     check_refused(&Output::docker().without("manifest"), "alpine:1", "missing-manifest", "manifest");
@@ -150,7 +157,8 @@ fn an_unknown_media_type_is_refused() {
         let output = output.clone().edited(|manifest| manifest["layers"][0]["mediaType"] = json!(unknown));
         check_refused(&output, "alpine:1", "unknown-media-type", &layer);
     }
-    let schema1 = output.edited(|manifest| manifest["mediaType"] = json!("application/vnd.docker.distribution.manifest.v1+prettyjws"));
+    let schema1 =
+        output.edited(|manifest| manifest["mediaType"] = json!("application/vnd.docker.distribution.manifest.v1+prettyjws"));
     check_refused(&schema1, "alpine:1", "unknown-media-type", "manifest");
 }
 

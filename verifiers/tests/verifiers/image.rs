@@ -42,7 +42,11 @@ impl Output {
         let children: Vec<Value> = ["amd64", "arm64"]
             .into_iter()
             .map(|architecture| {
-                let manifest = output.image([DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER], architecture, &[b"shared", architecture.as_bytes()]);
+                let manifest = output.image(
+                    [DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER],
+                    architecture,
+                    &[b"shared", architecture.as_bytes()],
+                );
                 let mut descriptor = output.blob(DOCKER_MANIFEST, manifest.to_string().as_bytes());
                 descriptor["platform"] = json!({ "os": "linux", "architecture": architecture });
                 descriptor
@@ -66,7 +70,8 @@ impl Output {
         let [manifest, config, layer] = media_types;
         let diff_ids: Vec<String> = layers.iter().map(|layer| Sha256Digest::of(layer).to_oci()).collect();
         let rootfs = json!({ "type": "layers", "diff_ids": diff_ids });
-        let config = self.blob(config, json!({ "os": "linux", "architecture": architecture, "rootfs": rootfs }).to_string().as_bytes());
+        let config =
+            self.blob(config, json!({ "os": "linux", "architecture": architecture, "rootfs": rootfs }).to_string().as_bytes());
         let layers: Vec<Value> = layers.iter().map(|bytes| self.blob(layer, bytes)).collect();
         json!({ "schemaVersion": 2, "mediaType": manifest, "config": config, "layers": layers })
     }

@@ -89,7 +89,10 @@ fn a_call_that_never_ends_is_stopped_at_its_deadline() {
 #[test]
 fn hoarding_memory_or_table_elements_is_stopped_at_the_limit() {
     let asked = TIGHT.memory_bytes + (64 << 10);
-    check_abstains("(loop $on (drop (memory.grow (i32.const 1))) (br $on)) (unreachable)", Abstention::OutOfMemory { asked, limit: TIGHT.memory_bytes });
+    check_abstains(
+        "(loop $on (drop (memory.grow (i32.const 1))) (br $on)) (unreachable)",
+        Abstention::OutOfMemory { asked, limit: TIGHT.memory_bytes },
+    );
     check_abstains(
         "(loop $on (drop (table.grow $table (ref.null func) (i32.const 1))) (br $on)) (unreachable)",
         Abstention::OutOfTable { asked: 101, limit: 100 },
@@ -129,9 +132,13 @@ fn an_answer_against_the_contract_is_not_believed() {
     check_parse("(i32.store (i32.const 608) (i32.const 0)) (i32.const 600)", broken);
     check_parse("(i32.store (i32.const 256) (i32.const 0x20202020)) (i32.const 600)", broken);
     // A refusal whose code is not a word.
-    check_parse("(i32.store8 (i32.const 600) (i32.const 1)) (i32.store (i32.const 256) (i32.const 0x21212121)) (i32.const 600)", broken);
+    check_parse(
+        "(i32.store8 (i32.const 600) (i32.const 1)) (i32.store (i32.const 256) (i32.const 0x21212121)) (i32.const 600)",
+        broken,
+    );
     // An output that is accepted and publishes nothing.
-    let nothing = tight(UNREACHABLE, "(i32.store (i32.const 604) (i32.const 0)) (i32.store (i32.const 608) (i32.const 0)) (i32.const 600)");
+    let nothing =
+        tight(UNREACHABLE, "(i32.store (i32.const 604) (i32.const 0)) (i32.store (i32.const 608) (i32.const 0)) (i32.const 600)");
     assert!(matches!(nothing.check("test", &[]), Outcome::Abstained(Abstention::BrokenContract(_))));
 }
 
@@ -219,7 +226,10 @@ fn a_module_that_cannot_describe_itself_does_not_load() {
 fn a_verdict_does_not_depend_on_the_limits_unless_they_are_met() {
     let (_folder, files) = Output::index().lend();
     let generous = DOCKER.check("alpine:1", &files);
-    let (module, limits) = (pyrsia_verifiers::SHIPPED.iter().find(|(name, _)| *name == "docker.wasm").unwrap().1, Limits { deadline: limits::DEADLINE, ..TIGHT });
+    let (module, limits) = (
+        pyrsia_verifiers::SHIPPED.iter().find(|(name, _)| *name == "docker.wasm").unwrap().1,
+        Limits { deadline: limits::DEADLINE, ..TIGHT },
+    );
     assert_eq!(VerifierHost::new(limits).unwrap().load(module).unwrap().check("alpine:1", &files), generous);
     assert!(generous.done().is_some());
 }

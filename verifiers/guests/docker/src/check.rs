@@ -39,7 +39,11 @@ pub fn check(coordinate: &str, inputs: &dyn Inputs) -> Result<Vec<Published>, Re
     if let Reference::Digest(wanted) = coordinate.reference()
         && *wanted != digest
     {
-        return Err(Refusal::new("wrong-digest", MANIFEST, format!("The coordinate asks for {wanted}, the manifest's digest is {digest}.")));
+        return Err(Refusal::new(
+            "wrong-digest",
+            MANIFEST,
+            format!("The coordinate asks for {wanted}, the manifest's digest is {digest}."),
+        ));
     }
     output.publish(&digest, top, &media_type);
     match document {
@@ -85,8 +89,12 @@ impl Output<'_> {
             let blob = self.object(child, "manifest")?;
             let name = file_name(&child.digest);
             match read_document(&self.files, blob.file, &name, Some(&child.media_type))?.0 {
-                Document::Image(image) => self.image(&image, if child.is_attestation() { Content::Attestation } else { Content::Image })?,
-                Document::Index(_) => return Err(Refusal::new("nested-index", &name, "An index may list images, not other indexes.")),
+                Document::Image(image) => {
+                    self.image(&image, if child.is_attestation() { Content::Attestation } else { Content::Image })?
+                }
+                Document::Index(_) => {
+                    return Err(Refusal::new("nested-index", &name, "An index may list images, not other indexes."));
+                }
             }
         }
         Ok(())
@@ -114,7 +122,11 @@ impl Output<'_> {
     fn object(&mut self, descriptor: &Descriptor, role: &str) -> Result<Blob, Refusal> {
         let Descriptor { digest, size, media_type, data, .. } = descriptor;
         if !is_digest(digest) {
-            return Err(Refusal::new("malformed-digest", digest, format!("The {role}'s digest is not `sha256:` and 64 lower-case hexadecimal digits.")));
+            return Err(Refusal::new(
+                "malformed-digest",
+                digest,
+                format!("The {role}'s digest is not `sha256:` and 64 lower-case hexadecimal digits."),
+            ));
         }
         let platform = descriptor.platform_name().map(|platform| format!(" for the platform {platform}")).unwrap_or_default();
         let Some(blob) = self.files.claim(digest) else {
@@ -138,7 +150,11 @@ impl Output<'_> {
         if let Some(data) = data {
             let same = base64::decode(data).is_some_and(|bytes| self.files.digest_of_bytes(&bytes) == *digest);
             if !same {
-                return Err(Refusal::new("wrong-data", digest, format!("The {role}'s descriptor embeds data that is not the {role}.")));
+                return Err(Refusal::new(
+                    "wrong-data",
+                    digest,
+                    format!("The {role}'s descriptor embeds data that is not the {role}."),
+                ));
             }
         }
         self.publish(digest, blob.file, media_type);
@@ -164,7 +180,11 @@ impl Output<'_> {
 }
 
 fn unknown_media_type(descriptor: &Descriptor, wanted: &str) -> Refusal {
-    Refusal::new("unknown-media-type", &descriptor.digest, format!("`{}` is not a known media type of {wanted}.", descriptor.media_type))
+    Refusal::new(
+        "unknown-media-type",
+        &descriptor.digest,
+        format!("`{}` is not a known media type of {wanted}.", descriptor.media_type),
+    )
 }
 
 #[cfg(test)]

@@ -45,10 +45,7 @@ impl Coordinate {
         if let Some((first, _)) = rest.split_once('/')
             && (first == "localhost" || first.starts_with(|c: char| c.is_ascii_alphanumeric()) && first.contains(['.', ':']))
         {
-            return refuse(
-                "registry-host",
-                format!("`{first}` is the host of a registry; give the image's name without it."),
-            );
+            return refuse("registry-host", format!("`{first}` is the host of a registry; give the image's name without it."));
         }
         let (name, tag) = match rest.rsplit_once(':') {
             Some((name, tag)) => (name, Some(tag)),
@@ -66,7 +63,9 @@ impl Coordinate {
                 if !is_tag(tag) {
                     return refuse(
                         "malformed-tag",
-                        format!("`{tag}` is not a tag: 1 to {TAG_BYTES_MAX} letters, digits, `_`, `.` and `-`, the first not `.` or `-`."),
+                        format!(
+                            "`{tag}` is not a tag: 1 to {TAG_BYTES_MAX} letters, digits, `_`, `.` and `-`, the first not `.` or `-`."
+                        ),
                     );
                 }
                 Reference::Tag(tag.into())
@@ -203,7 +202,10 @@ mod tests {
 
     #[test]
     fn malformed_coordinates_are_refused() {
-        for text in ["", ":1", "/a", "a/", "a//b:1", "Alpine:1", "a..b:1", "a___b:1", "-a:1", "a-:1", "a_-b:1", "a b:1", "ä:1", "a:1:2", "../a:1"] {
+        for text in [
+            "", ":1", "/a", "a/", "a//b:1", "Alpine:1", "a..b:1", "a___b:1", "-a:1", "a-:1", "a_-b:1", "a b:1", "ä:1", "a:1:2",
+            "../a:1",
+        ] {
             check_refused(text, "malformed-name");
         }
         for text in ["a:", "a:.x", "a:-x", "a:x/y", "a:x y", "a:ü"] {

@@ -30,8 +30,26 @@ const LAYERS: [&str; 5] = [
 
 /// Every field of these documents that a client gives a meaning to. Another spelling of one could be read as it.
 const FIELDS: [&str; 20] = [
-    "schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations", "digest", "size", "urls", "data",
-    "platform", "architecture", "os", "variant", "os.version", "os.features", "fsLayers", "signatures",
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "config",
+    "layers",
+    "manifests",
+    "subject",
+    "annotations",
+    "digest",
+    "size",
+    "urls",
+    "data",
+    "platform",
+    "architecture",
+    "os",
+    "variant",
+    "os.version",
+    "os.features",
+    "fsLayers",
+    "signatures",
 ];
 
 /// A manifest or an index, whichever the bytes are.
@@ -136,9 +154,16 @@ pub fn read_document(files: &Files<'_>, file: u32, name: &str, expected: Option<
         return refuse("unsupported-schema", format!("Its schemaVersion is {}; 2 is supported.", written.schema_version));
     }
     let document = match written {
-        Written { config: Some(config), layers: Some(layers), manifests: None, fs_layers: None, .. } => Document::Image(Image { config, layers }),
+        Written { config: Some(config), layers: Some(layers), manifests: None, fs_layers: None, .. } => {
+            Document::Image(Image { config, layers })
+        }
         Written { manifests: Some(manifests), config: None, layers: None, fs_layers: None, .. } => Document::Index(manifests),
-        _ => return refuse("malformed-manifest", "It has neither `config` and `layers` nor `manifests`, or parts of both.".into()),
+        _ => {
+            return refuse(
+                "malformed-manifest",
+                "It has neither `config` and `layers` nor `manifests`, or parts of both.".into(),
+            );
+        }
     };
     // Only OCI documents may leave out what they are; Docker's two formats demand it.
     let (allowed, implied) = match document {
@@ -147,7 +172,10 @@ pub fn read_document(files: &Files<'_>, file: u32, name: &str, expected: Option<
     };
     let media_type = written.media_type.unwrap_or_else(|| implied.into());
     if !allowed.contains(&media_type.as_str()) {
-        return refuse("unknown-media-type", format!("Its mediaType is `{media_type}`; for what it contains, it is `{}` or `{}`.", allowed[0], allowed[1]));
+        return refuse(
+            "unknown-media-type",
+            format!("Its mediaType is `{media_type}`; for what it contains, it is `{}` or `{}`.", allowed[0], allowed[1]),
+        );
     }
     if let Some(expected) = expected
         && expected != media_type

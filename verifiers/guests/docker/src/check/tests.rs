@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use sha2::{Digest, Sha256};
 
 use super::*;
@@ -62,7 +64,8 @@ impl Build {
     fn image(&mut self, media_types: [&str; 3], config_note: &str, layers: &[&[u8]]) -> String {
         let [manifest, config, layer] = media_types;
         let diff_ids = vec![r#""sha256:0""#; layers.len()].join(",");
-        let config = self.blob(config, format!(r#"{{"os":"{config_note}","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#));
+        let config =
+            self.blob(config, format!(r#"{{"os":"{config_note}","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#));
         let layers: Vec<_> = layers.iter().map(|bytes| format!("{{{}}}", self.blob(layer, bytes))).collect();
         format!(r#"{{"schemaVersion":2,"mediaType":"{manifest}","config":{{{config}}},"layers":[{}]}}"#, layers.join(","))
     }
@@ -77,7 +80,11 @@ const OCI: [&str; 3] = [OCI_MANIFEST, OCI_CONFIG, "application/vnd.oci.image.lay
 
 fn docker_image() -> Build {
     let mut build = Build::default();
-    let manifest = build.image(["application/vnd.docker.distribution.manifest.v2+json", DOCKER_CONFIG, DOCKER_LAYER], "linux", &[b"one", b"two"]);
+    let manifest = build.image(
+        ["application/vnd.docker.distribution.manifest.v2+json", DOCKER_CONFIG, DOCKER_LAYER],
+        "linux",
+        &[b"one", b"two"],
+    );
     build.with_manifest(manifest)
 }
 
@@ -86,7 +93,8 @@ fn oci_index() -> (Build, String) {
     let mut build = Build::default();
     let amd64 = build.image(OCI, "amd64", &[b"shared", b"amd64"]);
     let arm64 = build.image(OCI, "arm64", &[b"shared", b"arm64"]);
-    let statement = build.image([OCI_MANIFEST, "application/vnd.oci.empty.v1+json", "application/vnd.in-toto+json"], "none", &[b"statement"]);
+    let statement =
+        build.image([OCI_MANIFEST, "application/vnd.oci.empty.v1+json", "application/vnd.in-toto+json"], "none", &[b"statement"]);
     let children = [
         format!(r#"{{{},"platform":{{"os":"linux","architecture":"amd64"}}}}"#, build.blob(OCI_MANIFEST, amd64)),
         format!(r#"{{{},"platform":{{"os":"linux","architecture":"arm","variant":"v7"}}}}"#, build.blob(OCI_MANIFEST, arm64)),
@@ -141,7 +149,20 @@ fn an_index_publishes_every_platform_and_what_is_shared_once() {
     assert_eq!(published.len(), build.0.len() + 1, "every file once, and the manifest under its tag");
     let media_types: Vec<_> = published.iter().map(|artifact| artifact.media_type.as_str()).collect();
     let [manifest, config, layer] = OCI;
-    let expected = [OCI_INDEX, OCI_INDEX, manifest, config, layer, layer, manifest, config, layer, manifest, "application/vnd.oci.empty.v1+json", "application/vnd.in-toto+json"];
+    let expected = [
+        OCI_INDEX,
+        OCI_INDEX,
+        manifest,
+        config,
+        layer,
+        layer,
+        manifest,
+        config,
+        layer,
+        manifest,
+        "application/vnd.oci.empty.v1+json",
+        "application/vnd.in-toto+json",
+    ];
     assert_eq!(media_types, expected);
 }
 
@@ -150,7 +171,8 @@ fn the_order_in_which_files_are_lent_changes_nothing() {
     let (build, _) = oci_index();
     let mut reversed = build.clone();
     reversed.0.reverse();
-    let plain = |build| check("a:1", build).unwrap().into_iter().map(|artifact| Published { file: 0, ..artifact }).collect::<Vec<_>>();
+    let plain =
+        |build| check("a:1", build).unwrap().into_iter().map(|artifact| Published { file: 0, ..artifact }).collect::<Vec<_>>();
     assert_eq!(plain(&build), plain(&reversed));
 }
 
@@ -168,7 +190,8 @@ fn a_statement_is_only_allowed_where_it_is_marked_as_one() {
     let (build, _) = oci_index();
     check_refused(&edited(build, "vnd.docker.reference.type", "something.else"), "unknown-media-type");
     let mut build = Build::default();
-    let statement = build.image([OCI_MANIFEST, "application/vnd.oci.empty.v1+json", "application/vnd.in-toto+json"], "none", &[b"statement"]);
+    let statement =
+        build.image([OCI_MANIFEST, "application/vnd.oci.empty.v1+json", "application/vnd.in-toto+json"], "none", &[b"statement"]);
     check_refused(&build.with_manifest(statement), "unknown-media-type");
 }
 
@@ -177,10 +200,19 @@ fn an_index_within_an_index_is_refused_however_it_calls_itself() {
     let (mut build, index) = oci_index();
     build.0.retain(|(name, _)| name != "manifest");
     let honest = build.blob(OCI_INDEX, &index);
-    check_refused(&build.clone().with_manifest(format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{{{honest}}}]}}"#)), "nested-index");
+    check_refused(
+        &build.clone().with_manifest(format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{{{honest}}}]}}"#)),
+        "nested-index",
+    );
     let lying = build.blob(OCI_MANIFEST, &index);
-    check_refused(&build.clone().with_manifest(format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{{{lying}}}]}}"#)), "wrong-media-type");
-    check_refused(&Build::default().with_manifest(format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[]}}"#)), "empty-index");
+    check_refused(
+        &build.clone().with_manifest(format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{{{lying}}}]}}"#)),
+        "wrong-media-type",
+    );
+    check_refused(
+        &Build::default().with_manifest(format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[]}}"#)),
+        "empty-index",
+    );
 }
 
 #[test]
@@ -206,7 +238,10 @@ fn a_config_must_belong_to_its_layers() {
     ] {
         let mut build = Build::default();
         let (config, layer) = (build.blob(OCI_CONFIG, config), build.blob(DOCKER_LAYER, "layer"));
-        check_refused(&build.with_manifest(format!(r#"{{"schemaVersion":2,"config":{{{config}}},"layers":[{{{layer}}}]}}"#)), code);
+        check_refused(
+            &build.with_manifest(format!(r#"{{"schemaVersion":2,"config":{{{config}}},"layers":[{{{layer}}}]}}"#)),
+            code,
+        );
     }
 }
 
@@ -222,7 +257,9 @@ fn embedded_data_must_be_what_the_descriptor_points_to() {
 #[test]
 fn files_that_are_not_an_output_are_refused_by_name() {
     check_refused(&Build::default(), "missing-manifest");
-    for (name, code) in [("README", "unknown-file"), ("sha256:abc.blob", "unknown-file"), ("", "unknown-file"), ("manifest", "duplicate-file")] {
+    for (name, code) in
+        [("README", "unknown-file"), ("sha256:abc.blob", "unknown-file"), ("", "unknown-file"), ("manifest", "duplicate-file")]
+    {
         let mut build = docker_image();
         build.0.push((name.into(), b"x".to_vec()));
         assert_eq!(check_refused(&build, code).subject, name);
