@@ -1,1 +1,14 @@
-//! placeholder
+//! What the end-to-end tests and the benchmarks stand on: Pyrsia's programs and the clients around them as real processes.
+//!
+//! Owns starting and ending those processes, making images and repositories to build from, and waiting for conditions.
+//! Knows Pyrsia only through its programs, its HTTP interface and its files, and never imports a crate of ours.
+
+pub mod clients;
+pub mod deadline;
+pub mod engine;
+pub mod git;
+pub mod image;
+pub mod instant_pipeline;
+pub mod network;
+pub mod program;
+pub mod upstream;

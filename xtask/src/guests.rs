@@ -35,7 +35,7 @@ const FOREIGN_SETTINGS: [&str; 12] = [
 ];
 
 /// Builds every guest. Writes the results, or with `check` refuses a difference between them and what is committed.
-pub fn guests(check: bool) -> Result<()> {
+pub(crate) fn guests(check: bool) -> Result<()> {
     let verifiers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../verifiers").canonicalize()?;
     let shipped = verifiers.join("shipped");
     let built = build(&verifiers.join("guests"))?;

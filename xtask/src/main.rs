@@ -1,1 +1,112 @@
-fn main() {}
+//! Every task of the project, one way in: `cargo xtask help`.
+//!
+//! Owns the order and the settings in which the ordinary tools run (cargo, rustfmt, clippy, cargo-deny); does nothing a
+//! person could not type. Depends on next to nothing, so that it is built in seconds.
+
+mod clients;
+mod guests;
+mod sim;
+mod test_run;
+
+use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+cargo xtask TASK
+
+  test [FILTER]     everything a change must pass: format, lints, the rules of the house, all tests.
+                    With FILTER only the tests whose names contain it.
+                    PYRSIA_REQUIRE_CLIENTS=1 turns a test skipped for want of a client into a failure
+  fmt [--check]     format the source, or only look whether it is
+  lint              clippy on everything, warnings are errors
+  guests [--check]  build the verifier components, or compare them with the ones committed
+  sim --seeds A..B  run the consensus simulator on these seeds
+  deny              licences, sources and banned packages of the lock file; known vulnerabilities where the list can be had
+  bench [TASK]      the measurements of docs/performance.md, with optimized programs
+  help              this text
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match task(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn task(words: &[&str]) -> Result<()> {
+    match words {
+        ["test"] => test_run::everything(),
+        ["test", filter] => test_run::only(filter),
+        ["fmt"] => format(&[]),
+        ["fmt", "--check"] => format(&["--check"]),
+        ["lint"] => lint(),
+        ["guests"] => guests::guests(false),
+        ["guests", "--check"] => guests::guests(true),
+        ["sim", arguments @ ..] => sim::sim(arguments),
+        ["deny"] => deny(),
+        ["bench", arguments @ ..] => bench(arguments),
+        [] | ["help" | "-h" | "--help"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => bail!("no such task: {}\n\n{HELP}", words.join(" ")),
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+}
+
+/// The cargo that runs this, on the workspace.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).args(arguments);
+    command
+}
+
+/// Says what is run, and runs it to its end.
+fn run(command: &mut Command) -> Result<()> {
+    let program = PathBuf::from(command.get_program());
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let words: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+    eprintln!("xtask: {name} {}", words.join(" "));
+    let status = command.status().with_context(|| format!("{name} does not start"))?;
+    ensure!(status.success(), "{name} {} ended with {status}", words.first().map_or("", String::as_str));
+    Ok(())
+}
+
+/// The guests have a workspace of their own.
+const GUESTS: [&str; 2] = ["--manifest-path", "verifiers/guests/Cargo.toml"];
+
+fn format(check: &[&str]) -> Result<()> {
+    run(cargo(&["fmt", "--all"]).args(check))?;
+    run(cargo(&["fmt", "--all"]).args(GUESTS).args(check))
+}
+
+fn lint() -> Result<()> {
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+fn deny() -> Result<()> {
+    let installed = cargo(&["deny", "--version"]).output().is_ok_and(|output| output.status.success());
+    ensure!(installed, "cargo-deny is not installed: `cargo install --locked cargo-deny`");
+    run(&mut cargo(&["deny", "check", "bans", "licenses", "sources"]))?;
+    if run(&mut cargo(&["deny", "check", "advisories"])).is_err() {
+        let known = cargo(&["deny", "--offline", "check", "advisories"]).output()?;
+        let text = String::from_utf8_lossy(&known.stderr).into_owned();
+        ensure!(text.contains("failed to load advisory database"), "{text}");
+        println!("SKIPPED: known vulnerabilities (their database cannot be had here)");
+    }
+    Ok(())
+}
+
+fn bench(arguments: &[&str]) -> Result<()> {
+    run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+    run(cargo(&["run", "--release", "--package", "pyrsia-benches", "--"]).args(arguments))
+}

@@ -1,0 +1,279 @@
+//! Pyrsia's own programs as a test runs them: nodes, pipelines and the command line, each in a folder of its own.
+
+use crate::deadline::{SOON, wait_for};
+use crate::image::MANIFEST_TYPE;
+use crate::program::{Ended, Program, free_port, ours, run};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A `pyrsia_node` with its data folder, which outlives the program: it can be killed and started again.
+pub struct Node {
+    pub name: String,
+    pub port: u16,
+    folder: PathBuf,
+    arguments: Vec<String>,
+    program: Option<Program>,
+}
+
+impl Node {
+    /// A node in `folder/name` on a free port; `arguments` are those of the program beside the port.
+    pub async fn start(folder: &Path, name: &str, arguments: &[&str]) -> Self {
+        let folder = folder.join(name);
+        std::fs::create_dir_all(&folder).expect("a folder for the node");
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut node = Self { name: name.to_owned(), port: free_port(), folder, arguments, program: None };
+        node.start_again().await;
+        node
+    }
+
+    /// Starts the program on the folder as it is, and waits until it answers.
+    pub async fn start_again(&mut self) {
+        self.launch();
+        self.wait_until_ready().await;
+    }
+
+    /// Starts the program and does not wait.
+    pub fn launch(&mut self) {
+        assert!(self.program.is_none(), "{} runs already", self.name);
+        let mut command = Command::new(ours("pyrsia_node"));
+        command.current_dir(&self.folder).args(&self.arguments).args(["-p", &self.port.to_string()]);
+        command.env("RUST_LOG", "pyrsia=debug").env("DEV_MODE", "on").env("XDG_STATE_HOME", state_home(&self.folder));
+        for name in ["PYRSIA_ARTIFACT_PATH", "PYRSIA_BLOCKCHAIN_PATH", "PYRSIA_KEYPAIR", "PYRSIA_EXTERNAL_IP"] {
+            command.env_remove(name);
+        }
+        self.program = Some(Program::start(&self.name, command));
+    }
+
+    pub async fn wait_until_ready(&mut self) {
+        wait_for(format!("{} to answer", self.name), SOON, || {
+            let running = self.program.as_mut().is_some_and(Program::is_running);
+            assert!(running, "{} ended early:\n{}", self.name, self.output().join("\n"));
+            let status = reqwest::get(self.url("/status"));
+            async { status.await.ok().filter(|response| response.status().is_success()).map(drop) }
+        })
+        .await;
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn program(&mut self) -> &mut Program {
+        self.program.as_mut().expect("the node runs")
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.program.as_ref().expect("the node runs").id()
+    }
+
+    pub fn output(&self) -> Vec<String> {
+        self.program.as_ref().map(Program::output).unwrap_or_default()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.program.take().expect("the node runs").kill();
+    }
+
+    /// Ends it as an operator does; it must end by itself with code 0.
+    pub fn stop(&mut self) {
+        let mut program = self.program.take().expect("the node runs");
+        let status = program.stop();
+        assert_eq!(status.and_then(|status| status.code()), Some(0), "{} did not end well", self.name);
+    }
+
+    pub async fn status(&self) -> Value {
+        get_json(&self.url("/status")).await.unwrap_or_else(|error| panic!("status of {}: {error}", self.name))
+    }
+
+    pub async fn peer_id(&self) -> String {
+        self.status().await["peer_id"].as_str().expect("a node tells its peer id").to_owned()
+    }
+
+    /// The address other nodes of this machine reach it at, from its log.
+    pub async fn address(&mut self) -> String {
+        self.program()
+            .line("the p2p address", SOON, |line| {
+                let (_, rest) = line.split_once("Local node is listening on \"")?;
+                let (address, _) = rest.split_once('"')?;
+                (address.starts_with("/ip4/127.0.0.1/tcp/") && address.contains("/p2p/")).then(|| address.to_owned())
+            })
+            .await
+    }
+
+    /// Posts JSON; gives the status and the body, as JSON where it is.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let response = reqwest::Client::new().post(self.url(path)).json(body).send().await;
+        let response = response.unwrap_or_else(|error| panic!("POST {path} to {}: {error}", self.name));
+        let status = response.status().as_u16();
+        let text = response.text().await.expect("a body");
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// The log records of an image, oldest first; none while it is not published.
+    pub async fn records(&self, image: &str) -> Vec<Value> {
+        let (status, body) = self.post("/inspect/docker", &serde_json::json!({ "image": image })).await;
+        assert_eq!(status, 200, "inspect {image} on {}: {body}", self.name);
+        body.as_array().expect("records").clone()
+    }
+
+    /// Waits until `count` records of an image are visible here.
+    pub async fn wait_for_records(&self, image: &str, count: usize, within: Duration) -> Vec<Value> {
+        wait_for(format!("{count} records of {image} on {}", self.name), within, || async {
+            let records = self.records(image).await;
+            (records.len() >= count).then_some(records)
+        })
+        .await
+    }
+
+    /// An image's manifest and then every blob it names, as a client gets them; panics on a byte that is not what it should be.
+    pub async fn pull(&self, repository: &str, reference: &str) -> Pulled {
+        let response = self.get_manifest(repository, reference).await;
+        assert_eq!(response.0, 200, "{repository}:{reference} from {}: {}", self.name, String::from_utf8_lossy(&response.1));
+        let manifest: Value = serde_json::from_slice(&response.1).expect("a manifest is JSON");
+        let layers = manifest["layers"].as_array().expect("a manifest lists layers").iter();
+        let mut blobs = Vec::new();
+        for described in std::iter::once(&manifest["config"]).chain(layers) {
+            let digest = described["digest"].as_str().expect("a descriptor has a digest").to_owned();
+            let response = reqwest::get(self.url(&format!("/v2/{repository}/blobs/{digest}"))).await.expect("an answer");
+            assert_eq!(response.status(), 200, "blob {digest} from {}", self.name);
+            let bytes = response.bytes().await.expect("a whole blob");
+            assert_eq!(Some(bytes.len() as u64), described["size"].as_u64());
+            assert_eq!(crate::image::sha256(&bytes), digest);
+            blobs.push(digest);
+        }
+        Pulled { manifest: crate::image::sha256(&response.1), blobs }
+    }
+
+    /// A manifest request as docker makes it: status and body.
+    pub async fn get_manifest(&self, repository: &str, reference: &str) -> (u16, Vec<u8>) {
+        let url = self.url(&format!("/v2/{repository}/manifests/{reference}"));
+        let response = reqwest::Client::new().get(url).header("accept", MANIFEST_TYPE).send().await.expect("an answer");
+        (response.status().as_u16(), response.bytes().await.expect("a body").to_vec())
+    }
+
+    /// How many connected peers it tells.
+    pub async fn peers(&self) -> u64 {
+        self.status().await["peers_count"].as_u64().expect("a count")
+    }
+
+    /// Waits until this node follows the network of `other` as far as that has come.
+    pub async fn wait_until_synced(&self, other: &Node) {
+        let reached = other.status().await["height"].as_u64().expect("a node of a network tells its height");
+        wait_for(format!("{} to reach height {reached}", self.name), SOON, || async {
+            (self.status().await["height"].as_u64()? >= reached).then_some(())
+        })
+        .await;
+    }
+
+    /// Members, verifiers, height and roots of the network.
+    pub async fn network(&self) -> Value {
+        get_json(&self.url("/api/v1/network")).await.unwrap_or_else(|error| panic!("network of {}: {error}", self.name))
+    }
+}
+
+/// Digests of what a pull gave.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pulled {
+    pub manifest: String,
+    pub blobs: Vec<String>,
+}
+
+pub async fn get_json(url: &str) -> reqwest::Result<Value> {
+    reqwest::get(url).await?.error_for_status()?.json().await
+}
+
+/// Shared by the nodes and the command line of one test: where the nodes leave the administrator's token.
+fn state_home(node_folder: &Path) -> PathBuf {
+    node_folder.parent().expect("a node's folder lies in the test's").join("state")
+}
+
+/// A `pyrsia_build`.
+pub struct Pipeline {
+    pub url: String,
+    folder: PathBuf,
+    arguments: Vec<String>,
+    port: u16,
+    program: Option<Program>,
+}
+
+impl Pipeline {
+    /// A pipeline in `folder/name` on a free port, which builds with what is built into it.
+    pub async fn start(folder: &Path, name: &str, arguments: &[&str]) -> Self {
+        let mut pipeline = Self::reserve(folder, name, arguments);
+        pipeline.start_again().await;
+        pipeline
+    }
+
+    /// A pipeline that has its address and does not run.
+    pub fn reserve(folder: &Path, name: &str, arguments: &[&str]) -> Self {
+        let port = free_port();
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { url: format!("http://localhost:{port}"), folder: folder.join(name), arguments, port, program: None }
+    }
+
+    pub async fn start_again(&mut self) {
+        std::fs::create_dir_all(&self.folder).expect("a folder for the pipeline");
+        let mut command = Command::new(ours("pyrsia_build"));
+        command.current_dir(&self.folder).args(&self.arguments).args(["-p", &self.port.to_string(), "--builder", "embedded"]);
+        command.env_remove("PYRSIA_BUILD_PATH").env_remove("PYRSIA_UPSTREAM");
+        self.program = Some(Program::start("pyrsia_build", command));
+        let url = format!("{}/status", self.url);
+        wait_for("pyrsia_build to answer", SOON, || async { reqwest::get(&url).await.ok().map(drop) }).await;
+    }
+
+    pub fn kill(&mut self) {
+        self.program.take().expect("the pipeline runs").kill();
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.program.is_some()
+    }
+}
+
+/// The `pyrsia` command line with a configuration of its own.
+pub struct Cli {
+    folder: PathBuf,
+}
+
+impl Cli {
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(ours("pyrsia"));
+        command.current_dir(&self.folder).args(arguments).env_remove("PYRSIA_ADMIN_TOKEN");
+        command.env("XDG_CONFIG_HOME", self.folder.join("config")).env("XDG_STATE_HOME", self.folder.join("state"));
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        run(&mut self.command(arguments))
+    }
+
+    /// `pyrsia …`, which must end with code 0; gives what it printed.
+    pub fn succeed(&self, arguments: &[&str]) -> String {
+        let ended = self.run(arguments);
+        assert_eq!(ended.code, 0, "pyrsia {arguments:?}\n{}{}", ended.stdout, ended.stderr);
+        ended.stdout
+    }
+
+    /// `pyrsia authorize` of a node, by itself or by the node the configuration names; waits until it judges builds.
+    pub async fn authorize(&self, by: &Node, node: &Node) {
+        self.succeed(&["config", "-e", "--port", &by.port.to_string()]);
+        let peer_id = node.peer_id().await;
+        let printed = self.succeed(&["authorize", "--peer", &peer_id]);
+        assert!(printed.contains("Authorize request successfully handled."), "{printed}");
+        wait_for(format!("{} to be authorized", node.name), SOON, || async {
+            (node.status().await["authorized"] == true).then_some(())
+        })
+        .await;
+    }
+}

@@ -1,0 +1,3 @@
+//! Whole nodes, from the wish to the pulled image: every scenario with real processes.
+
+mod clients;
