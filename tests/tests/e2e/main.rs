@@ -1,3 +1,9 @@
 //! Whole nodes, from the wish to the pulled image: every scenario with real processes.
 
+mod bad_requests;
 mod clients;
+mod demo;
+mod faults;
+mod four_nodes;
+mod images;
+mod tutorial;
