@@ -6,43 +6,7 @@
 pub mod config;
 pub mod identity;
 
-// consensus.rs is being written; this stands in for its names so that the crates above can compile.
-#[cfg(not(consensus_room))]
-pub mod consensus {
-    use pyrsia_ledger::{Event, Projections, Refusal};
-    use std::sync::Arc;
-    use tokio::sync::watch;
-    #[derive(Clone, Debug, Default)]
-    pub struct ConsensusConfig {}
-    #[derive(Clone, Debug)]
-    pub struct LedgerView {
-        pub state: Option<Arc<Projections>>,
-    }
-    #[derive(Debug, thiserror::Error)]
-    pub enum ProposeError {
-        #[error("refused")]
-        Refused(#[from] Refusal),
-        #[error("no network")]
-        NoNetwork,
-        #[error("stopped")]
-        Stopped,
-        #[error("full")]
-        MempoolFull,
-    }
-    #[derive(Clone)]
-    pub struct ConsensusHandle;
-    impl ConsensusHandle {
-        pub fn view(&self) -> Arc<LedgerView> {
-            todo!()
-        }
-        pub fn watch(&self) -> watch::Receiver<Arc<LedgerView>> {
-            todo!()
-        }
-        pub async fn propose(&self, _: Event) -> Result<pyrsia_ledger::EventId, ProposeError> {
-            todo!()
-        }
-    }
-}
+pub mod consensus;
 
 pub mod authorization;
 pub mod builds;
@@ -55,4 +19,5 @@ pub use builds::view::{BuildView, JudgeView, LocalBuildProgress, LocalPhase, Out
 pub use builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
 pub use config::NodeConfig;
 pub use handle::{ArtifactError, NodeHandle, OpenArtifact};
+pub use libp2p::Multiaddr;
 pub use node::{FatalError, Node, StartError};

@@ -1,0 +1,32 @@
+//! Consensus: how the nodes of a network agree on the next block, and how everybody else follows.
+//!
+//! ```text
+//!   handle ──calls──►┌────────┐  inputs  ┌─────────┐  inputs  ┌────────┐
+//!   network ─frames─►│ driver │─────────►│ replica │─────────►│ engine │  Malachite's pure core
+//!   network ◄────────│ thread │◄─────────│ sans-IO │◄─────────│        │
+//!   watchers ◄─view──└────────┘  outputs └────┬────┘  outputs └────────┘
+//!                                           store (block log)
+//! ```
+//!
+//! The engine is one module that nothing else depends on in its types; the replica is a plain struct; only the driver knows
+//! time, threads and queues. What is signed and stored is the ledger's own encoding. The simulator runs the same replica in a
+//! world of faults. No rule about what may stand on the ledger is here.
+
+mod ballot;
+mod driver;
+mod engine;
+mod message;
+mod replica;
+mod store;
+mod timer;
+
+pub use ballot::Equivocation;
+pub use driver::{
+    Consensus, ConsensusCounters, ConsensusFailure, ConsensusHandle, ConsensusTask, LedgerView, Outgoing, StartError,
+};
+pub use engine::EngineError;
+pub use message::FRAME_BYTES_MAX;
+pub use replica::{
+    ConsensusConfig, FoundError, MEMPOOL_AUTHOR_EVENTS_MAX, MEMPOOL_EVENTS_MAX, ProposeError, ReplicaError, SubmitError,
+};
+pub use timer::Timeouts;

@@ -1,0 +1,206 @@
+//! What validators sign while they agree on a block, in the project's own words and encoding.
+//!
+//! A precommit is the signature that ends up in a [`pyrsia_ledger::CommitCertificate`], so its preimage is the ledger's. The
+//! consensus engine has types of its own for all of this; they are translated at its border and never travel or rest.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use ed25519_dalek::SigningKey;
+use pyrsia_ledger::certificate::{VoteKind, vote_bytes};
+use pyrsia_ledger::signed::{node_id_of, sign, verify};
+use pyrsia_ledger::{BlockHash, Height, NetworkId, NodeId, Purpose, Signature, ValidatorSet};
+
+/// A vote of a validator; `block` is none for nil.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Vote {
+    pub kind: VoteKind,
+    pub height: Height,
+    pub round: u32,
+    pub block: Option<BlockHash>,
+    pub validator: NodeId,
+    pub signature: Signature,
+}
+
+/// A validator's proposal to decide on a block.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Proposal {
+    pub height: Height,
+    pub round: u32,
+    /// The earlier round in which a quorum prevoted for this block.
+    pub polka_round: Option<u32>,
+    pub block: BlockHash,
+    pub proposer: NodeId,
+    pub signature: Signature,
+}
+
+/// Prevotes of a quorum for one block.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PolkaCertificate {
+    pub height: Height,
+    pub round: u32,
+    pub block: BlockHash,
+    pub signatures: Vec<(NodeId, Signature)>,
+}
+
+/// Why a round may be entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum RoundReason {
+    /// More than a third is in this round already.
+    Skip,
+    /// A quorum precommitted in the round before, for whatever.
+    Precommits,
+}
+
+/// Votes that let a node enter a round.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RoundCertificate {
+    pub height: Height,
+    pub round: u32,
+    pub reason: RoundReason,
+    pub votes: Vec<RoundVote>,
+}
+
+/// A vote of a [`RoundCertificate`], which states its height and round.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RoundVote {
+    pub kind: VoteKind,
+    pub block: Option<BlockHash>,
+    pub validator: NodeId,
+    pub signature: Signature,
+}
+
+/// Two signed statements of one node that contradict each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Equivocation {
+    Votes(Vote, Vote),
+    Proposals(Proposal, Proposal),
+}
+
+impl Equivocation {
+    pub fn node(&self) -> NodeId {
+        match self {
+            Self::Votes(vote, _) => vote.validator,
+            Self::Proposals(proposal, _) => proposal.proposer,
+        }
+    }
+}
+
+impl Vote {
+    pub fn signed(
+        key: &SigningKey,
+        network: &NetworkId,
+        kind: VoteKind,
+        height: Height,
+        round: u32,
+        block: Option<BlockHash>,
+    ) -> Self {
+        let signature = sign(key, Purpose::Vote, network, &vote_bytes(kind, height, round, block));
+        Self { kind, height, round, block, validator: node_id_of(key), signature }
+    }
+
+    pub fn verify(&self, network: &NetworkId) -> bool {
+        let message = vote_bytes(self.kind, self.height, self.round, self.block);
+        verify(&self.validator, Purpose::Vote, network, &message, &self.signature)
+    }
+}
+
+/// What a proposer signs.
+fn proposal_bytes(height: Height, round: u32, polka_round: Option<u32>, block: BlockHash) -> Vec<u8> {
+    borsh::to_vec(&(height, round, polka_round, block)).expect("writing to memory cannot fail")
+}
+
+impl Proposal {
+    pub fn signed(
+        key: &SigningKey,
+        network: &NetworkId,
+        height: Height,
+        round: u32,
+        polka_round: Option<u32>,
+        block: BlockHash,
+    ) -> Self {
+        let signature = sign(key, Purpose::Proposal, network, &proposal_bytes(height, round, polka_round, block));
+        Self { height, round, polka_round, block, proposer: node_id_of(key), signature }
+    }
+
+    pub fn verify(&self, network: &NetworkId) -> bool {
+        let message = proposal_bytes(self.height, self.round, self.polka_round, self.block);
+        verify(&self.proposer, Purpose::Proposal, network, &message, &self.signature)
+    }
+
+    /// Whether it was this validator's turn, and its hand.
+    pub fn is_rightful(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
+        proposer(validators, self.height, self.round) == Some(self.proposer) && self.verify(network)
+    }
+}
+
+impl PolkaCertificate {
+    /// Whether at least one validator signed its part: what it takes to wake a sleeping node.
+    pub fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
+        let message = vote_bytes(VoteKind::Prevote, self.height, self.round, Some(self.block));
+        self.signatures.len() <= validators.nodes().len()
+            && self
+                .signatures
+                .iter()
+                .any(|(node, signature)| validators.contains(node) && verify(node, Purpose::Vote, network, &message, signature))
+    }
+}
+
+impl RoundCertificate {
+    /// Whether at least one validator signed its part.
+    pub fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
+        // A validator may appear with both kinds of vote.
+        self.votes.len() <= 2 * validators.nodes().len()
+            && self.votes.iter().any(|vote| {
+                let message = vote_bytes(vote.kind, self.height, self.round, vote.block);
+                validators.contains(&vote.validator) && verify(&vote.validator, Purpose::Vote, network, &message, &vote.signature)
+            })
+    }
+}
+
+/// Whose turn it is: the validators take turns, in the order of their keys, by height and by round.
+pub fn proposer(validators: &ValidatorSet, height: Height, round: u32) -> Option<NodeId> {
+    let nodes = validators.nodes();
+    let turn = height.0.wrapping_add(u64::from(round)).checked_rem(nodes.len() as u64)?;
+    nodes.get(usize::try_from(turn).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyrsia_ledger::Sha256Digest;
+
+    fn network() -> NetworkId {
+        NetworkId::new(Sha256Digest::of(b"network"))
+    }
+
+    #[test]
+    fn a_vote_cannot_stand_for_another_height_round_or_block() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let block = BlockHash(Sha256Digest::of(b"block"));
+        let vote = Vote::signed(&key, &network(), VoteKind::Precommit, Height(3), 1, Some(block));
+        assert!(vote.verify(&network()));
+        for changed in [
+            Vote { height: Height(4), ..vote.clone() },
+            Vote { round: 2, ..vote.clone() },
+            Vote { block: None, ..vote.clone() },
+            Vote { kind: VoteKind::Prevote, ..vote.clone() },
+        ] {
+            assert!(!changed.verify(&network()));
+        }
+    }
+
+    #[test]
+    fn a_proposal_out_of_turn_is_not_rightful() {
+        let keys = [SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32])];
+        let validators = ValidatorSet::new(keys.iter().map(node_id_of).collect());
+        let block = BlockHash(Sha256Digest::of(b"block"));
+        for round in 0..4 {
+            let rightful = keys
+                .iter()
+                .filter(|key| {
+                    Proposal::signed(key, &network(), Height(9), round, None, block).is_rightful(&network(), &validators)
+                })
+                .count();
+            assert_eq!(rightful, 1);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The thread that owns the replica and its block log, and the handle that everybody else holds.
+//!
+//! A plain thread, because the block log blocks: nothing here shares a thread with the network. It turns bounded queues into
+//! the replica's inputs, keeps its timers, and carries its outputs to the network and to whoever watches the ledger. A queue
+//! that is full drops frames: agreement survives losses, and everything lost is said again.
+
+use super::message::Message;
+use super::replica::{ConsensusConfig, FoundError, Output, ProposeError, Replica, ReplicaError, SubmitError};
+use super::timer::Timer;
+use ed25519_dalek::SigningKey;
+use pyrsia_ledger::log::BlockLog;
+use pyrsia_ledger::signed::node_id_of;
+use pyrsia_ledger::{Event, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{debug, error, warn};
+
+/// The most frames that wait for the replica, and the most bytes of them.
+const QUEUED_FRAMES_MAX: usize = 4_096;
+const QUEUED_FRAME_BYTES_MAX: usize = 64 << 20;
+/// The most calls of this node that wait for the replica.
+const QUEUED_CALLS_MAX: usize = 256;
+/// How often the replica looks after what nobody reminds it of.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What the network has to carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// To every connected peer.
+    Broadcast(Vec<u8>),
+    Send(NodeId, Vec<u8>),
+}
+
+/// The ledger as this node knows it; no state before it follows a network.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerView {
+    pub state: Option<Arc<Projections>>,
+}
+
+/// How the consensus of this node is doing, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsensusCounters {
+    pub malformed_frames: u64,
+    pub dropped_frames: u64,
+    pub dropped_outgoing: u64,
+    pub equivocations: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    malformed_frames: AtomicU64,
+    dropped_frames: AtomicU64,
+    dropped_outgoing: AtomicU64,
+    equivocations: AtomicU64,
+    queued_frame_bytes: AtomicUsize,
+}
+
+enum Call {
+    Propose(Event, oneshot::Sender<Result<EventId, ProposeError>>),
+    Submit(Box<SignedEvent>, oneshot::Sender<Result<EventId, SubmitError>>),
+    Found { name: String, nonce: [u8; 32], reply: oneshot::Sender<Result<NetworkId, FoundError>> },
+    Blocks { from: Height, bytes_max: usize, reply: oneshot::Sender<Vec<SealedBlock>> },
+    Import(NodeId, Vec<SealedBlock>),
+    PeerLost(NodeId),
+}
+
+struct Frame {
+    from: NodeId,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    #[error("the consensus thread does not start")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Why a running consensus ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusFailure {
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    #[error("the consensus thread panicked")]
+    Panicked,
+}
+
+/// Asks the replica; a cheap clone.
+#[derive(Clone)]
+pub struct ConsensusHandle {
+    id: NodeId,
+    calls: mpsc::Sender<Call>,
+    frames: mpsc::Sender<Frame>,
+    view: watch::Receiver<Arc<LedgerView>>,
+    counters: Arc<Counters>,
+}
+
+impl ConsensusHandle {
+    pub fn node_id(&self) -> NodeId {
+        self.id
+    }
+
+    pub fn view(&self) -> Arc<LedgerView> {
+        self.view.borrow().clone()
+    }
+
+    /// Changes with every block; ends when the consensus does.
+    pub fn watch(&self) -> watch::Receiver<Arc<LedgerView>> {
+        self.view.clone()
+    }
+
+    pub fn counters(&self) -> ConsensusCounters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ConsensusCounters {
+            malformed_frames: read(&self.counters.malformed_frames),
+            dropped_frames: read(&self.counters.dropped_frames),
+            dropped_outgoing: read(&self.counters.dropped_outgoing),
+            equivocations: read(&self.counters.equivocations),
+        }
+    }
+
+    /// The frame that a freshly connected peer is told first: how far this node is.
+    pub fn hello(&self) -> Vec<u8> {
+        let view = self.view();
+        let state = view.state.as_deref();
+        let (network, height) = (state.map(|state| *state.network()), state.map(Projections::height));
+        Message::Status { network, height }.encode()
+    }
+
+    /// Signs a fact of this node and sees to it that it reaches a block. Accepted means kept on disk; whether and when it
+    /// stands on the ledger shows in [`ConsensusHandle::watch`].
+    pub async fn propose(&self, event: Event) -> Result<EventId, ProposeError> {
+        self.ask(|reply| Call::Propose(event, reply)).await.unwrap_or(Err(ProposeError::Stopped))
+    }
+
+    /// Takes an event that another node signed, and passes it on.
+    pub async fn submit_foreign(&self, event: SignedEvent) -> Result<EventId, SubmitError> {
+        let asked = self.ask(|reply| Call::Submit(Box::new(event), reply)).await;
+        asked.unwrap_or(Err(ProposeError::Stopped.into()))
+    }
+
+    /// Founds a network; says its id when this node has founded it before.
+    pub async fn found(&self, name: String) -> Result<NetworkId, FoundError> {
+        let mut nonce = [0; 32];
+        if let Err(error) = getrandom::fill(&mut nonce) {
+            return Err(FoundError::Refused(format!("the system has no random numbers: {error}")));
+        }
+        self.ask(|reply| Call::Found { name, nonce, reply }).await.unwrap_or(Err(FoundError::Stopped))
+    }
+
+    /// Blocks from `from` on, as many as fit, but one where there is one. None when the node is stopping.
+    pub async fn blocks(&self, from: Height, bytes_max: usize) -> Vec<SealedBlock> {
+        self.ask(|reply| Call::Blocks { from, bytes_max, reply }).await.unwrap_or_default()
+    }
+
+    /// Hands over blocks that a peer sent outside of a frame; they are checked like any others.
+    pub async fn import(&self, from: NodeId, blocks: Vec<SealedBlock>) {
+        // A stopping node has no use for them.
+        let _ = self.calls.send(Call::Import(from, blocks)).await;
+    }
+
+    /// Hands over a frame of a peer. Never waits: drops it when too much waits already.
+    pub async fn deliver(&self, from: NodeId, message: Vec<u8>) {
+        let size_bytes = message.len();
+        let queued = &self.counters.queued_frame_bytes;
+        let fits = queued.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes <= QUEUED_FRAME_BYTES_MAX;
+        if !fits || self.frames.try_send(Frame { from, bytes: message }).is_err() {
+            queued.fetch_sub(size_bytes, Ordering::Relaxed);
+            self.counters.dropped_frames.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that a peer is gone, so that no answer of it is waited for.
+    pub async fn peer_lost(&self, peer: NodeId) {
+        // A stopping node waits for nobody.
+        let _ = self.calls.send(Call::PeerLost(peer)).await;
+    }
+
+    async fn ask<T>(&self, call: impl FnOnce(oneshot::Sender<T>) -> Call) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(call(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// The running thread. It ends when this is dropped; only [`ConsensusTask::stop`] waits for the end.
+pub struct ConsensusTask {
+    stop: DropGuard,
+    ended: oneshot::Receiver<Result<(), ReplicaError>>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl ConsensusTask {
+    /// Waits until the consensus ends by itself, which it does only when something is broken.
+    pub async fn failed(&mut self) -> ConsensusFailure {
+        match (&mut self.ended).await {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(())) => std::future::pending().await,
+            Err(_) => ConsensusFailure::Panicked,
+        }
+    }
+
+    /// Stops the thread and waits for its end; what was accepted is on disk.
+    pub async fn stop(self) -> Result<(), ConsensusFailure> {
+        drop(self.stop);
+        let ended = self.ended.await;
+        // The thread says that it ended as its last act, so this does not wait.
+        let joined = self.thread.join();
+        match (ended, joined) {
+            (Ok(Ok(())), Ok(())) => Ok(()),
+            (Ok(Err(error)), _) => Err(error.into()),
+            (Err(_), _) | (_, Err(_)) => Err(ConsensusFailure::Panicked),
+        }
+    }
+}
+
+pub struct Consensus;
+
+impl Consensus {
+    /// Starts the replica of `key` on an opened log and the state that its blocks fold to.
+    pub fn start(
+        key: SigningKey,
+        log: BlockLog,
+        state: Option<Projections>,
+        config: ConsensusConfig,
+        outgoing: mpsc::Sender<Outgoing>,
+    ) -> Result<(ConsensusHandle, ConsensusTask), StartError> {
+        let id = node_id_of(&key);
+        let replica = Replica::open(key, config, log, state, now_ms())?;
+        let (calls, call_queue) = mpsc::channel(QUEUED_CALLS_MAX);
+        let (frames, frame_queue) = mpsc::channel(QUEUED_FRAMES_MAX);
+        let (view_sender, view) = watch::channel(Arc::new(LedgerView { state: replica.state().cloned() }));
+        let counters = Arc::new(Counters::default());
+        let stop = CancellationToken::new();
+        let driver = Driver {
+            replica,
+            timers: BTreeMap::new(),
+            outgoing,
+            view: view_sender,
+            counters: counters.clone(),
+            calls: call_queue,
+            frames: frame_queue,
+            stop: stop.clone(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(StartError::Thread)?;
+        let (ended_sender, ended) = oneshot::channel();
+        let run = move || {
+            let result = runtime.block_on(driver.run());
+            if let Err(error) = &result {
+                error!(error = %error, "the ledger of this node is broken, consensus stops");
+            }
+            // Nobody may be waiting.
+            let _ = ended_sender.send(result);
+        };
+        let thread = std::thread::Builder::new().name("consensus".into()).spawn(run).map_err(StartError::Thread)?;
+        let handle = ConsensusHandle { id, calls, frames, view, counters };
+        Ok((handle, ConsensusTask { stop: stop.drop_guard(), ended, thread }))
+    }
+}
+
+fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+struct Driver {
+    replica: Replica<BlockLog>,
+    timers: BTreeMap<Timer, Instant>,
+    outgoing: mpsc::Sender<Outgoing>,
+    view: watch::Sender<Arc<LedgerView>>,
+    counters: Arc<Counters>,
+    calls: mpsc::Receiver<Call>,
+    frames: mpsc::Receiver<Frame>,
+    stop: CancellationToken,
+}
+
+impl Driver {
+    async fn run(mut self) -> Result<(), ReplicaError> {
+        self.carry_out();
+        let mut next_tick = Instant::now();
+        loop {
+            let timer = self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
+            let due = timer.map_or(next_tick, |(_, at)| at.min(next_tick));
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                // Timers come before frames: a flood of frames must not stop the clock.
+                () = tokio::time::sleep_until(due) => match timer {
+                    Some((timer, at)) if at <= Instant::now() => {
+                        self.timers.remove(&timer);
+                        self.replica.on_timer(now_ms(), timer)?;
+                    }
+                    _ => {
+                        next_tick = Instant::now() + TICK;
+                        self.replica.tick(now_ms())?;
+                    }
+                },
+                Some(call) = self.calls.recv() => self.answer(call)?,
+                Some(frame) = self.frames.recv() => self.take(frame)?,
+            }
+            self.carry_out();
+        }
+    }
+
+    fn take(&mut self, frame: Frame) -> Result<(), ReplicaError> {
+        self.counters.queued_frame_bytes.fetch_sub(frame.bytes.len(), Ordering::Relaxed);
+        match Message::decode(&frame.bytes) {
+            Ok(message) => self.replica.on_message(now_ms(), frame.from, message),
+            Err(error) => {
+                self.counters.malformed_frames.fetch_add(1, Ordering::Relaxed);
+                debug!(peer = %frame.from, %error, "dropped a frame");
+                Ok(())
+            }
+        }
+    }
+
+    /// Whoever asked may have gone; then the answer is of no use to anybody.
+    fn answer(&mut self, call: Call) -> Result<(), ReplicaError> {
+        match call {
+            Call::Propose(event, reply) => {
+                let answer = self.replica.propose_event(now_ms(), event)?;
+                let _ = reply.send(answer);
+            }
+            Call::Submit(event, reply) => {
+                let answer = self.replica.submit(now_ms(), *event)?;
+                let _ = reply.send(answer);
+            }
+            Call::Found { name, nonce, reply } => {
+                let answer = self.replica.found(now_ms(), &name, nonce)?;
+                // The founder sees its network before it hears of it.
+                self.carry_out();
+                let _ = reply.send(answer);
+            }
+            Call::Blocks { from, bytes_max, reply } => {
+                let blocks = self.replica.blocks(from, bytes_max)?;
+                let _ = reply.send(blocks);
+            }
+            Call::Import(from, blocks) => self.replica.on_message(now_ms(), from, Message::Blocks(blocks))?,
+            Call::PeerLost(peer) => self.replica.on_peer_disconnected(now_ms(), &peer)?,
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self) {
+        for output in self.replica.take_outputs() {
+            match output {
+                Output::Broadcast(message) => self.send(Outgoing::Broadcast(message.encode())),
+                Output::Send(to, message) => self.send(Outgoing::Send(to, message.encode())),
+                Output::SetTimer { timer, after_ms } => {
+                    self.timers.insert(timer, Instant::now() + Duration::from_millis(after_ms));
+                }
+                Output::CancelTimer(timer) => {
+                    self.timers.remove(&timer);
+                }
+                Output::CancelRoundTimers => self.timers.retain(|timer, _| *timer == Timer::Linger),
+                Output::Committed { sealed, state, .. } => {
+                    debug!(height = %sealed.height(), events = sealed.block.events.len(), "block");
+                    self.view.send_replace(Arc::new(LedgerView { state: Some(state) }));
+                }
+                Output::Equivocation(evidence) => {
+                    self.counters.equivocations.fetch_add(1, Ordering::Relaxed);
+                    warn!(node = %evidence.node(), "a validator signed two statements that contradict each other");
+                }
+            }
+        }
+    }
+
+    fn send(&self, message: Outgoing) {
+        if self.outgoing.try_send(message).is_err() {
+            self.counters.dropped_outgoing.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

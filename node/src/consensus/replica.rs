@@ -1,0 +1,538 @@
+//! The replica: what one node does about the ledger, as a plain struct.
+//!
+//! Inputs are messages, elapsed timers, events, peers that come and go, and a tick; outputs are messages, timers and decided
+//! blocks. It owns the store and the state and has no clock, socket, thread or `async`: time is an argument. The driver runs
+//! one on a thread, the simulator runs thousands. It holds no rule of the ledger: validity is [`Projections::apply`].
+//!
+//! The same struct serves validators and regular nodes. A regular node follows blocks and passes events on; a validator also
+//! agrees on the next block. A replica may begin empty and adopts the network of the first peer whose genesis verifies.
+
+mod agreement;
+mod catch_up;
+mod follow;
+mod mempool;
+mod own_events;
+
+pub use mempool::{MEMPOOL_AUTHOR_EVENTS_MAX, MEMPOOL_EVENTS_MAX};
+
+use super::ballot::Equivocation;
+use super::engine::{Engine, EngineError};
+use super::message::{EVENTS_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX, Message};
+use super::store::Store;
+use super::timer::{Timeouts, Timer};
+use catch_up::CatchUp;
+use ed25519_dalek::SigningKey;
+use mempool::{Admission, Mempool};
+use own_events::OwnEvents;
+use pyrsia_ledger::event::NodeActivated;
+use pyrsia_ledger::log::LogError;
+use pyrsia_ledger::projection::{BlockError, genesis};
+use pyrsia_ledger::signed::{DecodeError, node_id_of};
+use pyrsia_ledger::{
+    Block, BlockHash, Event, EventId, Height, NetworkId, NodeId, Projections, Refusal, SealedBlock, SignedEvent,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How often everybody is told how far this node is, so that nobody stays behind because of a lost message.
+const STATUS_INTERVAL_MS: u64 = 10_000;
+/// How often own events that no block has taken are sent again.
+const EVENTS_INTERVAL_MS: u64 = 3_000;
+
+/// How the node takes part. None of this is a rule: nodes may differ in it.
+#[derive(Clone, Debug)]
+pub struct ConsensusConfig {
+    pub timeouts: Timeouts,
+    /// How long the first event of a height waits for others.
+    pub linger_ms: u64,
+    /// The only network to adopt; none takes the first one met.
+    pub pinned_network: Option<NetworkId>,
+}
+
+impl Default for ConsensusConfig {
+    fn default() -> Self {
+        Self { timeouts: Timeouts::default(), linger_ms: 20, pinned_network: None }
+    }
+}
+
+/// How a block came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This node founded the network or took part in the decision.
+    Decided,
+    /// A peer sent it.
+    Followed,
+}
+
+/// What the world has to do for the replica.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// To every connected peer; each decides for itself what it has use for.
+    Broadcast(Message),
+    Send(NodeId, Message),
+    SetTimer {
+        timer: Timer,
+        after_ms: u64,
+    },
+    CancelTimer(Timer),
+    /// All timers but [`Timer::Linger`].
+    CancelRoundTimers,
+    Committed {
+        sealed: Arc<SealedBlock>,
+        state: Arc<Projections>,
+        origin: Origin,
+    },
+    Equivocation(Equivocation),
+}
+
+/// Why an event was not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ProposeError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("this node follows no network yet")]
+    NoNetwork,
+    #[error("too many events wait for a block")]
+    MempoolFull,
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+/// Why another node's event was not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SubmitError {
+    #[error("the signature of the event is wrong")]
+    Signature,
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+}
+
+impl From<Refusal> for SubmitError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Propose(refusal.into())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FoundError {
+    #[error("this folder follows network {network}, which {founder} founded")]
+    OtherNetwork { network: NetworkId, founder: NodeId },
+    #[error("the configuration pins network {0}, which cannot be founded anew")]
+    Pinned(NetworkId),
+    #[error("the network was not founded: {0}")]
+    Refused(String),
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+/// What is broken here. The node must stop: it could contradict what it has said.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("an own event in the outbox is damaged")]
+    Outbox(#[source] DecodeError),
+    #[error("a quorum decided on a block at height {height} that is not valid")]
+    DecidedInvalid {
+        height: Height,
+        #[source]
+        source: BlockError,
+    },
+    #[error("a quorum decided on a block at height {height} that this node never had")]
+    DecidedUnknown { height: Height },
+}
+
+/// A block that may be decided; `next` is the state after it, once it is known.
+#[derive(Clone, Debug)]
+struct Body {
+    block: Block,
+    next: Option<Arc<Projections>>,
+}
+
+pub struct Replica<S> {
+    id: NodeId,
+    key: SigningKey,
+    config: ConsensusConfig,
+    store: S,
+    state: Option<Arc<Projections>>,
+    now_ms: u64,
+    outputs: Vec<Output>,
+
+    // Events.
+    mempool: Mempool,
+    own: OwnEvents,
+    is_lingering: bool,
+    events_sent_ms: u64,
+
+    // Agreement on the next block.
+    engine: Option<Engine>,
+    /// The height the engine works on; none while the node sleeps.
+    running: Option<Height>,
+    /// The round for which the engine waits for a block of this node.
+    block_wanted: Option<u32>,
+    bodies: BTreeMap<BlockHash, Body>,
+    /// The blocks proposed in each round of the running height.
+    proposals: BTreeMap<u32, BTreeSet<BlockHash>>,
+    /// Messages for the height after the next.
+    early: Vec<(NodeId, Message)>,
+    early_bytes: usize,
+    /// The height whose early messages were looked at.
+    settled: Option<Height>,
+
+    // Peers.
+    catch_up: CatchUp,
+    status_sent_ms: u64,
+}
+
+impl<S: Store> Replica<S> {
+    /// Starts or recovers: `state` is what the store's blocks fold to.
+    pub fn open(
+        key: SigningKey,
+        config: ConsensusConfig,
+        store: S,
+        state: Option<Projections>,
+        now_ms: u64,
+    ) -> Result<Self, ReplicaError> {
+        let state = state.map(Arc::new);
+        let settled = state.as_ref().map(|state| state.height());
+        let decode = |bytes: &Vec<u8>| SignedEvent::decode(bytes).map_err(ReplicaError::Outbox);
+        let own = OwnEvents::recovered(store.outbox()?.iter().map(decode).collect::<Result<_, _>>()?);
+        let bodies = store.bodies()?.into_iter().map(|block| (block.hash(), Body { block, next: None })).collect();
+        let mut replica = Self {
+            id: node_id_of(&key),
+            key,
+            config,
+            store,
+            state,
+            now_ms,
+            outputs: vec![],
+            mempool: Mempool::default(),
+            own,
+            is_lingering: false,
+            events_sent_ms: 0,
+            engine: None,
+            running: None,
+            block_wanted: None,
+            bodies,
+            proposals: BTreeMap::new(),
+            early: vec![],
+            early_bytes: 0,
+            settled,
+            catch_up: CatchUp::default(),
+            status_sent_ms: now_ms,
+        };
+        replica.settle_own_events(&BTreeSet::new())?;
+        for event in replica.own.pending().to_vec() {
+            replica.mempool.admit(event);
+        }
+        replica.recover_height()?;
+        replica.go_on()?;
+        Ok(replica)
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub fn state(&self) -> Option<&Arc<Projections>> {
+        self.state.as_ref()
+    }
+
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Whether nothing is under way: no height, no event that waits, no own event that was not seen in a block.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_none() && self.mempool.len() == 0 && self.own.pending().is_empty()
+    }
+
+    pub fn blocks(&self, from: Height, bytes_max: usize) -> Result<Vec<SealedBlock>, ReplicaError> {
+        Ok(self.store.blocks(from, bytes_max)?)
+    }
+
+    /// Founds a network with this node's key, unless the folder belongs to one already.
+    pub fn found(&mut self, now_ms: u64, name: &str, nonce: [u8; 32]) -> Result<Result<NetworkId, FoundError>, ReplicaError> {
+        self.now_ms = now_ms;
+        if let Some(state) = &self.state {
+            let (network, founder) = (*state.network(), state.founder());
+            return Ok(if founder == self.id { Ok(network) } else { Err(FoundError::OtherNetwork { network, founder }) });
+        }
+        if let Some(pinned) = self.config.pinned_network {
+            return Ok(Err(FoundError::Pinned(pinned)));
+        }
+        let sealed = genesis(&self.key, name, nonce, now_ms);
+        match Projections::from_genesis(&sealed) {
+            Ok(state) => {
+                let network = *state.network();
+                self.commit(sealed, Arc::new(state), Origin::Decided)?;
+                Ok(Ok(network))
+            }
+            Err(BlockError::Event { refusal, .. }) => Ok(Err(FoundError::Refused(refusal.to_string()))),
+            Err(error) => Ok(Err(FoundError::Refused(error.to_string()))),
+        }
+    }
+
+    /// Signs a fact of this node, keeps it until a block has it, and sends it to the validators. A refused one leaves no gap.
+    pub fn propose_event(&mut self, now_ms: u64, event: Event) -> Result<Result<EventId, ProposeError>, ReplicaError> {
+        self.now_ms = now_ms;
+        let admitted = self.admit_own(event)?;
+        self.go_on()?;
+        Ok(admitted)
+    }
+
+    fn admit_own(&mut self, event: Event) -> Result<Result<EventId, ProposeError>, ReplicaError> {
+        let Some(state) = self.state.clone() else { return Ok(Err(ProposeError::NoNetwork)) };
+        if let Err(refusal) = may_write(&state, self.id) {
+            return Ok(Err(refusal.into()));
+        }
+        if self.own.pending().len() >= MEMPOOL_AUTHOR_EVENTS_MAX || self.mempool.len() >= MEMPOOL_EVENTS_MAX {
+            return Ok(Err(ProposeError::MempoolFull));
+        }
+        let signed = match self.own.sign(&state, &self.key, self.now_ms, event) {
+            Ok(signed) => signed,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        let id = signed.id();
+        self.store.outbox_put(id, signed.encode());
+        self.store.flush()?;
+        self.mempool.admit(signed.clone());
+        self.broadcast(Message::Events(vec![signed]));
+        self.linger();
+        Ok(Ok(id))
+    }
+
+    /// Takes a signed event of another node and passes it on.
+    pub fn submit(&mut self, now_ms: u64, event: SignedEvent) -> Result<Result<EventId, SubmitError>, ReplicaError> {
+        self.now_ms = now_ms;
+        let id = event.id();
+        let admitted = self.admit(&event);
+        if let Ok(Admission::Fresh) = admitted {
+            self.broadcast(Message::Events(vec![event]));
+        }
+        self.go_on()?;
+        Ok(admitted.map(|_| id))
+    }
+
+    fn admit(&mut self, event: &SignedEvent) -> Result<Admission, SubmitError> {
+        let Some(state) = self.state.clone() else { return Err(ProposeError::NoNetwork.into()) };
+        may_write(&state, event.author())?;
+        if self.mempool.supersedes(event) {
+            return Ok(Admission::Known);
+        }
+        // What is not allowed yet may be when its turn comes.
+        if let Err(refusal) = state.check(event)
+            && refusal.is_for_good()
+        {
+            return Err(refusal.into());
+        }
+        if !event.verify_signature() {
+            return Err(SubmitError::Signature);
+        }
+        match self.mempool.admit(event.clone()) {
+            Admission::Full => Err(ProposeError::MempoolFull.into()),
+            Admission::Fresh => {
+                self.linger();
+                Ok(Admission::Fresh)
+            }
+            Admission::Known => Ok(Admission::Known),
+        }
+    }
+
+    fn on_events(&mut self, from: NodeId, events: Vec<SignedEvent>) {
+        let fresh: Vec<SignedEvent> = events
+            .into_iter()
+            .take(EVENTS_PER_MESSAGE_MAX)
+            .filter(|event| matches!(self.admit(event), Ok(Admission::Fresh)))
+            .collect();
+        // A validator has told the others itself; anybody else may know this node only.
+        let is_told = self.state.as_ref().is_some_and(|state| state.validators().contains(&from));
+        if !fresh.is_empty() && !is_told {
+            self.broadcast(Message::Events(fresh));
+        }
+    }
+
+    pub fn on_message(&mut self, now_ms: u64, from: NodeId, message: Message) -> Result<(), ReplicaError> {
+        self.now_ms = now_ms;
+        self.handle(from, message)?;
+        self.go_on()
+    }
+
+    fn handle(&mut self, from: NodeId, message: Message) -> Result<(), ReplicaError> {
+        if let Some(height) = message.ballot_height() {
+            return self.on_ballot(from, height, message);
+        }
+        match message {
+            Message::Events(events) => self.on_events(from, events),
+            Message::Status { network, height } => self.on_status(from, network, height),
+            Message::GetBlocks { from: first } => self.on_get_blocks(from, first)?,
+            Message::Blocks(blocks) => self.on_blocks(from, blocks)?,
+            Message::Proposal { .. }
+            | Message::Vote(_)
+            | Message::VoteAgain(_)
+            | Message::PolkaCertificate(_)
+            | Message::RoundCertificate(_) => {}
+        }
+        Ok(())
+    }
+
+    pub fn on_timer(&mut self, now_ms: u64, timer: Timer) -> Result<(), ReplicaError> {
+        self.now_ms = now_ms;
+        match timer {
+            Timer::Linger => self.is_lingering = false,
+            Timer::Propose(_) | Timer::Prevote(_) | Timer::Precommit(_) | Timer::Rebroadcast(_) => self.on_round_timer(timer)?,
+        }
+        self.go_on()
+    }
+
+    pub fn on_peer_disconnected(&mut self, now_ms: u64, peer: &NodeId) -> Result<(), ReplicaError> {
+        self.now_ms = now_ms;
+        self.catch_up.forget(peer);
+        self.ask_for_blocks();
+        self.go_on()
+    }
+
+    /// What has to happen now and then, several times a second.
+    pub fn tick(&mut self, now_ms: u64) -> Result<(), ReplicaError> {
+        self.now_ms = now_ms;
+        if now_ms >= self.events_sent_ms + EVENTS_INTERVAL_MS && !self.own.pending().is_empty() {
+            self.events_sent_ms = now_ms;
+            let events = fitting(self.own.pending(), EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);
+            self.broadcast(Message::Events(events));
+        }
+        if now_ms >= self.status_sent_ms + STATUS_INTERVAL_MS {
+            self.announce();
+        }
+        self.ask_for_blocks();
+        self.go_on()
+    }
+
+    /// Does everything that follows from what just happened, until nothing does.
+    fn go_on(&mut self) -> Result<(), ReplicaError> {
+        loop {
+            let height = self.next_height();
+            if self.settled != self.state.as_ref().map(|state| state.height()) {
+                self.settled = self.state.as_ref().map(|state| state.height());
+                self.early_bytes = 0;
+                for (from, message) in std::mem::take(&mut self.early) {
+                    self.handle(from, message)?;
+                }
+            }
+            self.activate()?;
+            self.wake()?;
+            if self.next_height() == height {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Begins a height when there is something to agree on.
+    fn wake(&mut self) -> Result<(), ReplicaError> {
+        let Some(state) = self.state.clone() else { return Ok(()) };
+        if self.is_lingering || !state.validators().contains(&self.id) || !self.mempool.is_ready(&state) {
+            return Ok(());
+        }
+        match self.running {
+            None => self.start_height(),
+            Some(_) => self.retry_block(),
+        }
+    }
+
+    fn linger(&mut self) {
+        if self.config.linger_ms > 0 && !self.is_lingering {
+            self.is_lingering = true;
+            self.outputs.push(Output::SetTimer { timer: Timer::Linger, after_ms: self.config.linger_ms });
+        }
+    }
+
+    /// An approved candidate says by itself that it is there. A block that became too old in the meantime makes the event
+    /// fall away, and this says it again with a newer one.
+    fn activate(&mut self) -> Result<(), ReplicaError> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let is_approved = state.members.candidate(&self.id).is_some_and(|candidate| candidate.approved_at.is_some());
+        if !is_approved || self.catch_up.is_asking() || self.own.awaits_activation() {
+            return Ok(());
+        }
+        let event = NodeActivated { recent_height: state.height().0, recent_block: state.tip().0 };
+        // A refusal leaves it for the next block or tick.
+        self.admit_own(Event::NodeActivated(event)).map(|_| ())
+    }
+
+    /// One atomic batch, then everything that a new state changes.
+    fn commit(&mut self, sealed: SealedBlock, next: Arc<Projections>, origin: Origin) -> Result<(), ReplicaError> {
+        let own = sealed.block.events.iter().filter(|event| event.author() == self.id);
+        let included: BTreeSet<EventId> = own.map(SignedEvent::id).collect();
+        for id in &included {
+            self.store.outbox_remove(*id);
+        }
+        self.store.append(&sealed)?;
+        self.state = Some(next.clone());
+        self.running = None;
+        self.block_wanted = None;
+        self.mempool.settle(&next);
+        self.outputs.push(Output::CancelRoundTimers);
+        self.outputs.push(Output::Committed { sealed: Arc::new(sealed), state: next, origin });
+        if origin == Origin::Decided {
+            self.announce();
+        }
+        self.settle_own_events(&included)
+    }
+
+    fn settle_own_events(&mut self, included: &BTreeSet<EventId>) -> Result<(), ReplicaError> {
+        let Some(state) = self.state.clone() else { return Ok(()) };
+        let settled = self.own.settle(&state, &self.key, self.now_ms, included);
+        for id in settled.gone {
+            self.store.outbox_remove(id);
+        }
+        if settled.renewed.is_empty() {
+            return Ok(());
+        }
+        for event in &settled.renewed {
+            self.store.outbox_put(event.id(), event.encode());
+            self.mempool.admit(event.clone());
+        }
+        self.store.flush()?;
+        let events = fitting(&settled.renewed, EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);
+        self.broadcast(Message::Events(events));
+        Ok(())
+    }
+
+    /// Tells everybody how far this node is: a new block travels from node to node by being asked for.
+    fn announce(&mut self) {
+        self.status_sent_ms = self.now_ms;
+        self.broadcast(self.status());
+    }
+
+    fn broadcast(&mut self, message: Message) {
+        self.outputs.push(Output::Broadcast(message));
+    }
+
+    fn next_height(&self) -> Height {
+        self.state.as_ref().map_or(Height::GENESIS, |state| state.height().next())
+    }
+
+    fn is_validator(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.validators().contains(&self.id))
+    }
+}
+
+/// Who may send events at all: keeps a stranger from filling the mempool. What each may say is the ledger's business.
+fn may_write(state: &Projections, author: NodeId) -> Result<(), Refusal> {
+    let is_candidate = || state.members.candidate(&author).is_some_and(|candidate| candidate.approved_at.is_some());
+    if state.validators().contains(&author) || author == state.founder() || is_candidate() {
+        return Ok(());
+    }
+    Err(Refusal::NotAuthorized { author })
+}
+
+/// The first events that fit into one message.
+fn fitting<'a>(events: impl IntoIterator<Item = &'a SignedEvent>, events_max: usize, bytes_max: usize) -> Vec<SignedEvent> {
+    let mut size_bytes = 0;
+    let fits = |event: &&SignedEvent| {
+        size_bytes += event.encode().len();
+        size_bytes <= bytes_max
+    };
+    events.into_iter().take(events_max).take_while(fits).cloned().collect()
+}
