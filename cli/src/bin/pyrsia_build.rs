@@ -1,1 +1,212 @@
-fn main() {}
+//! `pyrsia_build`: the build pipeline service as a program.
+//!
+//! It reads flags and environment, starts logging and signals, and runs `pyrsia_pipeline`; how things are built is not
+//! its business. It starts with no argument at all.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{ArgAction, Parser, ValueEnum};
+use pyrsia_pipeline::{BuilderChoice, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+/// Without RUST_LOG: what an operator wants to see.
+const DEFAULT_LOG_FILTER: &str = "info,poem=warn";
+
+/// The Pyrsia build pipeline: builds packages for a node and hands the results out over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "pyrsia_build", version)]
+struct Arguments {
+    /// Address or host name to listen on.
+    #[arg(short = 'H', long, env = "PYRSIA_BUILD_HOST", default_value = "127.0.0.1")]
+    host: String,
+
+    /// Port to listen on; 0 takes any free one.
+    #[arg(short, long, env = "PYRSIA_BUILD_PORT", default_value_t = Config::DEFAULT_PORT)]
+    port: u16,
+
+    /// Folder for build records, logs and artifacts.
+    #[arg(long, env = "PYRSIA_BUILD_PATH", default_value = "pyrsia_build", value_name = "DIR")]
+    data_dir: PathBuf,
+
+    /// Which builder serves which package: a TOML or JSON file, or the http(s) url of a mapping service.
+    #[arg(long, env = "PYRSIA_BUILD_MAPPING", value_name = "FILE|URL")]
+    mapping: Option<String>,
+
+    /// Registry for imports without a mapping and for base images; may be https://user:password@registry.example.
+    #[arg(long, env = "PYRSIA_UPSTREAM", hide_env_values = true, default_value = PUBLIC_DOCKER_UPSTREAM, value_name = "URL", value_parser = upstream)]
+    upstream: Url,
+
+    /// What builds Dockerfiles.
+    #[arg(long, env = "PYRSIA_BUILD_BUILDER", value_enum, default_value = "auto")]
+    builder: Builder,
+
+    /// Whether git repositories on this machine may be built [default: true on a loopback address]
+    #[arg(long, env = "PYRSIA_BUILD_ALLOW_LOCAL_SOURCES", num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    allow_local_sources: Option<bool>,
+
+    /// Builds that run at the same time.
+    #[arg(long, env = "PYRSIA_BUILD_MAX_CONCURRENT_BUILDS", default_value_t = Config::DEFAULT_MAX_CONCURRENT_BUILDS, value_parser = at_least_one)]
+    max_concurrent_builds: usize,
+
+    /// Builds that wait for a free place; more are refused.
+    #[arg(long, env = "PYRSIA_BUILD_MAX_QUEUED_BUILDS", default_value_t = Config::DEFAULT_MAX_QUEUED_BUILDS)]
+    max_queued_builds: usize,
+
+    /// Finished builds that are kept.
+    #[arg(long, env = "PYRSIA_BUILD_MAX_KEPT_BUILDS", default_value_t = Config::DEFAULT_MAX_KEPT_BUILDS, value_parser = at_least_one)]
+    max_kept_builds: usize,
+
+    /// Time limit of one build, for example 90m or 2h.
+    #[arg(long, env = "PYRSIA_BUILD_TIMEOUT", default_value = "2h", value_parser = humantime::parse_duration)]
+    build_timeout: Duration,
+
+    /// Largest single file a build may give.
+    #[arg(long, env = "PYRSIA_BUILD_MAX_ARTIFACT_BYTES", default_value_t = Config::DEFAULT_MAX_ARTIFACT_BYTES, value_name = "BYTES")]
+    max_artifact_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Builder {
+    /// The docker engine when one answers, the embedded builder otherwise.
+    Auto,
+    /// The docker engine.
+    Docker,
+    /// The embedded builder: Dockerfiles without RUN.
+    Embedded,
+}
+
+fn upstream(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
+    if fits { Ok(url) } else { Err("use an http or https url of a registry".to_owned()) }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "use a number greater than 0".to_owned())
+}
+
+impl Arguments {
+    async fn config(self) -> anyhow::Result<Config> {
+        let listen: SocketAddr = tokio::net::lookup_host((self.host.as_str(), self.port))
+            .await
+            .ok()
+            .and_then(|mut addresses| addresses.next())
+            .with_context(|| format!("{:?} is no address of this machine; use for example -H 127.0.0.1", self.host))?;
+        let mapping = match self.mapping {
+            None => MappingLocation::None,
+            Some(text) if text.starts_with("http://") || text.starts_with("https://") => {
+                MappingLocation::Service(Url::parse(&text).with_context(|| format!("{text:?} is no url"))?)
+            }
+            Some(path) => MappingLocation::File(path.into()),
+        };
+        let local_sources = if self.allow_local_sources.unwrap_or(listen.ip().is_loopback()) {
+            LocalSources::Allowed
+        } else {
+            LocalSources::Refused
+        };
+        Ok(Config {
+            listen,
+            mapping,
+            upstream: Some(self.upstream),
+            builder: match self.builder {
+                Builder::Auto => BuilderChoice::Auto,
+                Builder::Docker => BuilderChoice::Docker,
+                Builder::Embedded => BuilderChoice::Embedded,
+            },
+            local_sources,
+            max_concurrent_builds: self.max_concurrent_builds,
+            max_queued_builds: self.max_queued_builds,
+            max_kept_builds: self.max_kept_builds,
+            max_artifact_bytes: self.max_artifact_bytes,
+            build_timeout: self.build_timeout,
+            ..Config::new(self.data_dir)
+        })
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG_FILTER));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let config = arguments.config().await?;
+    if !config.listen.ip().is_loopback() {
+        tracing::warn!("{} can be reached from other machines, and anybody who reaches it can start builds", config.listen);
+    }
+    let shutdown = CancellationToken::new();
+    let stopping = shutdown.clone();
+    let mut interrupt = signal::interrupt().context("cannot listen for signals")?;
+    tokio::spawn(async move {
+        interrupt.recv().await;
+        tracing::info!("stopping");
+        stopping.cancel();
+    });
+    pyrsia_pipeline::serve(config, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+mod signal {
+    //! The wish to stop, as the operating system tells it.
+
+    #[cfg(unix)]
+    pub(crate) fn interrupt() -> std::io::Result<Interrupt> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Interrupt { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    #[cfg(unix)]
+    pub(crate) struct Interrupt {
+        interrupt: tokio::signal::unix::Signal,
+        terminate: tokio::signal::unix::Signal,
+    }
+
+    #[cfg(unix)]
+    impl Interrupt {
+        pub(crate) async fn recv(&mut self) {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn interrupt() -> std::io::Result<Interrupt> {
+        Ok(Interrupt)
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) struct Interrupt;
+
+    #[cfg(not(unix))]
+    impl Interrupt {
+        pub(crate) async fn recv(&mut self) {
+            // Without a signal to wait for there is nothing that stops the program from outside but its end.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

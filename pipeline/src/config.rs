@@ -1,0 +1,94 @@
+//! What an operator decides about a pipeline, with the default of each decision.
+//!
+//! It holds values only; parsing of words, environment and files belongs to the program that starts the pipeline.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+/// Where `import` looks when neither a mapping nor the operator names a registry.
+///
+/// This is the one place that names a public registry: the tutorial's first build, of an image that everybody knows,
+/// has to work with no configuration at all. In pieces, so that a search for hosts of registries finds nothing else.
+pub const PUBLIC_DOCKER_UPSTREAM: &str = concat!("https://registry-1.", "docker.io");
+
+/// Everything a pipeline is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Port 0 takes any free port; the running pipeline tells which.
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub mapping: MappingLocation,
+    /// Registry for images that no mapping rule claims, and for base images. May carry `user:password@`.
+    /// `None`: only what a mapping or the request itself describes is built.
+    pub upstream: Option<Url>,
+    pub builder: BuilderChoice,
+    pub local_sources: LocalSources,
+    pub max_concurrent_builds: usize,
+    /// Builds that may wait for a free place; one more is refused with 503.
+    pub max_queued_builds: usize,
+    /// Finished builds whose artifacts are kept; the oldest go first.
+    pub max_kept_builds: usize,
+    pub max_artifact_bytes: u64,
+    /// Counted from the moment a build leaves the queue.
+    pub build_timeout: Duration,
+    /// Pause before the first retry of an upstream request; it doubles with every further one.
+    pub retry_delay: Duration,
+}
+
+impl Config {
+    pub const DEFAULT_PORT: u16 = 8080;
+    pub const DEFAULT_MAX_CONCURRENT_BUILDS: usize = 2;
+    pub const DEFAULT_MAX_QUEUED_BUILDS: usize = 256;
+    pub const DEFAULT_MAX_KEPT_BUILDS: usize = 100;
+    /// The largest layers that are published are a few GiB.
+    pub const DEFAULT_MAX_ARTIFACT_BYTES: u64 = 16 << 30;
+    pub const DEFAULT_BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
+    pub const DEFAULT_RETRY_DELAY: Duration = Duration::from_millis(500);
+
+    /// The defaults over a data directory: loopback, port 8080, no mapping, the public upstream.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Self::DEFAULT_PORT),
+            data_dir: data_dir.into(),
+            mapping: MappingLocation::None,
+            upstream: Some(Url::parse(PUBLIC_DOCKER_UPSTREAM).expect("the constant is a valid URL")),
+            builder: BuilderChoice::Auto,
+            local_sources: LocalSources::Allowed,
+            max_concurrent_builds: Self::DEFAULT_MAX_CONCURRENT_BUILDS,
+            max_queued_builds: Self::DEFAULT_MAX_QUEUED_BUILDS,
+            max_kept_builds: Self::DEFAULT_MAX_KEPT_BUILDS,
+            max_artifact_bytes: Self::DEFAULT_MAX_ARTIFACT_BYTES,
+            build_timeout: Self::DEFAULT_BUILD_TIMEOUT,
+            retry_delay: Self::DEFAULT_RETRY_DELAY,
+        }
+    }
+}
+
+/// Where the rules stand that say which builder serves which package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MappingLocation {
+    None,
+    /// A TOML or JSON file, read once at start.
+    File(PathBuf),
+    /// A mapping service, asked at every build request.
+    Service(Url),
+}
+
+/// What builds Dockerfiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuilderChoice {
+    /// The docker engine when one answers, the embedded builder otherwise.
+    Auto,
+    Docker,
+    Embedded,
+}
+
+/// Whether git repositories on this machine's own disk may be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalSources {
+    Allowed,
+    Refused,
+}

@@ -1,0 +1,209 @@
+//! The HTTP API: the prototype's three calls, and logs, lists, cancelling and health beside them.
+//!
+//! ```text
+//! PUT    /build                         ask for a build      200 "<id>"
+//! GET    /build                         all builds
+//! GET    /build/{id}                    one build            404
+//! DELETE /build/{id}                    cancel it            404, 409
+//! GET    /build/{id}/log[?follow=true]  its log, as it grows 404
+//! GET    /build/{id}/artifacts/{file}   a result             202 running, 410 failed, 404
+//! GET    /status                        health
+//! ```
+//!
+//! Only parsing and answering happen here.
+
+use std::io::SeekFrom;
+use std::path::Path;
+
+use futures::stream;
+use poem::error::ReadBodyError;
+use poem::http::{StatusCode, header};
+use poem::web::{Data, Json, Path as PathParameter, Query};
+use poem::{Body, Endpoint, EndpointExt, IntoResponse, Response, Route, get, handler, put};
+use serde::{Deserialize, Serialize};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use uuid::Uuid;
+
+use self::error::{ApiError, any_error};
+use crate::artifacts::is_file_name;
+use crate::build_log::BuildLog;
+use crate::builds::{Builds, Cancellation};
+use crate::records::Outcome;
+use crate::wire::{BuildView, MappingInfo};
+
+mod error;
+
+/// A build request is a few hundred bytes.
+pub(crate) const MAX_REQUEST_BYTES: usize = 64 << 10;
+const LOG_PIECE_BYTES: u64 = 64 << 10;
+
+pub(crate) fn routes(builds: Builds) -> impl Endpoint<Output = Response> {
+    Route::new()
+        .at("/build", put(request_build).get(list_builds))
+        .at("/build/:id", get(show_build).delete(cancel_build))
+        .at("/build/:id/log", get(show_log))
+        .at("/build/:id/artifacts/:file", get(download_artifact))
+        .at("/status", get(show_status))
+        .data(builds)
+        .catch_all_error(any_error)
+        .map_to_response()
+}
+
+#[handler]
+async fn request_build(Data(builds): Data<&Builds>, body: Body) -> poem::Result<Json<String>> {
+    let bytes = body.into_bytes_limit(MAX_REQUEST_BYTES).await.map_err(|error| match error {
+        ReadBodyError::PayloadTooLarge => {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", format!("the body has more than {MAX_REQUEST_BYTES} bytes"))
+        }
+        other => ApiError::new(StatusCode::BAD_REQUEST, "BODY_INVALID", other.to_string()),
+    })?;
+    let request: MappingInfo = serde_json::from_slice(&bytes).map_err(|error| {
+        ApiError::new(StatusCode::BAD_REQUEST, "BODY_INVALID", format!("the body is no build request: {error}"))
+    })?;
+    let id = builds.submit(request).await.map_err(ApiError::from)?;
+    Ok(Json(id.to_string()))
+}
+
+#[handler]
+fn list_builds(Data(builds): Data<&Builds>) -> Json<Vec<BuildView>> {
+    Json(builds.list())
+}
+
+#[handler]
+fn show_build(Data(builds): Data<&Builds>, PathParameter(id): PathParameter<String>) -> poem::Result<Json<BuildView>> {
+    let record = parse_id(&id).and_then(|id| builds.record(id)).ok_or_else(|| ApiError::unknown_build(&id))?;
+    Ok(Json(record.view()))
+}
+
+#[handler]
+async fn cancel_build(Data(builds): Data<&Builds>, PathParameter(id): PathParameter<String>) -> poem::Result<Json<BuildView>> {
+    let parsed = parse_id(&id).ok_or_else(|| ApiError::unknown_build(&id))?;
+    match builds.cancel(parsed).await {
+        Cancellation::Unknown => Err(ApiError::unknown_build(&id).into()),
+        Cancellation::AlreadyFinished => {
+            Err(ApiError::new(StatusCode::CONFLICT, "BUILD_FINISHED", format!("the build {id} has ended already")).into())
+        }
+        Cancellation::Cancelled(view) => Ok(Json(*view)),
+    }
+}
+
+#[derive(Deserialize)]
+struct LogQuery {
+    #[serde(default)]
+    follow: bool,
+}
+
+#[handler]
+async fn show_log(
+    Data(builds): Data<&Builds>,
+    PathParameter(id): PathParameter<String>,
+    Query(LogQuery { follow }): Query<LogQuery>,
+) -> poem::Result<Response> {
+    let (log, path) = parse_id(&id).and_then(|id| builds.log(id)).ok_or_else(|| ApiError::unknown_build(&id))?;
+    let response = Response::builder().content_type("text/plain; charset=utf-8").header("x-content-type-options", "nosniff");
+    let length_bytes = log.subscribe().borrow().length_bytes;
+    if length_bytes == 0 && !follow {
+        return Ok(response.body(Body::empty()));
+    }
+    let file = open(&path, &id).await?;
+    if follow {
+        return Ok(response.body(Body::from_bytes_stream(follow_log(log, file))));
+    }
+    let response = response.header(header::CONTENT_LENGTH, length_bytes);
+    Ok(response.body(Body::from_async_read(file.take(length_bytes))))
+}
+
+/// The log from its beginning, and what is added until it is complete.
+fn follow_log(log: BuildLog, file: File) -> impl futures::Stream<Item = std::io::Result<Vec<u8>>> + Send {
+    let state = log.subscribe();
+    stream::try_unfold((state, file, 0_u64), |(mut state, mut file, sent)| async move {
+        loop {
+            let now = *state.borrow_and_update();
+            let waiting = now.length_bytes.saturating_sub(sent).min(LOG_PIECE_BYTES);
+            if waiting > 0 {
+                let mut piece = vec![0; waiting as usize];
+                file.seek(SeekFrom::Start(sent)).await?;
+                file.read_exact(&mut piece).await?;
+                return Ok(Some((piece, (state, file, sent + waiting))));
+            }
+            if now.complete || state.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    })
+}
+
+#[handler]
+async fn download_artifact(
+    Data(builds): Data<&Builds>,
+    PathParameter((id, file)): PathParameter<(String, String)>,
+) -> poem::Result<Response> {
+    let build = parse_id(&id).ok_or_else(|| ApiError::unknown_build(&id))?;
+    let record = builds.record(build).ok_or_else(|| ApiError::unknown_build(&id))?;
+    let artifacts = match record.outcome {
+        None => {
+            let message = format!("the build {id} is running");
+            return Ok(message.with_status(StatusCode::ACCEPTED).into_response());
+        }
+        Some(Outcome::Failure { reason }) => {
+            return Err(ApiError::new(StatusCode::GONE, "BUILD_FAILED", reason).into());
+        }
+        Some(Outcome::Success { artifacts }) => artifacts,
+    };
+    // Only what the record lists is served, and only under names that cannot leave the folder.
+    let artifact = artifacts.iter().find(|artifact| artifact.file == file && is_file_name(&file)).ok_or_else(|| {
+        ApiError::new(StatusCode::NOT_FOUND, "ARTIFACT_UNKNOWN", format!("the build {id} has no artifact {file:?}"))
+    })?;
+    let opened = open(&builds.artifact_path(build, &file), &id).await?;
+    let on_disk = opened.metadata().await.map_or(0, |metadata| metadata.len());
+    if on_disk != artifact.size_bytes {
+        let message = format!("the artifact {file} is damaged on the disk of the pipeline: build it again");
+        return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "ARTIFACT_DAMAGED", message).into());
+    }
+    Ok(Response::builder()
+        .content_type("application/octet-stream")
+        .header(header::CONTENT_LENGTH, artifact.size_bytes)
+        .header("x-content-type-options", "nosniff")
+        .body(Body::from_async_read(opened)))
+}
+
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+    version: &'static str,
+    package_types: [&'static str; 1],
+    queued: usize,
+    running: usize,
+    finished: usize,
+    max_concurrent_builds: usize,
+    max_queued_builds: usize,
+}
+
+#[handler]
+fn show_status(Data(builds): Data<&Builds>) -> Json<Status> {
+    let load = builds.load();
+    Json(Status {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        package_types: ["Docker"],
+        queued: load.queued,
+        running: load.running,
+        finished: load.finished,
+        max_concurrent_builds: builds.config().max_concurrent_builds,
+        max_queued_builds: builds.config().max_queued_builds,
+    })
+}
+
+/// The form in which ids are given out; other spellings of the same number are no ids.
+fn parse_id(text: &str) -> Option<Uuid> {
+    Uuid::parse_str(text).ok().filter(|id| id.to_string() == text)
+}
+
+/// A build that is removed between two calls is one that is not there.
+async fn open(path: &Path, id: &str) -> Result<File, ApiError> {
+    File::open(path).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => ApiError::unknown_build(id),
+        _ => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "STORAGE", format!("cannot read the build {id}: {error}")),
+    })
+}

@@ -1,0 +1,29 @@
+//! The build pipeline service: builds packages on request and hands out what came of it, over HTTP only.
+//!
+//! It owns the build records, logs and artifacts below its data directory, and the builders that make them.
+//! It never talks to a node, knows nothing of ledger or network, and imports no other Pyrsia crate: a node could
+//! use any other service that speaks the same HTTP API.
+//!
+//! ```text
+//! PUT /build -> mapping (which recipe) -> builds (queue, time limit, record) -> docker (import | source) -> artifacts
+//! ```
+
+mod artifacts;
+mod build_log;
+mod builds;
+mod config;
+mod docker;
+mod git;
+mod glob;
+mod http;
+mod mapping;
+mod process;
+mod records;
+mod server;
+mod wire;
+
+pub use config::{BuilderChoice, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM};
+pub use server::{Pipeline, RunningPipeline, ServeError, serve};
+pub use wire::{
+    BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, SourceKind, SourceRepository, SourceView,
+};
