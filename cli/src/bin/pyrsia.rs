@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `pyrsia`.
+
+fn main() -> std::process::ExitCode {
+    pyrsia_cli::commands::main()
+}

@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `pyrsia_node`.
+
+fn main() -> std::process::ExitCode {
+    pyrsia_cli::node_program::main()
+}

@@ -1,0 +1,118 @@
+//! The secret that lets the CLI of a node's own user change the network through that node.
+//!
+//! Owns its two files, both for their owner's eyes only: one in the node's data folder, which keeps the token over
+//! restarts, and one in the user's state folder, named by the node's port, where the CLI of the same user finds it.
+//! A token is never printed and never logged.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// 256 bits: out of reach of guessing.
+const TOKEN_BYTES: usize = 32;
+const TOKEN_FILE: &str = "admin.token";
+
+/// The token of the node whose data is in `folder`, made on first use.
+pub fn of_node(folder: &Path) -> io::Result<String> {
+    let path = folder.join(TOKEN_FILE);
+    match read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        found => return found,
+    }
+    let mut bytes = [0; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).map_err(io::Error::from)?;
+    let token = hex::encode(bytes);
+    write(&path, &token)?;
+    Ok(token)
+}
+
+/// Leaves the token where the CLI of the same user looks for it.
+pub fn share(port: u16, token: &str) -> io::Result<()> {
+    let folder =
+        state_folder().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "neither XDG_STATE_HOME nor HOME is set"))?;
+    fs::create_dir_all(&folder)?;
+    write(&folder.join(port.to_string()), token)
+}
+
+/// The token of the node of this user on `port`, if there is one.
+pub fn shared(port: &str) -> Option<String> {
+    read(&state_folder()?.join(port)).ok()
+}
+
+/// `$XDG_STATE_HOME/pyrsia/admin-tokens` (XDG base directory specification).
+fn state_folder() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
+    state.or_else(|| set("LOCALAPPDATA")).map(|state| state.join("pyrsia").join("admin-tokens"))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = File::open(path)?;
+    owner_only(&file)?;
+    file.take(2 * TOKEN_BYTES as u64 + 2).read_to_string(&mut text)?;
+    let token = text.trim_end();
+    if token.len() == 2 * TOKEN_BYTES && token.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(token.to_owned());
+    }
+    let problem =
+        format!("{} does not hold a token of {} hexadecimal digits; remove it to get a new one", path.display(), 2 * TOKEN_BYTES);
+    Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+}
+
+/// Whole or not at all, and never readable by others, not even for a moment.
+fn write(path: &Path, token: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    // Temporary files are made for their owner alone.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    writeln!(file, "{token}")?;
+    file.as_file().sync_all()?;
+    owner_only(file.as_file())?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+#[cfg(unix)]
+fn owner_only(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let private = file.metadata()?.permissions().mode() & 0o077 == 0;
+    if private { Ok(()) } else { file.set_permissions(fs::Permissions::from_mode(0o600)) }
+}
+
+#[cfg(not(unix))]
+fn owner_only(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_keeps_its_token_and_nobody_else_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = of_node(folder.path()).unwrap();
+        assert_eq!(token.len(), 64);
+        assert_eq!(of_node(folder.path()).unwrap(), token);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let path = folder.path().join(TOKEN_FILE);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            of_node(folder.path()).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_damaged_token_file_is_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(TOKEN_FILE), "abc").unwrap();
+        assert_eq!(of_node(folder.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(fs::read_to_string(folder.path().join(TOKEN_FILE)).unwrap(), "abc");
+    }
+}

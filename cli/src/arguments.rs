@@ -1,0 +1,260 @@
+//! The command line of `pyrsia`: its commands, flags and help, and nothing of what they do.
+
+use crate::exit;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The version with the commit it was built from, where the build says so.
+pub const VERSION: &str = match option_env!("PYRSIA_COMMIT") {
+    Some(commit) => commit_version(commit),
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+/// `PYRSIA_COMMIT` carries the whole text, such as `0.1.0 (4f2a9c1)`, because strings cannot be joined in constants.
+const fn commit_version(text: &'static str) -> &'static str {
+    if text.is_empty() { env!("CARGO_PKG_VERSION") } else { text }
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "pyrsia_cli", bin_name = "pyrsia", version = VERSION, about = "Decentralized Package Network")]
+#[command(arg_required_else_help = true, after_help = exit::HELP, infer_subcommands = false)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add an authorized node
+    Authorize(AuthorizeArguments),
+    /// Request a build, or ask what became of one
+    #[command(short_flag = 'b', subcommand, arg_required_else_help = true)]
+    Build(BuildCommand),
+    /// Which node this program talks to
+    #[command(short_flag = 'c', args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+    Config(ConfigArguments),
+    /// Show a network at work: five nodes on this machine build, agree on, publish and pull an image
+    Demo(DemoArguments),
+    /// Show the transparency log of a package
+    #[command(subcommand, arg_required_else_help = true)]
+    InspectLog(InspectCommand),
+    /// Show the peers the node is connected to
+    #[command(short_flag = 'l')]
+    List(OutputArguments),
+    /// Check that the node answers
+    Ping(OutputArguments),
+    /// Show how the node is doing
+    #[command(short_flag = 's')]
+    Status(OutputArguments),
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct OutputArguments {
+    /// Print JSON, for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct AuthorizeArguments {
+    /// Peer id of the node to authorize, as its /status shows it
+    #[arg(short, long, value_name = "PEER_ID")]
+    pub peer: String,
+    /// The node's admin token; by default the one that a node of this user on this machine left for this program
+    #[arg(long, value_name = "TOKEN", env = "PYRSIA_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BuildCommand {
+    /// Request a build of a Docker image, or of each image of a list
+    #[command(arg_required_else_help = true)]
+    Docker {
+        /// The docker image to build (e.g. alpine:3.15.3 or alpine@sha256:…)
+        #[arg(long, value_name = "IMAGE", required_unless_present = "from_file", conflicts_with = "from_file")]
+        image: Option<String>,
+        /// Ask for each image of a list: one on a line, # begins a comment, - reads stdin
+        #[arg(long, value_name = "LIST")]
+        from_file: Option<PathBuf>,
+        #[command(flatten)]
+        options: BuildOptions,
+    },
+    /// Request a build of a Maven artifact, or of each of a list
+    #[command(arg_required_else_help = true)]
+    Maven {
+        /// The maven GAV (e.g. org.myorg:my-artifact:1.1.0)
+        #[arg(long, value_name = "GAV", required_unless_present = "from_file", conflicts_with = "from_file")]
+        gav: Option<String>,
+        /// Ask for each GAV of a list: one on a line, # begins a comment, - reads stdin
+        #[arg(long, value_name = "LIST")]
+        from_file: Option<PathBuf>,
+        #[command(flatten)]
+        options: BuildOptions,
+    },
+    /// Show what became of a build
+    #[command(arg_required_else_help = true)]
+    Status {
+        /// The build ID
+        #[arg(long, value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        wait: WaitArguments,
+        #[command(flatten)]
+        output: OutputArguments,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BuildOptions {
+    /// Build once more what is published already
+    #[arg(long)]
+    pub again: bool,
+    #[command(flatten)]
+    pub wait: WaitArguments,
+    /// With a list and --wait: how many builds may be open at a time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct WaitArguments {
+    /// Follow the build to its published result
+    #[arg(long)]
+    pub wait: bool,
+    /// Give up waiting after this long (e.g. 90s, 10m); the build goes on
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = humantime::parse_duration, requires = "wait")]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    /// Remove the stored settings
+    #[arg(short, long, alias = "rm", conflicts_with = "show")]
+    pub remove: bool,
+    /// Show the stored settings
+    #[arg(short, long)]
+    pub show: bool,
+    #[command(subcommand)]
+    pub command: Option<ConfigCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Change the settings, by flags or, without any, by questions
+    #[command(short_flag = 'e')]
+    Edit(EditArguments),
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(disable_help_flag = true)]
+pub struct EditArguments {
+    /// Host the node runs on: a name or an IP address
+    #[arg(short = 'H', long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Port the node listens on
+    #[arg(short, long, value_name = "PORT")]
+    pub port: Option<String>,
+    /// Disk space for the node (e.g. "10 GB")
+    #[arg(short, long, value_name = "DISK_SPACE")]
+    pub diskspace: Option<String>,
+    /// Print help
+    #[arg(short = 'h', long, action = clap::ArgAction::Help)]
+    pub help: Option<bool>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum InspectCommand {
+    /// Show the transparency log of a Docker image
+    Docker {
+        /// The docker image (e.g. alpine:3.15.3 or alpine@sha256:…)
+        #[arg(long, value_name = "IMAGE")]
+        image: String,
+        #[command(flatten)]
+        options: InspectOptions,
+    },
+    /// Show the transparency log of a Maven artifact
+    Maven {
+        /// The maven GAV (e.g. org.myorg:my-artifact:1.1.0)
+        #[arg(long, value_name = "GAV")]
+        gav: String,
+        #[command(flatten)]
+        options: InspectOptions,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct InspectOptions {
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = InspectFormat::Json, ignore_case = true)]
+    pub format: InspectFormat,
+    /// The fields to show, with commas between them: id, package_type, package_specific_id, num_artifacts,
+    /// package_specific_artifact_id, artifact_hash, source_hash, artifact_id, source_id, timestamp, operation, node_id,
+    /// node_public_key
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub fields: Vec<String>,
+    /// Only the records of the newest build
+    #[arg(long)]
+    pub latest: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InspectFormat {
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DemoArguments {
+    /// End after the verified pull instead of staying up
+    #[arg(long)]
+    pub exit: bool,
+    /// Keep the nodes' data in this folder, which must be new or empty
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace()).map(|arguments| arguments.command)
+    }
+
+    #[test]
+    fn commands_have_their_short_forms() {
+        for line in ["pyrsia -c -e --port 7889", "pyrsia config -e --port 7889", "pyrsia -c edit -p 7889"] {
+            let Ok(Command::Config(ConfigArguments { command: Some(ConfigCommand::Edit(edit)), .. })) = parse(line) else {
+                panic!("{line}: {:?}", parse(line))
+            };
+            assert_eq!(edit.port.as_deref(), Some("7889"), "{line}");
+        }
+        assert!(matches!(parse("pyrsia -c --show"), Ok(Command::Config(ConfigArguments { show: true, .. }))));
+        assert!(matches!(parse("pyrsia config --rm"), Ok(Command::Config(ConfigArguments { remove: true, .. }))));
+        assert!(matches!(parse("pyrsia -l"), Ok(Command::List(_))));
+        assert!(matches!(parse("pyrsia -s"), Ok(Command::Status(_))));
+        assert!(matches!(parse("pyrsia -b docker --image alpine:3.16.0"), Ok(Command::Build(BuildCommand::Docker { .. }))));
+    }
+
+    #[test]
+    fn a_build_is_asked_for_one_image_or_a_list() {
+        assert!(parse("pyrsia build docker").is_err());
+        assert!(parse("pyrsia build docker --image a:1 --from-file list").is_err());
+        assert!(parse("pyrsia build docker --from-file - --wait --timeout 90s --jobs 8").is_ok());
+        assert!(parse("pyrsia build docker --from-file - --jobs 0").is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! The commands of `pyrsia`, one file each: a few requests to a node, and what is printed of the answers.
+//!
+//! Results go to stdout, progress and failures to stderr; a failure ends the program with the code [`crate::exit`] names.
+
+mod authorize;
+mod build;
+mod config;
+mod inspect_log;
+mod list;
+mod ping;
+mod status;
+
+use crate::arguments::{Arguments, Command};
+use crate::demo;
+use crate::exit::Failure;
+use crate::node_client::{NodeClient, RequestError};
+use crate::settings::{Settings, SettingsFile};
+use clap::Parser;
+use serde::Serialize;
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+
+/// What every command adds when the node cannot be asked.
+const REMINDER: &str = "Please make sure the pyrsia CLI config is up to date and matches the node configuration. For more information, run 'pyrsia config --show'";
+
+/// The program `pyrsia`.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match carry_out(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(""),
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Authorize(arguments) => on_this_thread(authorize::run(arguments)),
+        Command::Build(command) => on_this_thread(build::run(command)),
+        Command::Config(arguments) => config::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::InspectLog(command) => on_this_thread(inspect_log::run(command)),
+        Command::List(output) => on_this_thread(list::run(output)),
+        Command::Ping(output) => on_this_thread(ping::run(output)),
+        Command::Status(output) => on_this_thread(status::run(output)),
+    }
+}
+
+/// A command waits for a few answers; threads of its own would cost more than they bring.
+fn on_this_thread(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    // The only failure left here is that another provider stands already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::because("cannot start", &error))?.block_on(command)
+}
+
+/// The settings of this user, checked before anything is done with them.
+fn settings() -> Result<Settings, Failure> {
+    let read = || {
+        let settings = SettingsFile::of_user()?.read()?;
+        settings.check().map(|()| settings)
+    };
+    read().map_err(|error| {
+        Failure::because("the settings cannot be used", &error).hint("run 'pyrsia config -e', or 'pyrsia config --remove'")
+    })
+}
+
+fn node() -> Result<NodeClient, Failure> {
+    client(&settings()?)
+}
+
+fn client(settings: &Settings) -> Result<NodeClient, Failure> {
+    NodeClient::new(settings).map_err(|error| Failure::because("the HTTP client cannot start", &error))
+}
+
+/// `what: error`, with the reminder where the node did not answer like one.
+fn request_failure(what: &str, error: &RequestError) -> Failure {
+    let failure = Failure::new(format!("{what}: {error}"));
+    match error {
+        RequestError::Transport(_) | RequestError::Answer { .. } => failure.hint(REMINDER),
+        RequestError::Status { .. } => failure,
+    }
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::because("the answer cannot be printed", &error))?;
+    print(&format!("{text}\n"))
+}
+
+/// Writes to stdout. A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use io::Write;
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::because("cannot write to stdout", &error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

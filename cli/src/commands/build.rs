@@ -1,0 +1,122 @@
+//! `pyrsia build`: asks for builds, follows them, and says what became of them.
+
+mod follow;
+mod list;
+mod outcome;
+
+use super::{node, print, print_json, request_failure};
+use crate::arguments::{BuildCommand, BuildOptions, OutputArguments, WaitArguments};
+use crate::exit::Failure;
+use crate::node_client::{NodeClient, RequestError};
+use follow::{Followed, follow};
+use outcome::{in_words, settled};
+use pyrsia_registry::wire::{BuildStatusRequest, BuildStatusResponse, BuildView, RequestBuild, RequestedBuild, RequestedState};
+use serde::Serialize;
+use std::path::PathBuf;
+
+pub(super) async fn run(command: BuildCommand) -> Result<(), Failure> {
+    match command {
+        BuildCommand::Docker { image, from_file, options } => packages("docker", image, from_file, options).await,
+        BuildCommand::Maven { gav, from_file, options } => packages("maven", gav, from_file, options).await,
+        BuildCommand::Status { id, wait, output } => status(id, wait, output).await,
+    }
+}
+
+async fn packages(
+    package_type: &'static str,
+    package: Option<String>,
+    from_file: Option<PathBuf>,
+    options: BuildOptions,
+) -> Result<(), Failure> {
+    let node = node()?;
+    match (package, from_file) {
+        (Some(package), _) => {
+            one(&node, RequestBuild { package_type: package_type.into(), package, again: options.again }, options).await
+        }
+        (None, Some(path)) => list::run(&node, package_type, &path, options).await,
+        (None, None) => Err(Failure::usage("name a package, or a list of them with --from-file")),
+    }
+}
+
+/// What was asked, and with `--wait` what became of it.
+#[derive(Debug, Serialize)]
+struct Asked {
+    #[serde(flatten)]
+    request: RequestedBuild,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build: Option<BuildView>,
+}
+
+async fn one(node: &NodeClient, wish: RequestBuild, options: BuildOptions) -> Result<(), Failure> {
+    let requested = request(node, &wish).await;
+    let request = requested.map_err(|error| request_failure("Build request failed with error", &error))?;
+    if !options.output.json {
+        print(&format!("{}\n", said_of(&request)))?;
+    }
+    let build = match request.build_id {
+        Some(id) if options.wait.wait => {
+            let progress = follow::Progress::start(&request.package, options.output.json);
+            match follow(node, &id.to_string(), options.wait.timeout, |view| progress.show(view)).await {
+                Followed::Closed(view) => Some(view),
+                Followed::Gone(failure) => return Err(failure),
+            }
+        }
+        _ => None,
+    };
+    let result = build.as_ref().map_or(Ok(()), settled);
+    if options.output.json {
+        print_json(&Asked { request, build })?;
+    } else if let (Some(view), Ok(())) = (&build, &result) {
+        print(&format!("{}\n", in_words(view)))?;
+    }
+    result
+}
+
+async fn request(node: &NodeClient, wish: &RequestBuild) -> Result<RequestedBuild, RequestError> {
+    node.post("/api/v1/builds", wish).await
+}
+
+fn said_of(request: &RequestedBuild) -> String {
+    let id = request.build_id.map(|id| id.to_string()).unwrap_or_default();
+    match request.state {
+        RequestedState::Requested => format!("Build request successfully handled. Build with ID '{id}' has been started."),
+        RequestedState::AlreadyOpen => format!("Build request successfully handled. Build with ID '{id}' is running already."),
+        RequestedState::AlreadyPublished => {
+            let package_type = match request.package_type.as_str() {
+                "docker" => "Docker",
+                "maven" => "Maven2",
+                other => other,
+            };
+            format!(
+                "Artifact already exists. Fresh build not required: Artifact ID {} for type {package_type} already exists in transparency log",
+                request.package
+            )
+        }
+    }
+}
+
+async fn status(id: String, wait: WaitArguments, output: OutputArguments) -> Result<(), Failure> {
+    let node = node()?;
+    if wait.wait {
+        let progress = follow::Progress::start(&id, output.json);
+        if let Followed::Gone(failure) = follow(&node, &id, wait.timeout, |view| progress.show(view)).await {
+            return Err(failure);
+        }
+    }
+    let answer: Result<BuildStatusResponse, _> = node.post("/build/status", &BuildStatusRequest { build_id: id.clone() }).await;
+    let status = answer.map_err(|error| {
+        let what = format!("Build status for '{id}' was not found");
+        request_failure(&what, &error)
+            .hint("Additional info related to the build might be available via 'pyrsia inspect-log' command")
+    })?;
+    if output.json {
+        print_json(&status)?;
+    } else {
+        print(&format!("Build status for '{id}' is '{status}'\n"))?;
+    }
+    match status {
+        // Without --wait the question was answered, whatever the answer.
+        BuildStatusResponse::Failure(_) if wait.wait => Err(Failure::new(format!("the build '{id}' did not succeed"))),
+        BuildStatusResponse::Running | BuildStatusResponse::Success { .. } | BuildStatusResponse::Failure(_) => Ok(()),
+    }
+}

@@ -1,0 +1,102 @@
+//! `pyrsia inspect-log`: the published artifacts of a package, as the ledger has them.
+
+use super::{node, print, print_json, request_failure};
+use crate::arguments::{InspectCommand, InspectFormat, InspectOptions};
+use crate::exit::Failure;
+use pyrsia_registry::wire::{InspectDockerRequest, InspectMavenRequest, LogContent, LogField, LogFormat, LogView, OutputParams};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+pub(super) async fn run(command: InspectCommand) -> Result<(), Failure> {
+    let node = node()?;
+    let (answer, options, fields) = match command {
+        InspectCommand::Docker { image, options } => {
+            let fields = fields(&options)?;
+            (
+                node.post_text("/inspect/docker", &InspectDockerRequest { image, view: view(&options, &fields) }).await,
+                options,
+                fields,
+            )
+        }
+        InspectCommand::Maven { gav, options } => {
+            let fields = fields(&options)?;
+            (node.post_text("/inspect/maven", &InspectMavenRequest { gav, view: view(&options, &fields) }).await, options, fields)
+        }
+    };
+    let text = answer.map_err(|error| request_failure("Inspect log request failed with error", &error))?;
+    match options.format {
+        InspectFormat::Csv => print(&text),
+        InspectFormat::Json => {
+            let records: Vec<Value> = serde_json::from_str(&text)
+                .map_err(|error| Failure::because("Inspect log request failed with error: the answer is no log", &error))?;
+            let shown: Vec<Picked<'_>> = records.iter().map(|record| Picked { record, fields: &fields }).collect();
+            print_json(&shown)
+        }
+    }
+}
+
+/// The fields that were asked for; none means all.
+fn fields(options: &InspectOptions) -> Result<Vec<LogField>, Failure> {
+    if options.fields.is_empty() {
+        return Ok(LogField::ALL.to_vec());
+    }
+    let known = |name: &String| {
+        LogField::from_name(name).ok_or_else(|| {
+            let name = name.trim();
+            Failure::usage(format!(
+                "Parsing of arguments failed with error: ParseTransparencyLogFieldError {{ invalid_field: {name:?} }}\nFor more information, try '--help'."
+            ))
+        })
+    };
+    options.fields.iter().map(known).collect()
+}
+
+fn view(options: &InspectOptions, fields: &[LogField]) -> LogView {
+    let format = match options.format {
+        InspectFormat::Json => LogFormat::Json,
+        InspectFormat::Csv => LogFormat::Csv,
+    };
+    let content = LogContent { fields: fields.to_vec() };
+    LogView { output_params: Some(OutputParams { format: Some(format), content: Some(content) }), latest: Some(options.latest) }
+}
+
+/// A record of the answer, with its fields in the order they were asked for.
+struct Picked<'a> {
+    record: &'a Value,
+    fields: &'a [LogField],
+}
+
+impl Serialize for Picked<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.fields.len()))?;
+        for field in self.fields {
+            map.serialize_entry(field.name(), &self.record[field.name()])?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(fields: &[&str]) -> InspectOptions {
+        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+        InspectOptions { format: InspectFormat::Json, fields, latest: false }
+    }
+
+    #[test]
+    fn an_unknown_field_is_a_mistake_of_the_command_line() {
+        let failure = fields(&options(&["id", " foo"])).unwrap_err();
+        let said = "Parsing of arguments failed with error: ParseTransparencyLogFieldError { invalid_field: \"foo\" }\nFor more information, try '--help'.";
+        assert_eq!(failure.to_string(), said);
+    }
+
+    #[test]
+    fn fields_come_in_the_order_they_were_asked_for() {
+        let record = serde_json::json!({ "id": "1", "node_id": "n", "timestamp": 7 });
+        let fields = fields(&options(&["Timestamp", " id "])).unwrap();
+        let shown = serde_json::to_string(&Picked { record: &record, fields: &fields }).unwrap();
+        assert_eq!(shown, r#"{"timestamp":7,"id":"1"}"#);
+    }
+}

@@ -1,0 +1,86 @@
+//! What the programs say while they run: lines on stderr, chosen by `RUST_LOG`, as text or as JSON.
+//!
+//! Directives match the beginning of a target, so `pyrsia=debug` covers every crate of this workspace.
+
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// What a node says when `RUST_LOG` is not set.
+pub const NODE_DEFAULT: &str = "warn,pyrsia=info";
+/// What the demo says beside its own story when `RUST_LOG` is not set.
+pub const DEMO_DEFAULT: &str = "off";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One line of text for each event
+    Text,
+    /// One JSON object on a line for each event
+    Json,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("RUST_LOG is not a list of directives such as pyrsia=debug,libp2p=info")]
+pub struct LogFilterError(#[from] tracing_subscriber::filter::ParseError);
+
+/// Starts logging for the whole process. `RUST_LOG` wins over `default`.
+pub fn start(format: LogFormat, default: &str) -> Result<(), LogFilterError> {
+    let wanted = std::env::var("RUST_LOG").ok().filter(|directives| !directives.trim().is_empty());
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(default))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    match format {
+        LogFormat::Text => {
+            lines.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).finish().init()
+        }
+        LogFormat::Json => lines.json().flatten_event(true).finish().init(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panics").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn said_with(directives: &str) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::try_new(directives).unwrap())
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!(target: "pyrsia_registry", "access line");
+            tracing::debug!(target: "pyrsia_node::builds", "build line");
+            tracing::info!(target: "pyrsia_node", "start line");
+            tracing::info!(target: "libp2p_swarm", "swarm line");
+        });
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn the_directive_of_the_tutorial_covers_every_room() {
+        let said = said_with("pyrsia=debug");
+        assert!(said.contains("access line") && said.contains("build line") && !said.contains("swarm line"), "{said}");
+    }
+
+    #[test]
+    fn a_node_without_rust_log_says_what_happens_and_leaves_out_how() {
+        let said = said_with(NODE_DEFAULT);
+        assert!(said.contains("start line") && !said.contains("build line") && !said.contains("swarm line"), "{said}");
+    }
+}

@@ -1,0 +1,145 @@
+//! The program `pyrsia_node`: a node and its HTTP side, from the command line to a clean stop.
+//!
+//! Owns the order of start and stop, and what a person is told when one of them fails. What the flags and variables mean
+//! is in the two modules below; what a node does is in the node's own room.
+
+mod arguments;
+mod environment;
+
+pub use arguments::NodeArguments;
+
+use crate::admin_token;
+use crate::exit::Failure;
+use crate::logging;
+use clap::Parser;
+use environment::Environment;
+use pyrsia_node::{Node, NodeConfig};
+use pyrsia_registry::{Registry, RegistryConfig};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use tracing::{info, warn};
+
+pub fn main() -> ExitCode {
+    let arguments = NodeArguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report("error: "),
+    }
+}
+
+fn run(arguments: NodeArguments) -> Result<(), Failure> {
+    logging::start(arguments.log_format, logging::NODE_DEFAULT)
+        .map_err(|error| Failure::because("logging cannot start", &error))?;
+    // The only failure left here is that another provider stands already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let environment = Environment::of_process()?;
+    environment.prepare()?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("the node cannot start", &error))?;
+    runtime.block_on(serve(arguments, environment))
+}
+
+async fn serve(arguments: NodeArguments, environment: Environment) -> Result<(), Failure> {
+    let stop = stop_signal()?;
+    let address = SocketAddr::new(arguments.host, arguments.port);
+    let config = arguments.node_config(&environment);
+    let (artifact_path, stands_alone) = (config.artifact_path.clone(), stands_alone(&config));
+    let mut node = Node::start(config).await.map_err(|error| start_failure(&error))?;
+    let registry = match start_registry(&node, address, &artifact_path).await {
+        Ok(registry) => registry,
+        Err(failure) => {
+            node.stop().await;
+            return Err(failure);
+        }
+    };
+    announce(&node, registry.address(), stands_alone);
+    let end = tokio::select! {
+        signal = stop => {
+            info!("{signal} received, the node stops");
+            Ok(())
+        }
+        fatal = node.failed() => Err(Failure::because("the node cannot go on", &fatal)),
+    };
+    registry.stop().await;
+    node.stop().await;
+    info!("the node has stopped");
+    end
+}
+
+async fn start_registry(node: &Node, address: SocketAddr, artifact_path: &Path) -> Result<Registry, Failure> {
+    let admin_token =
+        admin_token::of_node(artifact_path).map_err(|error| Failure::because("the admin token cannot be kept", &error))?;
+    let config = RegistryConfig { address, admin_token: admin_token.clone() };
+    let registry = Registry::start(node.handle(), config).await.map_err(|error| {
+        let failure = Failure::because("the node cannot serve HTTP", &error);
+        failure.hint(format!(
+            "another program may listen on {address}: choose another port with --port, or another address with --host"
+        ))
+    })?;
+    if let Err(error) = admin_token::share(registry.address().port(), &admin_token) {
+        let path = artifact_path.join("admin.token");
+        warn!("the pyrsia CLI will not find the admin token by itself ({error}); give it the content of {}", path.display());
+    }
+    Ok(registry)
+}
+
+fn start_failure(error: &pyrsia_node::StartError) -> Failure {
+    Failure::because("the node cannot start", error)
+        .hint("run with RUST_LOG=pyrsia=debug to see more, and with --help for every setting")
+}
+
+/// Whether nothing tells the node where the others are.
+fn stands_alone(config: &NodeConfig) -> bool {
+    let told = !config.peers.is_empty() || !config.probe.is_empty() || config.bootstrap_url.is_some();
+    !told && !config.listen_only && config.init_network.is_none()
+}
+
+fn announce(node: &Node, http: SocketAddr, stands_alone: bool) {
+    let handle = node.handle();
+    info!("Local node has peer id {}", handle.node_id());
+    for address in handle.addresses() {
+        info!("Local node is listening on \"{address}\"");
+    }
+    let ledger = handle.ledger();
+    match &ledger.state {
+        Some(state) => info!("The node follows network {} ({}) and has block {}", state.name(), state.network(), state.height()),
+        None if stands_alone => warn!(
+            "The node knows no other node and follows no network: give it --peer or --bootstrap-url, or found a network with --init-blockchain"
+        ),
+        None => info!("The node follows no network yet"),
+    }
+    if !http.ip().is_loopback() {
+        warn!("The HTTP side listens on {http}, which other machines can reach: pulls and queries are open to all of them");
+    }
+    let ip = match http.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    info!("Pyrsia Node will start running on {ip}:{}", http.port());
+}
+
+/// Resolves with the name of the signal that asks the program to stop. Registered before anything starts, so that a signal
+/// during the start is not lost.
+#[cfg(unix)]
+fn stop_signal() -> Result<impl Future<Output = &'static str>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let on = |kind| signal(kind).map_err(|error| Failure::because("signals cannot be received", &error));
+    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> Result<impl Future<Output = &'static str>, Failure> {
+    Ok(async {
+        // Without a handler the system ends the program by itself.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        "Ctrl-C"
+    })
+}
