@@ -6,4 +6,5 @@ mod demo;
 mod faults;
 mod four_nodes;
 mod images;
+mod lists;
 mod tutorial;
