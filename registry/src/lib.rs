@@ -1,1 +1,20 @@
-//! placeholder
+//! What clients meet over HTTP: the Docker registry API, and the management API of the node.
+//!
+//! It speaks other people's protocols and holds no rule of its own: whether something is published, who may build and what a
+//! name means is asked from the node's handle. Bytes are streamed out of the artifact store in bounded memory.
+
+pub mod wire;
+
+mod router;
+mod server;
+
+mod docker;
+mod management;
+
+mod access;
+mod admin;
+mod metrics;
+mod ranges;
+mod uri;
+
+pub use server::{Registry, RegistryConfig, RegistryError};

@@ -1,0 +1,212 @@
+//! Sends a published artifact, whole or in part, without ever holding more of it than one read.
+
+use super::error::DockerError;
+use super::{package_type, withheld};
+use crate::ranges::{Selection, select};
+use crate::server::Front;
+use poem::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use poem::{Body, Request, Response};
+use pyrsia_ledger::projection::packages::ArtifactRecord;
+use pyrsia_ledger::{ArtifactId, Sha256Digest};
+use pyrsia_node::OpenArtifact;
+use std::io::SeekFrom;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// What one read takes from a file: larger ones send no faster.
+const READ_BYTES: usize = 256 * 1_024;
+
+/// How artifacts of a kind are sent.
+pub(super) struct Form {
+    pub(super) media_type: MediaType,
+    pub(super) ranges: bool,
+}
+
+pub(super) enum MediaType {
+    /// As the ledger has it.
+    Recorded,
+    /// Blobs are bytes to whoever moves them; what they are stands in the manifest.
+    OctetStream,
+}
+
+/// Answers GET and HEAD for an artifact that `record` vouches for.
+pub(super) async fn answer(
+    front: &Front,
+    request: &Request,
+    id: &ArtifactId,
+    record: &ArtifactRecord,
+    form: Form,
+    unpublished: impl FnOnce() -> DockerError,
+) -> Result<Response, DockerError> {
+    let artifact = &record.artifact;
+    let known = Facts::new(&form, artifact.sha256, artifact.size_bytes, &artifact.media_type);
+    if let Plan::Done(response) = known.plan(request.method(), request.headers()) {
+        return Ok(response);
+    }
+    let opened = front.node.open_artifact(&package_type(), id).await.map_err(|error| withheld(error, unpublished))?;
+    // A tag can have got a new build meanwhile: what was opened is what is described.
+    let opened_facts = Facts::new(&form, opened.sha256, opened.size_bytes, &opened.media_type);
+    match opened_facts.plan(request.method(), request.headers()) {
+        Plan::Done(response) => Ok(response),
+        Plan::Send { response, first, size_bytes } => {
+            let unreadable = |error: std::io::Error| {
+                tracing::error!(%id, %error, "a stored artifact cannot be read");
+                DockerError::Unavailable(format!("the stored copy of {id} cannot be read"))
+            };
+            let body = stream(opened, first, size_bytes).await.map_err(unreadable)?;
+            let mut response = response;
+            response.set_body(body);
+            Ok(response)
+        }
+    }
+}
+
+async fn stream(opened: OpenArtifact, first: u64, size_bytes: u64) -> std::io::Result<Body> {
+    let mut file = File::from_std(opened.file);
+    file.set_max_buf_size(READ_BYTES);
+    if first > 0 {
+        file.seek(SeekFrom::Start(first)).await?;
+    }
+    Ok(Body::from_bytes_stream(ReaderStream::with_capacity(file.take(size_bytes), READ_BYTES)))
+}
+
+/// What the headers of an answer follow from.
+struct Facts<'a> {
+    sha256: Sha256Digest,
+    size_bytes: u64,
+    media_type: &'a str,
+    ranges: bool,
+}
+
+enum Plan {
+    /// No byte of the artifact is needed.
+    Done(Response),
+    Send {
+        response: Response,
+        first: u64,
+        size_bytes: u64,
+    },
+}
+
+impl<'a> Facts<'a> {
+    fn new(form: &Form, sha256: Sha256Digest, size_bytes: u64, recorded: &'a str) -> Self {
+        let media_type = match form.media_type {
+            MediaType::Recorded => recorded,
+            MediaType::OctetStream => "application/octet-stream",
+        };
+        Self { sha256, size_bytes, media_type, ranges: form.ranges }
+    }
+
+    /// Conditions first, then the range (RFC 9110, section 13.2.2).
+    fn plan(&self, method: &Method, headers: &HeaderMap) -> Plan {
+        if self.client_has_it(headers) {
+            return Plan::Done(self.response(StatusCode::NOT_MODIFIED).finish());
+        }
+        let selection = match self.range(method, headers) {
+            Some(range) => select(range, self.size_bytes),
+            None => Selection::Whole,
+        };
+        let (status, first, size_bytes) = match selection {
+            Selection::Unsatisfiable => {
+                let range = format!("bytes */{}", self.size_bytes);
+                let refused = self.response(StatusCode::RANGE_NOT_SATISFIABLE).header(header::CONTENT_RANGE, range);
+                return Plan::Done(refused.finish());
+            }
+            Selection::Whole => (StatusCode::OK, 0, self.size_bytes),
+            Selection::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        };
+        let mut response =
+            self.response(status).header(header::CONTENT_TYPE, self.media_type).header(header::CONTENT_LENGTH, size_bytes);
+        if let Selection::Part { first, last } = selection {
+            response = response.header(header::CONTENT_RANGE, format!("bytes {first}-{last}/{}", self.size_bytes));
+        }
+        let response = response.finish();
+        if method == Method::HEAD { Plan::Done(response) } else { Plan::Send { response, first, size_bytes } }
+    }
+
+    fn response(&self, status: StatusCode) -> poem::ResponseBuilder {
+        let response = Response::builder().status(status).header(header::ETAG, self.etag());
+        let response = response.header(CONTENT_DIGEST, self.sha256.to_oci());
+        if self.ranges { response.header(header::ACCEPT_RANGES, "bytes") } else { response }
+    }
+
+    fn etag(&self) -> String {
+        format!("\"{}\"", self.sha256.to_oci())
+    }
+
+    fn client_has_it(&self, headers: &HeaderMap) -> bool {
+        let etag = self.etag();
+        let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        tags.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+    }
+
+    /// The range that counts: of a GET, and of the file the client began with, if it says which that is.
+    fn range<'h>(&self, method: &Method, headers: &'h HeaderMap) -> Option<&'h str> {
+        let same = headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == self.etag().as_bytes());
+        let mut ranges = headers.get_all(header::RANGE).iter();
+        let (range, more) = (ranges.next()?, ranges.next());
+        if self.ranges && method == Method::GET && same && more.is_none() { range.to_str().ok() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts<'static> {
+        let form = Form { media_type: MediaType::OctetStream, ranges: true };
+        Facts::new(&form, Sha256Digest::of(b"0123456789"), 10, "text/x")
+    }
+
+    fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (name.clone(), value.parse().expect("a header"))).collect()
+    }
+
+    #[track_caller]
+    fn check(method: Method, lines: &[(HeaderName, &str)], status: u16, bytes: Option<(u64, u64)>) -> Response {
+        let (response, sent) = match facts().plan(&method, &headers(lines)) {
+            Plan::Done(response) => (response, None),
+            Plan::Send { response, first, size_bytes } => (response, Some((first, size_bytes))),
+        };
+        assert_eq!((response.status().as_u16(), sent), (status, bytes), "{method} {lines:?}");
+        assert_eq!(response.header(header::ACCEPT_RANGES), Some("bytes"));
+        assert_eq!(response.header(CONTENT_DIGEST), Some(Sha256Digest::of(b"0123456789").to_oci().as_str()));
+        response
+    }
+
+    #[test]
+    fn a_part_is_sent_with_its_place_in_the_whole() {
+        let response = check(Method::GET, &[(header::RANGE, "bytes=2-4")], 206, Some((2, 3)));
+        assert_eq!(response.header(header::CONTENT_RANGE), Some("bytes 2-4/10"));
+        assert_eq!(response.header(header::CONTENT_LENGTH), Some("3"));
+        let response = check(Method::GET, &[(header::RANGE, "bytes=10-")], 416, None);
+        assert_eq!(response.header(header::CONTENT_RANGE), Some("bytes */10"));
+        check(Method::GET, &[(header::RANGE, "bytes=0-1,4-5")], 200, Some((0, 10)));
+        check(Method::GET, &[(header::RANGE, "bytes=0-1"), (header::RANGE, "bytes=4-5")], 200, Some((0, 10)));
+    }
+
+    #[test]
+    fn a_head_is_a_get_without_its_body() {
+        let response = check(Method::HEAD, &[(header::RANGE, "bytes=2-4")], 200, None);
+        assert_eq!(response.header(header::CONTENT_LENGTH), Some("10"));
+        assert_eq!(response.header(header::CONTENT_TYPE), Some("application/octet-stream"));
+    }
+
+    #[test]
+    fn a_client_that_has_the_file_gets_no_byte_of_it() {
+        let etag = facts().etag();
+        check(Method::GET, &[(header::IF_NONE_MATCH, &etag)], 304, None);
+        check(Method::GET, &[(header::IF_NONE_MATCH, &format!("\"x\", W/{etag}"))], 304, None);
+        check(Method::HEAD, &[(header::IF_NONE_MATCH, "*")], 304, None);
+        check(Method::GET, &[(header::IF_NONE_MATCH, "\"x\"")], 200, Some((0, 10)));
+    }
+
+    #[test]
+    fn a_download_of_another_file_is_not_resumed_with_this_one() {
+        let (etag, range) = (facts().etag(), (header::RANGE, "bytes=2-4"));
+        check(Method::GET, &[range.clone(), (header::IF_RANGE, &etag)], 206, Some((2, 3)));
+        check(Method::GET, &[range, (header::IF_RANGE, "\"other\"")], 200, Some((0, 10)));
+    }
+}

@@ -1,0 +1,138 @@
+//! Errors as HTTP: in the form of the seed documents, and as RFC 9457 problems below `/api/v1`.
+
+use crate::wire::{ErrorBody, ErrorEntry, Problem};
+use poem::Response;
+use poem::http::{Method, StatusCode, header};
+use pyrsia_node::{AuthorizeError, WishError};
+
+/// Which form an error has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Seed,
+    Problem,
+}
+
+impl Dialect {
+    pub(crate) fn of(path: &str) -> Self {
+        if path.starts_with("/api/") { Self::Problem } else { Self::Seed }
+    }
+}
+
+/// A request that is not granted.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    header: Option<(header::HeaderName, String)>,
+}
+
+impl Refused {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
+        Self { status, code, message, header: None }
+    }
+
+    pub(crate) fn bad_request(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
+    }
+
+    pub(crate) fn not_found(message: String) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+    }
+
+    pub(crate) fn unavailable(message: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
+    }
+
+    pub(crate) fn no_network() -> Self {
+        Self::unavailable(WishError::NoNetwork.to_string())
+    }
+
+    pub(crate) fn method_not_allowed(method: &Method, path: &str, allowed: &str) -> Self {
+        let message = format!("{path} takes {allowed}, not {method}");
+        let refused = Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message);
+        Self { header: Some((header::ALLOW, allowed.to_owned())), ..refused }
+    }
+
+    pub(crate) fn without_admin_token() -> Self {
+        let message = "authorizing a node needs the admin token of this node: `pyrsia` finds it for the user who started the node, \
+                       else pass it with --admin-token or PYRSIA_ADMIN_TOKEN";
+        let refused = Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message.to_owned());
+        Self { header: Some((header::WWW_AUTHENTICATE, "Bearer realm=\"pyrsia\"".to_owned())), ..refused }
+    }
+
+    /// The same refusal with words in front that say what was tried.
+    pub(crate) fn while_trying(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn into_response(self, dialect: Dialect) -> Response {
+        let (media_type, body) = match dialect {
+            Dialect::Seed => {
+                let entry = ErrorEntry { code: self.code.to_owned(), message: self.message, detail: None };
+                ("application/json", serde_json::to_vec(&ErrorBody { errors: vec![entry] }))
+            }
+            Dialect::Problem => {
+                let title = self.status.canonical_reason().unwrap_or(self.code).to_owned();
+                let problem = Problem { title, status: self.status.as_u16(), detail: self.message };
+                ("application/problem+json", serde_json::to_vec(&problem))
+            }
+        };
+        let mut response = Response::builder().status(self.status).header(header::CONTENT_TYPE, media_type);
+        if let Some((name, value)) = self.header {
+            response = response.header(name, value);
+        }
+        response.body(body.expect("text serializes"))
+    }
+}
+
+impl From<WishError> for Refused {
+    fn from(error: WishError) -> Self {
+        let (status, code) = match &error {
+            WishError::Coordinate { .. } => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
+            WishError::UnknownPackageType { .. } => (StatusCode::NOT_FOUND, "UNKNOWN_PACKAGE_TYPE"),
+            WishError::Refused(_) => (StatusCode::CONFLICT, "REFUSED"),
+            WishError::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"),
+            WishError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "TIMEOUT"),
+            WishError::NoNetwork
+            | WishError::NoAuthorizedNodes
+            | WishError::NoVerifier { .. }
+            | WishError::NoBuildNodeReachable { .. }
+            | WishError::Busy
+            | WishError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<AuthorizeError> for Refused {
+    fn from(error: AuthorizeError) -> Self {
+        let (status, code) = match &error {
+            AuthorizeError::Already { .. } => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
+            AuthorizeError::NotAuthorized { .. } => (StatusCode::FORBIDDEN, "FORBIDDEN"),
+            AuthorizeError::Refused { .. } => (StatusCode::CONFLICT, "REFUSED"),
+            AuthorizeError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "TIMEOUT"),
+            AuthorizeError::NoNetwork | AuthorizeError::Busy | AuthorizeError::Stopped => {
+                (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+            }
+        };
+        Self::new(status, code, with_sources(&error))
+    }
+}
+
+/// An error with everything it was caused by, for those of whom the client sees nothing else.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

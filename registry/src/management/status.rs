@@ -1,0 +1,111 @@
+//! What the node and its network look like from here.
+
+use super::error::Refused;
+use super::json;
+use crate::metrics;
+use crate::server::Front;
+use crate::wire::{CandidateView, MemberView, NetworkView, NodeStatus, PackageTypeView, VerifierView};
+use poem::Response;
+use poem::http::{StatusCode, header};
+use pyrsia_ledger::projection::members::Candidate;
+use pyrsia_ledger::projection::verifiers::Module;
+use pyrsia_ledger::{NodeId, PackageType, Projections, Sha256Digest};
+use pyrsia_node::{NodeHandle, PackageTypeInfo};
+
+/// The description of `/api/v1` (OpenAPI 3.1).
+pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
+
+/// The process answers.
+pub(crate) fn live() -> Result<Response, Refused> {
+    Ok(text("ok\n"))
+}
+
+/// The node follows a network and can say what is published.
+pub(crate) fn ready(front: &Front) -> Result<Response, Refused> {
+    match &front.node.ledger().state {
+        Some(_) => Ok(text("ok\n")),
+        None => Err(Refused::no_network()),
+    }
+}
+
+fn text(text: &'static str) -> Response {
+    Response::builder().header(header::CONTENT_TYPE, "text/plain; charset=utf-8").body(text)
+}
+
+pub(crate) fn metrics(front: &Front) -> Result<Response, Refused> {
+    let exposition = front.metrics.exposition(front.node.metrics());
+    Ok(Response::builder().header(header::CONTENT_TYPE, metrics::CONTENT_TYPE).body(exposition))
+}
+
+pub(crate) fn openapi() -> Result<Response, Refused> {
+    Ok(Response::builder().header(header::CONTENT_TYPE, "application/json").body(OPENAPI))
+}
+
+pub(crate) fn status(front: &Front) -> Result<Response, Refused> {
+    Ok(json(StatusCode::OK, &status_of(&front.node)))
+}
+
+fn status_of(node: &NodeHandle) -> NodeStatus {
+    let view = node.ledger();
+    let state = view.state.as_deref();
+    NodeStatus {
+        peers_count: node.peers().len(),
+        peer_id: node.node_id(),
+        peer_addrs: node.addresses().iter().map(ToString::to_string).collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        authorized: state.is_some_and(|state| state.members.contains(&node.node_id())),
+        network: state.map(|state| *state.network()),
+        network_name: state.map(|state| state.name().to_owned()),
+        height: state.map(Projections::height),
+    }
+}
+
+pub(crate) fn peers(front: &Front) -> Result<Response, Refused> {
+    Ok(json(StatusCode::OK, &front.node.peers()))
+}
+
+pub(crate) fn network(front: &Front) -> Result<Response, Refused> {
+    let view = front.node.ledger();
+    let state = view.state.as_deref().ok_or_else(Refused::no_network)?;
+    Ok(json(StatusCode::OK, &network_view(state, front.node.package_types())))
+}
+
+fn network_view(state: &Projections, package_types: Vec<PackageTypeInfo>) -> NetworkView {
+    let verifier = |((package_type, digest), module): (&(PackageType, Sha256Digest), &Module)| VerifierView {
+        package_type: package_type.clone(),
+        module: *digest,
+        contract_version: module.contract_version,
+        approvals: module.approvals.clone(),
+        approved_at: module.approved_at,
+        current: state.verifiers.current(package_type) == Some(*digest),
+    };
+    let candidate = |(node, candidate): (&NodeId, &Candidate)| CandidateView {
+        node: *node,
+        approvals: candidate.approvals.clone(),
+        approved_at: candidate.approved_at,
+    };
+    let package_type = |info: PackageTypeInfo| PackageTypeView {
+        name: info.name,
+        aliases: info.aliases,
+        coordinate_syntax: info.coordinate_syntax,
+        examples: info.examples,
+        module: info.module,
+    };
+    NetworkView {
+        network: *state.network(),
+        name: state.name().to_owned(),
+        founder: state.founder(),
+        height: state.height(),
+        tip: state.tip(),
+        time_ms: state.time_ms(),
+        tree_size: state.tree_size(),
+        tree_root: state.tree_root(),
+        state_root: state.state_root(),
+        artifacts: state.packages.artifact_count(),
+        members: state.members.active().map(|(node, member)| MemberView { node: *node, since: member.since }).collect(),
+        candidates: state.members.candidates().map(candidate).collect(),
+        validators: state.validators().nodes().to_vec(),
+        verifiers: state.verifiers.modules().map(verifier).collect(),
+        package_types: package_types.into_iter().map(package_type).collect(),
+    }
+}

@@ -1,0 +1,183 @@
+//! Every route on one page, the first that fits wins.
+//!
+//! Below `/v2` the path itself has a grammar and [`docker`] reads it. A slash at the end of any other path is ignored, and
+//! what answers GET answers HEAD.
+
+use crate::docker;
+use crate::management::error::{Dialect, Refused};
+use crate::management::{authorize, builds, inspect, log, status};
+use crate::server::Front;
+use crate::uri::decode_segment;
+use poem::http::{Method, StatusCode};
+use poem::{Request, Response};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Live,
+    Ready,
+    Metrics,
+    Status,
+    Peers,
+    Network,
+    Authorize,
+    BuildDocker,
+    BuildMaven,
+    BuildStatus,
+    BuildPackage,
+    InspectDocker,
+    InspectMaven,
+    RequestBuild,
+    Builds,
+    Build,
+    Package,
+    Blocks,
+    Block,
+    OpenApi,
+}
+
+const ROUTES: &[(Method, &str, Action)] = &[
+    // Health, for those who run the node.
+    (Method::GET, "/livez", Action::Live),
+    (Method::GET, "/readyz", Action::Ready),
+    (Method::GET, "/metrics", Action::Metrics),
+    // The surface of the seed documents.
+    (Method::GET, "/status", Action::Status),
+    (Method::GET, "/peers", Action::Peers),
+    (Method::POST, "/authorized_node", Action::Authorize),
+    (Method::POST, "/build/docker", Action::BuildDocker),
+    (Method::POST, "/build/maven", Action::BuildMaven),
+    (Method::POST, "/build/status", Action::BuildStatus),
+    (Method::POST, "/build/{package_type}", Action::BuildPackage),
+    (Method::POST, "/inspect/docker", Action::InspectDocker),
+    (Method::POST, "/inspect/maven", Action::InspectMaven),
+    // What came after; `openapi.json` describes each of these.
+    (Method::GET, "/api/v1/status", Action::Status),
+    (Method::GET, "/api/v1/peers", Action::Peers),
+    (Method::GET, "/api/v1/network", Action::Network),
+    (Method::POST, "/api/v1/authorizations", Action::Authorize),
+    (Method::GET, "/api/v1/builds", Action::Builds),
+    (Method::POST, "/api/v1/builds", Action::RequestBuild),
+    (Method::GET, "/api/v1/builds/{build_id}", Action::Build),
+    (Method::GET, "/api/v1/packages/{package_type}", Action::Package),
+    (Method::GET, "/api/v1/blocks", Action::Blocks),
+    (Method::GET, "/api/v1/blocks/{height}", Action::Block),
+    (Method::GET, "/api/v1/openapi.json", Action::OpenApi),
+];
+
+pub(crate) fn is_docker(path: &str) -> bool {
+    path == "/v2" || path.starts_with("/v2/")
+}
+
+pub(crate) async fn answer(front: &Front, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    if is_docker(&path) {
+        return docker::answer(front, &request).await;
+    }
+    match dispatch(front, &path, request).await {
+        Ok(response) => response,
+        Err(refused) => refused.into_response(Dialect::of(&path)),
+    }
+}
+
+async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Response, Refused> {
+    let (action, argument) = find(request.method(), path)?;
+    match action {
+        Action::Live => status::live(),
+        Action::Ready => status::ready(front),
+        Action::Metrics => status::metrics(front),
+        Action::Status => status::status(front),
+        Action::Peers => status::peers(front),
+        Action::Network => status::network(front),
+        Action::Authorize => authorize::authorize(front, request).await,
+        Action::BuildDocker => builds::request_docker(front, request).await,
+        Action::BuildMaven => builds::request_maven(front, request).await,
+        Action::BuildStatus => builds::status(front, request).await,
+        Action::BuildPackage => builds::request_package(front, &argument, request).await,
+        Action::InspectDocker => inspect::docker(front, request).await,
+        Action::InspectMaven => inspect::maven(front, request).await,
+        Action::RequestBuild => builds::request(front, request).await,
+        Action::Builds => builds::builds(front, &request).await,
+        Action::Build => builds::build(front, &argument),
+        Action::Package => inspect::package(front, &argument, &request).await,
+        Action::Blocks => log::blocks(front, &request).await,
+        Action::Block => log::block(front, &argument).await,
+        Action::OpenApi => status::openapi(),
+    }
+}
+
+/// The action of a path, and what stands in the place of its parameter.
+fn find(method: &Method, path: &str) -> Result<(Action, String), Refused> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let asked = if method == Method::HEAD { &Method::GET } else { method };
+    let fits = ROUTES.iter().filter_map(|(method, pattern, action)| Some((method, *action, argument(pattern, path)?)));
+    let fits: Vec<_> = fits.collect();
+    if let Some((_, action, argument)) = fits.iter().find(|(method, ..)| *method == asked) {
+        return Ok((*action, argument.clone()));
+    }
+    if fits.is_empty() {
+        let message = format!("there is nothing at {path}; what there is stands in /api/v1/openapi.json");
+        return Err(Refused::new(StatusCode::NOT_FOUND, "NOT_FOUND", message));
+    }
+    let mut allowed: Vec<&str> = fits.iter().map(|(method, ..)| method.as_str()).collect();
+    allowed.dedup();
+    Err(Refused::method_not_allowed(method, path, &allowed.join(", ")))
+}
+
+/// What stands for the parameter of `pattern`, which has one at most; empty when it has none.
+fn argument(pattern: &str, path: &str) -> Option<String> {
+    let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+    let mut argument = String::new();
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return Some(argument),
+            (Some(expected), Some(found)) if expected.starts_with('{') => {
+                argument = decode_segment(found).filter(|found| !found.is_empty())?;
+            }
+            (Some(expected), Some(found)) if expected == found => {}
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_its_action_with_or_without_a_slash_at_the_end() {
+        for path in ["/build/docker", "/build/docker/"] {
+            assert_eq!(find(&Method::POST, path).expect("a route"), (Action::BuildDocker, String::new()));
+        }
+        assert_eq!(find(&Method::HEAD, "/status").expect("a route").0, Action::Status);
+        assert_eq!(find(&Method::POST, "/build/some-type").expect("a route"), (Action::BuildPackage, "some-type".into()));
+        assert_eq!(find(&Method::GET, "/api/v1/blocks/%37").expect("a route"), (Action::Block, "7".into()));
+    }
+
+    #[test]
+    fn unknown_paths_and_wrong_methods_are_told_apart() {
+        let status = |method: Method, path: &str| find(&method, path).expect_err("no route").status();
+        for path in ["/", "", "//status", "/statuss", "/build", "/build/", "/api/v1/blocks/%2F", "/api/v1/builds/a/b"] {
+            assert_eq!(status(Method::GET, path), StatusCode::NOT_FOUND, "{path}");
+        }
+        assert_eq!(status(Method::POST, "/status"), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(status(Method::DELETE, "/api/v1/builds"), StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    #[test]
+    fn openapi_json_describes_every_route_of_the_api_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(status::OPENAPI).expect("openapi.json is JSON");
+        let mut described: Vec<String> = vec![];
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            let methods = item.as_object().expect("a path item").keys().filter(|key| *key != "parameters");
+            described.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
+        }
+        let mut routed: Vec<String> = ROUTES
+            .iter()
+            .filter(|(_, path, _)| path.starts_with("/api/v1/"))
+            .map(|(method, path, _)| format!("{method} {path}"))
+            .collect();
+        described.sort();
+        routed.sort();
+        assert_eq!(described, routed);
+    }
+}

@@ -1,0 +1,156 @@
+//! The HTTP server: accepts, bounds and at last drains connections.
+//!
+//! Speaks HTTP/1.1 through hyper. A connection carries one request at a time, so the limit on connections bounds everything
+//! that is in work at once.
+
+use crate::access;
+use crate::admin::AdminToken;
+use crate::metrics::Metrics;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use pyrsia_node::NodeHandle;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+mod stall;
+use stall::StallGuard;
+
+/// The most connections that are open at once; further clients wait in the backlog of the socket.
+const CONNECTIONS_MAX: usize = 1_024;
+/// A client has this long to send the head of a request, and an idle connection to begin another one.
+const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most headers of a request, and the most bytes of its head.
+const HEADERS_MAX: usize = 100;
+const HEAD_BYTES_MAX: usize = 32 * 1_024;
+/// A client that takes no byte of an answer for this long is cut off.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(120);
+/// Answers in work are given this long when the server stops.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long accepting rests after the system refused a connection, usually for want of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Debug)]
+pub struct RegistryConfig {
+    pub address: SocketAddr,
+    /// What a caller must know to change who may build. An empty one lets nobody.
+    pub admin_token: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("cannot listen on {address}: is another program using the port? choose one with --port")]
+    Bind {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What every request is answered from.
+pub(crate) struct Front {
+    pub(crate) node: NodeHandle,
+    pub(crate) admin: AdminToken,
+    pub(crate) metrics: Metrics,
+}
+
+/// A running HTTP server in front of a node.
+pub struct Registry {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Registry {
+    pub async fn start(node: NodeHandle, config: RegistryConfig) -> Result<Self, RegistryError> {
+        let bind = |source| RegistryError::Bind { address: config.address, source };
+        let listener = TcpListener::bind(config.address).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let front = Front { node, admin: AdminToken::new(&config.admin_token), metrics: Metrics::new() };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(accept(listener, Arc::new(front), stop.clone()));
+        Ok(Self { address, stop, task })
+    }
+
+    /// Where it listens, with the port the system chose when none was given.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no new connection, lets answers in work come to their end for a bounded time, and closes.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the HTTP server did not end in order");
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, front: Arc<Front>, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = async {
+            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+            (place, listener.accept().await)
+        };
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            (place, accepted) = accepted => match accepted {
+                Ok((stream, peer)) => {
+                    let (front, stop) = (front.clone(), stop.clone());
+                    connections.spawn(async move {
+                        let counted = front.metrics.connection();
+                        serve(stream, peer, front.clone(), stop).await;
+                        drop((counted, place));
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
+        tracing::warn!("answers that were still in work have been cut off");
+        connections.shutdown().await;
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, stop: CancellationToken) {
+    // Small answers must not wait for the acknowledgement of what went before.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let front = front.clone();
+        async move { Ok::<hyper::Response<_>, Infallible>(access::answer(&front, peer, request).await.into()) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_READ_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(StallGuard::new(stream, WRITE_STALL_MAX)), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection broke off");
+    }
+}

@@ -1,0 +1,476 @@
+//! The JSON of the management API, shared with every program that speaks it.
+//!
+//! The first half is the surface of the seed documents: names and forms are as their clients expect them. The second half,
+//! below [`NodeStatus`], is `/api/v1`, which `openapi.json` describes. Readers must ignore fields they do not know.
+
+use pyrsia_ledger::event::{BuildSource, BuiltArtifact};
+use pyrsia_ledger::{BlockHash, BuildId, Height, NetworkId, NodeId, PackageType, Sha256Digest};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// `POST /authorized_node` and `POST /api/v1/authorizations`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizeRequest {
+    pub peer_id: String,
+}
+
+/// How far an authorization has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthorizationState {
+    /// Other authorized nodes have to approve as well.
+    Pending,
+    /// A majority has approved; the node activates itself when it is in sync.
+    Approved,
+    /// The node is an authorized node.
+    Active,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizeResponse {
+    pub peer_id: NodeId,
+    pub state: AuthorizationState,
+    /// How many authorized nodes there are, or will be once this one is active.
+    pub members: usize,
+    /// What this means and what is to do next, for a person.
+    pub message: String,
+}
+
+/// `POST /build/docker`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildDockerRequest {
+    pub image: String,
+}
+
+/// `POST /build/maven`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildMavenRequest {
+    pub gav: String,
+}
+
+/// `POST /build/{package type}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildPackageRequest {
+    pub package: String,
+}
+
+/// Exactly one of the two is there: the build that runs, or why none is needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildResponse {
+    pub build_id: Option<String>,
+    pub message: Option<String>,
+}
+
+/// `POST /build/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildStatusRequest {
+    pub build_id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BuildStatusResponse {
+    Running,
+    Success { artifact_urls: Vec<String> },
+    Failure(String),
+}
+
+impl fmt::Display for BuildStatusResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running => f.write_str("RUNNING"),
+            Self::Success { .. } => f.write_str("SUCCESS"),
+            Self::Failure(message) => write!(f, "FAILED - (Error: {message})"),
+        }
+    }
+}
+
+/// `POST /inspect/docker`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InspectDockerRequest {
+    pub image: String,
+    #[serde(flatten)]
+    pub view: LogView,
+}
+
+/// `POST /inspect/maven`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InspectMavenRequest {
+    pub gav: String,
+    #[serde(flatten)]
+    pub view: LogView,
+}
+
+/// Which records to show, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogView {
+    #[serde(default)]
+    pub output_params: Option<OutputParams>,
+    /// Only the records of the newest build.
+    #[serde(default)]
+    pub latest: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputParams {
+    #[serde(default)]
+    pub format: Option<LogFormat>,
+    #[serde(default)]
+    pub content: Option<LogContent>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    #[default]
+    #[serde(rename = "JSON", alias = "json")]
+    Json,
+    #[serde(rename = "CSV", alias = "csv")]
+    Csv,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogContent {
+    pub fields: Vec<LogField>,
+}
+
+/// One published artifact, as `inspect` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    pub id: String,
+    /// `Docker`, `Maven2`, or the capitalised name of another type.
+    pub package_type: String,
+    pub package_specific_id: String,
+    /// How many artifacts the build has.
+    pub num_artifacts: u32,
+    pub package_specific_artifact_id: String,
+    /// SHA-256 of the artifact.
+    pub artifact_hash: String,
+    /// What pins the source: a commit, or the digest of a manifest.
+    pub source_hash: String,
+    pub artifact_id: String,
+    pub source_id: String,
+    /// Seconds since the Unix epoch.
+    pub timestamp: u64,
+    pub operation: String,
+    /// The node that added the record, which is one of those that built the artifact.
+    pub node_id: String,
+    pub node_public_key: String,
+}
+
+macro_rules! log_fields {
+    ($($variant:ident $field:ident),* $(,)?) => {
+        /// A field of [`LogRecord`], in the spelling of the `inspect` requests.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum LogField { $($variant),* }
+
+        impl LogField {
+            /// Every field, in the order of the record.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name of the field in a record.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($field)),* }
+            }
+
+            /// Reads the name of a field as a person writes it.
+            pub fn from_name(name: &str) -> Option<Self> {
+                let name = name.trim();
+                Self::ALL.iter().copied().find(|field| field.name().eq_ignore_ascii_case(name))
+            }
+        }
+
+        impl LogRecord {
+            pub fn field(&self, field: LogField) -> serde_json::Value {
+                match field { $(LogField::$variant => self.$field.clone().into()),* }
+            }
+        }
+    };
+}
+
+log_fields! {
+    Id id,
+    PackageType package_type,
+    PackageSpecificId package_specific_id,
+    NumArtifacts num_artifacts,
+    PackageSpecificArtifactId package_specific_artifact_id,
+    ArtifactHash artifact_hash,
+    SourceHash source_hash,
+    ArtifactId artifact_id,
+    SourceId source_id,
+    Timestamp timestamp,
+    Operation operation,
+    NodeId node_id,
+    NodePublicKey node_public_key,
+}
+
+/// A record reduced to some fields, in the order they were asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct SelectedFields<'a> {
+    pub record: &'a LogRecord,
+    pub fields: &'a [LogField],
+}
+
+impl Serialize for SelectedFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.fields.len()))?;
+        for field in self.fields {
+            map.serialize_entry(field.name(), &self.record.field(*field))?;
+        }
+        map.end()
+    }
+}
+
+/// The error body of everything but `/api/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    pub errors: Vec<ErrorEntry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorEntry {
+    pub code: String,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<serde_json::Value>,
+}
+
+/// The error body of `/api/v1` (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+}
+
+/// `GET /status` and `GET /api/v1/status`; the first three fields are those of the seed documents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub peers_count: usize,
+    pub peer_id: NodeId,
+    pub peer_addrs: Vec<String>,
+    pub version: String,
+    pub authorized: bool,
+    /// Absent until the node follows a network.
+    pub network: Option<NetworkId>,
+    pub network_name: Option<String>,
+    pub height: Option<Height>,
+}
+
+/// `GET /api/v1/network`: the state of the network at the newest block this node has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkView {
+    pub network: NetworkId,
+    pub name: String,
+    pub founder: NodeId,
+    pub height: Height,
+    pub tip: BlockHash,
+    pub time_ms: u64,
+    pub tree_size: u64,
+    pub tree_root: Sha256Digest,
+    pub state_root: Sha256Digest,
+    pub artifacts: usize,
+    pub members: Vec<MemberView>,
+    pub candidates: Vec<CandidateView>,
+    pub validators: Vec<NodeId>,
+    pub verifiers: Vec<VerifierView>,
+    pub package_types: Vec<PackageTypeView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    pub node: NodeId,
+    /// The first height whose block it signs.
+    pub since: Height,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CandidateView {
+    pub node: NodeId,
+    pub approvals: Vec<NodeId>,
+    pub approved_at: Option<Height>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifierView {
+    pub package_type: PackageType,
+    pub module: Sha256Digest,
+    pub contract_version: u16,
+    pub approvals: Vec<NodeId>,
+    pub approved_at: Option<Height>,
+    /// Whether the next build of the type is judged by it.
+    pub current: bool,
+}
+
+/// A type of packages that this node can parse the names of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageTypeView {
+    pub name: PackageType,
+    pub aliases: Vec<PackageType>,
+    /// One sentence on how a package is written.
+    pub coordinate_syntax: String,
+    pub examples: Vec<String>,
+    /// SHA-256 of the verifier this node has for it.
+    pub module: Sha256Digest,
+}
+
+/// `POST /api/v1/builds`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestBuild {
+    pub package_type: String,
+    pub package: String,
+    /// Build it although it is published.
+    #[serde(default)]
+    pub again: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestedState {
+    Requested,
+    AlreadyOpen,
+    AlreadyPublished,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestedBuild {
+    pub state: RequestedState,
+    /// Absent when the package is published.
+    pub build_id: Option<BuildId>,
+    pub package_type: PackageType,
+    /// The package in its canonical form.
+    pub package: String,
+}
+
+/// `GET /api/v1/builds/{id}`, and the elements of `GET /api/v1/builds`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildView {
+    pub build_id: BuildId,
+    pub package_type: PackageType,
+    pub package: String,
+    pub attempt: u32,
+    pub state: BuildState,
+    pub verifier: Sha256Digest,
+    pub requested_by: NodeId,
+    pub requested_at: Height,
+    pub requested_time_ms: u64,
+    pub published_at: Option<Height>,
+    pub judges: Vec<JudgeView>,
+    pub agreement: Option<AgreementView>,
+    /// What this node itself is doing for the build, when it is at it.
+    pub local: Option<LocalBuildView>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildState {
+    Open,
+    Agreed,
+    Published,
+    Failed,
+    Disputed,
+}
+
+/// What a judge has answered; `outcome` is absent until it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgeView {
+    pub node: NodeId,
+    pub outcome: Option<OutcomeKind>,
+    pub height: Option<Height>,
+    /// Why it failed or abstained.
+    pub reason: Option<String>,
+    pub source: Option<BuildSource>,
+    pub artifacts: Option<usize>,
+    /// Equal where two judges built the same.
+    pub result: Option<Sha256Digest>,
+    /// Whether its result is the one the majority has.
+    pub agrees: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeKind {
+    Built,
+    Failed,
+    Abstained,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreementView {
+    /// Names the source and the canonical digests the majority has in common.
+    pub result: Sha256Digest,
+    /// Names the bytes that are published.
+    pub variant: Sha256Digest,
+    pub artifacts: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalBuildView {
+    /// `queued`, `requesting`, `building`, `downloading`, `verifying` or `reporting`.
+    pub phase: String,
+    pub pipeline_build_id: Option<String>,
+    /// When the phase began.
+    pub since_ms: u64,
+    pub message: Option<String>,
+}
+
+/// `GET /api/v1/packages/{package type}?id=…`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageView {
+    pub package_type: PackageType,
+    pub package: String,
+    pub builds: Vec<BuildId>,
+    /// Oldest first.
+    pub records: Vec<RecordView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordView {
+    pub event: Sha256Digest,
+    pub height: Height,
+    pub time_ms: u64,
+    pub build_id: BuildId,
+    pub author: NodeId,
+    pub artifact: BuiltArtifact,
+}
+
+/// `GET /api/v1/blocks/{height}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockView {
+    pub height: Height,
+    pub hash: BlockHash,
+    pub parent: BlockHash,
+    pub network: NetworkId,
+    pub time_ms: u64,
+    pub proposer: NodeId,
+    pub tree_size: u64,
+    pub tree_root: Sha256Digest,
+    pub state_root: Sha256Digest,
+    pub validators: Sha256Digest,
+    /// The round of consensus it was decided in, and who signed it.
+    pub round: u32,
+    pub signers: Vec<NodeId>,
+    pub events: Vec<EventView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    pub id: Sha256Digest,
+    pub kind: String,
+    pub author: NodeId,
+    pub sequence: u64,
+    pub claimed_time_ms: u64,
+    /// The fields of the kind.
+    pub body: serde_json::Value,
+    pub signature: String,
+}
+
+/// `GET /api/v1/blocks?from=…`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlocksPage {
+    pub blocks: Vec<BlockView>,
+    /// Where the next page begins; absent at the end of the ledger.
+    pub next: Option<Height>,
+}
+
+#[cfg(test)]
+mod tests;
