@@ -12,11 +12,10 @@ pub const NODE_DEFAULT: &str = "warn,pyrsia=info";
 /// What the demo says beside its own story when `RUST_LOG` is not set.
 pub const DEMO_DEFAULT: &str = "off";
 
+/// A line for each event, for people or for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// One line of text for each event
     Text,
-    /// One JSON object on a line for each event
     Json,
 }
 

@@ -8,7 +8,7 @@ use super::{node, print, print_json, request_failure};
 use crate::arguments::{BuildCommand, BuildOptions, OutputArguments, WaitArguments};
 use crate::exit::Failure;
 use crate::node_client::{NodeClient, RequestError};
-use follow::{Followed, follow};
+use follow::follow;
 use outcome::{in_words, settled};
 use pyrsia_registry::wire::{BuildStatusRequest, BuildStatusResponse, BuildView, RequestBuild, RequestedBuild, RequestedState};
 use serde::Serialize;
@@ -56,10 +56,7 @@ async fn one(node: &NodeClient, wish: RequestBuild, options: BuildOptions) -> Re
     let build = match request.build_id {
         Some(id) if options.wait.wait => {
             let progress = follow::Progress::start(&request.package, options.output.json);
-            match follow(node, &id.to_string(), options.wait.timeout, |view| progress.show(view)).await {
-                Followed::Closed(view) => Some(view),
-                Followed::Gone(failure) => return Err(failure),
-            }
+            Some(follow(node, &id.to_string(), options.wait.timeout, |view| progress.show(view)).await?)
         }
         _ => None,
     };
@@ -99,9 +96,7 @@ async fn status(id: String, wait: WaitArguments, output: OutputArguments) -> Res
     let node = node()?;
     if wait.wait {
         let progress = follow::Progress::start(&id, output.json);
-        if let Followed::Gone(failure) = follow(&node, &id, wait.timeout, |view| progress.show(view)).await {
-            return Err(failure);
-        }
+        follow(&node, &id, wait.timeout, |view| progress.show(view)).await?;
     }
     let answer: Result<BuildStatusResponse, _> = node.post("/build/status", &BuildStatusRequest { build_id: id.clone() }).await;
     let status = answer.map_err(|error| {

@@ -63,7 +63,7 @@ pub struct NodeArguments {
     #[arg(long, value_name = "URL", default_value = "http://localhost:8080", value_parser = http_url)]
     pub pipeline_service_endpoint: Url,
     /// The form of the log on stderr
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// Print help
     #[arg(short = 'h', long, action = ArgAction::Help)]

@@ -17,13 +17,13 @@ const SPINNER_TICK: Duration = Duration::from_millis(120);
 /// How long a node may be away, or not know a build that another one has accepted.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) enum Followed {
-    Closed(BuildView),
-    Gone(Failure),
-}
-
 /// Asks for the build until it is closed, and hands every answer to `seen`.
-pub(super) async fn follow(node: &NodeClient, id: &str, timeout: Duration, seen: impl Fn(&BuildView)) -> Followed {
+pub(super) async fn follow(
+    node: &NodeClient,
+    id: &str,
+    timeout: Duration,
+    seen: impl Fn(&BuildView),
+) -> Result<BuildView, Failure> {
     let begin = Instant::now();
     let mut last_answer = Instant::now();
     loop {
@@ -32,16 +32,16 @@ pub(super) async fn follow(node: &NodeClient, id: &str, timeout: Duration, seen:
                 last_answer = Instant::now();
                 seen(&view);
                 if is_closed(&view) {
-                    return Followed::Closed(view);
+                    return Ok(view);
                 }
             }
             Err(error) if is_worth_waiting(&error) && last_answer.elapsed() < PATIENCE => {}
-            Err(error) => return Followed::Gone(request_failure(&format!("Build '{id}' cannot be followed"), &error)),
+            Err(error) => return Err(request_failure(&format!("Build '{id}' cannot be followed"), &error)),
         }
         if begin.elapsed() >= timeout {
             let waited = humantime::format_duration(Duration::from_secs(timeout.as_secs()));
             let failure = Failure::new(format!("Build '{id}' has no result after {waited}; it goes on"));
-            return Followed::Gone(failure.hint(format!("run 'pyrsia build status --id {id}' later")));
+            return Err(failure.hint(format!("run 'pyrsia build status --id {id}' later")));
         }
         tokio::time::sleep(POLL).await;
     }

@@ -3,7 +3,7 @@
 //! What a central node does every night: what is published is skipped, what cannot be asked is reported and does not stop
 //! the others, and the exit code tells whether every package of the list is published or under way.
 
-use super::follow::{Followed, follow};
+use super::follow::follow;
 use super::outcome::{in_words, settled};
 use super::{Asked, request, said_of};
 use crate::arguments::BuildOptions;
@@ -121,11 +121,11 @@ async fn ask(node: &NodeClient, package_type: &str, package: String, options: &B
     };
     let (build, error) = match request.build_id {
         Some(id) if options.wait.wait => match follow(node, &id.to_string(), options.wait.timeout, |_| {}).await {
-            Followed::Closed(view) => {
+            Ok(view) => {
                 let error = settled(&view).err().map(|failure| failure.to_string());
                 (Some(view), error)
             }
-            Followed::Gone(failure) => (None, Some(failure.to_string())),
+            Err(failure) => (None, Some(failure.to_string())),
         },
         _ => (None, None),
     };
