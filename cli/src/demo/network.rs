@@ -208,3 +208,48 @@ async fn wait_for(handle: &NodeHandle, what: &str, stands: impl Fn(&Projections)
         Err(_) => Err(Failure::new(format!("not after {} s: {what}", STEP_DEADLINE.as_secs()))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::TAG;
+    use super::*;
+    use pyrsia_pipeline::{BuildStatus, BuildView};
+    use std::collections::BTreeMap;
+
+    /// Every file of the demo's image, as a pipeline of its own builds it.
+    async fn built(folder: &Path, mapping: &Path) -> BTreeMap<String, Vec<u8>> {
+        let pipeline = start_pipeline(folder, mapping).await.unwrap();
+        let request = serde_json::json!({ "package_type": "Docker", "package_specific_id": format!("{REPOSITORY}:{TAG}") });
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let id: String = http.put(format!("{}/build", pipeline.url())).json(&request).send().await.unwrap().json().await.unwrap();
+        let begin = Instant::now();
+        let urls = loop {
+            assert!(begin.elapsed() < STEP_DEADLINE, "the build does not end");
+            let view: BuildView = http.get(format!("{}/build/{id}", pipeline.url())).send().await.unwrap().json().await.unwrap();
+            match view.status {
+                BuildStatus::Running => tokio::time::sleep(ADDRESS_POLL).await,
+                BuildStatus::Success { artifact_urls } => break artifact_urls,
+                BuildStatus::Failure(reason) => panic!("the demo's image cannot be built: {reason}"),
+            }
+        };
+        let mut files = BTreeMap::new();
+        for url in urls {
+            let bytes = http.get(format!("{}{url}", pipeline.url())).send().await.unwrap().bytes().await.unwrap();
+            files.insert(url.rsplit('/').next().unwrap_or_default().to_owned(), bytes.to_vec());
+        }
+        pipeline.stop().await.unwrap();
+        files
+    }
+
+    #[tokio::test]
+    async fn two_pipelines_build_the_same_image_from_the_repository() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let root = tempfile::tempdir().unwrap();
+        let source = SourceRepository::make(&root.path().join("source")).unwrap();
+        let mapping = write_mapping(root.path(), &source).unwrap();
+        let first = built(&root.path().join("a"), &mapping).await;
+        let second = built(&root.path().join("b"), &mapping).await;
+        assert!(first.contains_key("manifest") && first.len() >= 3, "{:?}", first.keys());
+        assert_eq!(first, second);
+    }
+}
