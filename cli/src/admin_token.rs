@@ -34,6 +34,14 @@ pub fn share(port: u16, token: &str) -> io::Result<()> {
     write(&folder.join(port.to_string()), token)
 }
 
+/// Takes the token away again, so that it is not sent to what listens on `port` next.
+pub fn withdraw(port: u16, token: &str) -> io::Result<()> {
+    match state_folder().map(|folder| folder.join(port.to_string())) {
+        Some(path) if read(&path).is_ok_and(|found| found == token) => fs::remove_file(path),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The token of the node of this user on `port`, if there is one.
 pub fn shared(port: &str) -> Option<String> {
     read(&state_folder()?.join(port)).ok()

@@ -45,8 +45,8 @@ async fn serve(arguments: NodeArguments, environment: Environment) -> Result<(),
     let config = arguments.node_config(&environment);
     let (artifact_path, stands_alone) = (config.artifact_path.clone(), stands_alone(&config));
     let mut node = Node::start(config).await.map_err(|error| start_failure(&error))?;
-    let registry = match start_registry(&node, address, &artifact_path).await {
-        Ok(registry) => registry,
+    let (registry, admin_token) = match start_registry(&node, address, &artifact_path).await {
+        Ok(started) => started,
         Err(failure) => {
             node.stop().await;
             return Err(failure);
@@ -60,27 +60,26 @@ async fn serve(arguments: NodeArguments, environment: Environment) -> Result<(),
         }
         fatal = node.failed() => Err(Failure::because("the node cannot go on", &fatal)),
     };
+    if let Err(error) = admin_token::withdraw(registry.address().port(), &admin_token) {
+        warn!("the admin token that was left for the pyrsia CLI cannot be removed: {error}");
+    }
     registry.stop().await;
     node.stop().await;
     info!("the node has stopped");
     end
 }
 
-async fn start_registry(node: &Node, address: SocketAddr, artifact_path: &Path) -> Result<Registry, Failure> {
+async fn start_registry(node: &Node, address: SocketAddr, artifact_path: &Path) -> Result<(Registry, String), Failure> {
     let admin_token =
         admin_token::of_node(artifact_path).map_err(|error| Failure::because("the admin token cannot be kept", &error))?;
     let config = RegistryConfig { address, admin_token: admin_token.clone() };
-    let registry = Registry::start(node.handle(), config).await.map_err(|error| {
-        let failure = Failure::because("the node cannot serve HTTP", &error);
-        failure.hint(format!(
-            "another program may listen on {address}: choose another port with --port, or another address with --host"
-        ))
-    })?;
+    let registry =
+        Registry::start(node.handle(), config).await.map_err(|error| Failure::because("the node cannot serve HTTP", &error))?;
     if let Err(error) = admin_token::share(registry.address().port(), &admin_token) {
         let path = artifact_path.join("admin.token");
         warn!("the pyrsia CLI will not find the admin token by itself ({error}); give it the content of {}", path.display());
     }
-    Ok(registry)
+    Ok((registry, admin_token))
 }
 
 fn start_failure(error: &pyrsia_node::StartError) -> Failure {
