@@ -5,7 +5,7 @@
 use crate::block::{BlockHash, BlockHeader, Height};
 use crate::digest::Sha256Digest;
 use crate::identity::NodeId;
-use crate::signed::{NetworkId, Purpose, Signature, verify};
+use crate::signed::{Claim, NetworkId, Purpose, Signature, wrong_claims};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 
@@ -92,6 +92,16 @@ pub enum CertificateError {
 impl CommitCertificate {
     /// Checks that a quorum of `validators` signed exactly this header.
     pub fn verify(&self, network: &NetworkId, header: &BlockHeader, validators: &ValidatorSet) -> Result<(), CertificateError> {
+        self.check_signers(header, validators)?;
+        let claims: Vec<Claim> = self.claims(network).collect();
+        match wrong_claims(&claims).first() {
+            Some(wrong) => Err(CertificateError::Signature(claims[*wrong].author())),
+            None => Ok(()),
+        }
+    }
+
+    /// Everything but the signatures: that it is for this header, and names a quorum of `validators`, each once.
+    pub(crate) fn check_signers(&self, header: &BlockHeader, validators: &ValidatorSet) -> Result<(), CertificateError> {
         if self.height != header.height || self.block != header.hash() {
             return Err(CertificateError::OtherBlock { height: self.height, found: self.block });
         }
@@ -103,16 +113,16 @@ impl CommitCertificate {
             let (validators, quorum) = (validators.nodes().len(), validators.quorum());
             return Err(CertificateError::NoQuorum { signed, validators, quorum });
         }
-        let message = vote_bytes(VoteKind::Precommit, self.height, self.round, Some(self.block));
-        for (node, signature) in &self.signatures {
-            if !validators.contains(node) {
-                return Err(CertificateError::Stranger(*node));
-            }
-            if !verify(node, Purpose::Vote, network, &message, signature) {
-                return Err(CertificateError::Signature(*node));
-            }
+        match self.signatures.iter().find(|(node, _)| !validators.contains(node)) {
+            Some((stranger, _)) => Err(CertificateError::Stranger(*stranger)),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The precommits it is made of.
+    pub(crate) fn claims(&self, network: &NetworkId) -> impl Iterator<Item = Claim> {
+        let message = vote_bytes(VoteKind::Precommit, self.height, self.round, Some(self.block));
+        self.signatures.iter().map(move |(node, signature)| Claim::new(*node, Purpose::Vote, network, &message, *signature))
     }
 }
 

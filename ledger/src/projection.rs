@@ -17,7 +17,9 @@ use crate::digest::Sha256Digest;
 use crate::event::{Event, NetworkFounded};
 use crate::identity::NodeId;
 use crate::policy::{self, Refusal};
-use crate::signed::{EVENT_BYTES_MAX, EventId, NetworkId, Purpose, SignedEvent, UnsignedEvent, node_id_of, sign};
+use crate::signed::{
+    Claim, EVENT_BYTES_MAX, EncodedEvent, EventId, NetworkId, Purpose, SignedEvent, UnsignedEvent, node_id_of, sign, wrong_claims,
+};
 use crate::state_root::{StateSum, TableId};
 use crate::tree::{Frontier, leaf_hash};
 use borsh::BorshSerialize;
@@ -26,7 +28,8 @@ use ed25519_dalek::SigningKey;
 use imbl::{OrdMap, Vector};
 use members::Members;
 use packages::Packages;
-use std::ops::RangeBounds;
+use std::fmt;
+use std::ops::{ControlFlow, RangeBounds};
 use verifiers::Verifiers;
 
 /// How many blocks back an activation may point: the candidate has that long to be heard.
@@ -112,13 +115,46 @@ pub(crate) struct Place {
     pub(crate) author: NodeId,
 }
 
+/// What a header states that follows from the ledger before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderPart {
+    Version,
+    Network,
+    Parent,
+    Time,
+    Proposer,
+    TreeSize,
+    TreeRoot,
+    StateRoot,
+    Validators,
+    /// Of a founding block, whose every part follows from its event.
+    Any,
+}
+
+impl fmt::Display for HeaderPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Version => "the version",
+            Self::Network => "the network",
+            Self::Parent => "the parent",
+            Self::Time => "the time",
+            Self::Proposer => "the proposer",
+            Self::TreeSize => "the tree size",
+            Self::TreeRoot => "the tree root",
+            Self::StateRoot => "the state root",
+            Self::Validators => "the validator set",
+            Self::Any => "the header",
+        })
+    }
+}
+
 /// Why a block is not the next one.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BlockError {
     #[error("block {found} is not the next one, {expected} is")]
     Height { expected: Height, found: Height },
     #[error("block {height}: {what} is not what follows from the ledger")]
-    Header { height: Height, what: &'static str },
+    Header { height: Height, what: HeaderPart },
     #[error(
         "block {height} has {events} events in {size_bytes} bytes, more than {EVENTS_PER_BLOCK_MAX} or {BLOCK_EVENT_BYTES_MAX}"
     )]
@@ -189,7 +225,7 @@ impl Projections {
         let state = Self::founded(founded, body.name.clone());
         let expected = state.seal_header(header.proposer, header.time_ms, vec![founded.clone()]);
         if header.proposer != state.founder || expected.header != *header {
-            return Err(BlockError::Header { height: Height::GENESIS, what: "the header" });
+            return Err(BlockError::Header { height: Height::GENESIS, what: HeaderPart::Any });
         }
         sealed
             .certificate
@@ -298,16 +334,16 @@ impl Projections {
         let time_ms = now_ms.max(self.time_ms + 1);
         let (mut next, mut events, mut refused, mut size_bytes) = (self.clone(), vec![], vec![], 0);
         for candidate in candidates {
-            let encoded = candidate.encode();
-            if events.len() == EVENTS_PER_BLOCK_MAX || size_bytes + encoded.len() > BLOCK_EVENT_BYTES_MAX {
+            let encoded = EncodedEvent::new(candidate);
+            if events.len() == EVENTS_PER_BLOCK_MAX || size_bytes + encoded.bytes.len() > BLOCK_EVENT_BYTES_MAX {
                 break;
             }
-            match next.fold(candidate, &encoded, time_ms) {
+            match next.fold(&encoded, time_ms) {
                 Ok(()) => {
-                    size_bytes += encoded.len();
+                    size_bytes += encoded.bytes.len();
                     events.push(candidate.clone());
                 }
-                Err(refusal) => refused.push((candidate.id(), refusal)),
+                Err(refusal) => refused.push((encoded.id, refusal)),
             }
         }
         let block = self.header_after(&next, proposer, time_ms, events);
@@ -318,72 +354,94 @@ impl Projections {
     /// The state after `block`, which must be the next one and say exactly what follows from its events. Looks at no
     /// signature: [`Projections::apply_sealed`] does.
     pub fn apply(&self, block: &Block) -> Result<Self, BlockError> {
-        let header = &block.header;
-        let (expected, height) = (self.height.next(), header.height);
-        if height != expected {
-            return Err(BlockError::Height { expected, found: height });
-        }
-        if header.time_ms <= self.time_ms {
-            return Err(BlockError::Header { height, what: "the time" });
-        }
-        if !self.validators().contains(&header.proposer) {
-            return Err(BlockError::Header { height, what: "the proposer" });
-        }
-        let mut next = self.clone();
-        let mut size_bytes = 0;
-        for (index, event) in block.events.iter().enumerate() {
-            let encoded = event.encode();
-            size_bytes += encoded.len();
-            if block.events.len() > EVENTS_PER_BLOCK_MAX || size_bytes > BLOCK_EVENT_BYTES_MAX {
-                return Err(BlockError::TooLarge { height, events: block.events.len(), size_bytes });
-            }
-            next.fold(event, &encoded, header.time_ms).map_err(|refusal| BlockError::Event {
-                height,
-                index,
-                id: event.id(),
-                refusal: Box::new(refusal),
-            })?;
-        }
-        let expected = self.header_after(&next, header.proposer, header.time_ms, vec![]).header;
-        for (same, what) in [
-            (expected.version == header.version, "the version"),
-            (expected.network == header.network, "the network"),
-            (expected.parent == header.parent, "the parent"),
-            (expected.tree_size == header.tree_size, "the tree size"),
-            (expected.tree_root == header.tree_root, "the tree root"),
-            (expected.state_root == header.state_root, "the state root"),
-            (expected.validators == header.validators, "the validator set"),
-        ] {
-            if !same {
-                return Err(BlockError::Header { height, what });
-            }
-        }
-        Ok(next.advanced_to(header))
+        self.apply_encoded(block, &EncodedEvent::all(&block.events))
     }
 
     /// [`Projections::apply`] with the certificate and the signature of every event: what a follower and a replay do.
     pub fn apply_sealed(&self, sealed: &SealedBlock) -> Result<Self, BlockError> {
-        let height = sealed.height();
-        let next = self.apply(&sealed.block)?;
-        sealed
-            .certificate
-            .verify(&self.network, &sealed.block.header, &self.validators())
-            .map_err(|source| BlockError::Certificate { height, source })?;
-        for (index, event) in sealed.block.events.iter().enumerate() {
-            if !event.verify_signature() {
-                return Err(BlockError::Signature { height, index, id: event.id() });
-            }
+        let (height, header) = (sealed.height(), &sealed.block.header);
+        let events = EncodedEvent::all(&sealed.block.events);
+        let next = self.apply_encoded(&sealed.block, &events)?;
+        let not_final = |source| BlockError::Certificate { height, source };
+        sealed.certificate.check_signers(header, &self.validators()).map_err(not_final)?;
+        let claims: Vec<Claim> = events.iter().map(EncodedEvent::claim).chain(sealed.certificate.claims(&self.network)).collect();
+        match wrong_claims(&claims).first() {
+            None => Ok(next),
+            Some(wrong) => Err(match events.get(*wrong) {
+                Some(event) => BlockError::Signature { height, index: *wrong, id: event.id },
+                None => not_final(CertificateError::Signature(claims[*wrong].author())),
+            }),
         }
-        Ok(next)
     }
 
-    fn fold(&mut self, signed: &SignedEvent, encoded: &[u8], time_ms: u64) -> Result<(), Refusal> {
-        if encoded.len() > EVENT_BYTES_MAX {
-            return Err(Refusal::TooLarge { size_bytes: encoded.len() });
+    fn apply_encoded(&self, block: &Block, events: &[EncodedEvent<'_>]) -> Result<Self, BlockError> {
+        let mut first = None;
+        let next = self.examine(block, events, &mut |error| {
+            first = Some(error);
+            ControlFlow::Break(())
+        });
+        match next {
+            ControlFlow::Continue(next) => Ok(next),
+            ControlFlow::Break(()) => Err(first.expect("only an error breaks an examination off")),
+        }
+    }
+
+    /// Every check of a block but its signatures, and the state after it as far as its events are allowed. `found` is told
+    /// of each error and decides whether the examination goes on.
+    pub(crate) fn examine(
+        &self,
+        block: &Block,
+        events: &[EncodedEvent<'_>],
+        found: &mut dyn FnMut(BlockError) -> ControlFlow<()>,
+    ) -> ControlFlow<(), Self> {
+        let header = &block.header;
+        let (expected, height) = (self.height.next(), header.height);
+        if height != expected {
+            found(BlockError::Height { expected, found: height })?;
+        }
+        if header.time_ms <= self.time_ms {
+            found(BlockError::Header { height, what: HeaderPart::Time })?;
+        }
+        if !self.validators().contains(&header.proposer) {
+            found(BlockError::Header { height, what: HeaderPart::Proposer })?;
+        }
+        let size_bytes = events.iter().map(|event| event.bytes.len()).sum();
+        if events.len() > EVENTS_PER_BLOCK_MAX || size_bytes > BLOCK_EVENT_BYTES_MAX {
+            found(BlockError::TooLarge { height, events: events.len(), size_bytes })?;
+        }
+        let mut next = self.clone();
+        for (index, event) in events.iter().enumerate() {
+            if let Err(refusal) = next.fold(event, header.time_ms) {
+                found(BlockError::Event { height, index, id: event.id, refusal: Box::new(refusal) })?;
+            }
+        }
+        let follows = self.header_after(&next, header.proposer, header.time_ms, vec![]).header;
+        for (same, what) in [
+            (follows.version == header.version, HeaderPart::Version),
+            (follows.network == header.network, HeaderPart::Network),
+            (follows.parent == header.parent, HeaderPart::Parent),
+            (follows.tree_size == header.tree_size, HeaderPart::TreeSize),
+            (follows.tree_root == header.tree_root, HeaderPart::TreeRoot),
+            (follows.state_root == header.state_root, HeaderPart::StateRoot),
+            (follows.validators == header.validators, HeaderPart::Validators),
+        ] {
+            if !same {
+                found(BlockError::Header { height, what })?;
+            }
+        }
+        let mut next = next.advanced_to(header);
+        next.height = expected;
+        ControlFlow::Continue(next)
+    }
+
+    fn fold(&mut self, encoded: &EncodedEvent<'_>, time_ms: u64) -> Result<(), Refusal> {
+        let (signed, size_bytes) = (encoded.signed, encoded.bytes.len());
+        if size_bytes > EVENT_BYTES_MAX {
+            return Err(Refusal::TooLarge { size_bytes });
         }
         policy::check(self, signed)?;
-        let place = Place { height: self.height.next(), time_ms, event: signed.id(), author: signed.author() };
-        self.frontier.append(leaf_hash(encoded));
+        let place = Place { height: self.height.next(), time_ms, event: encoded.id, author: signed.author() };
+        self.frontier.append(leaf_hash(&encoded.bytes));
         self.authors.put(&mut self.sum, place.author, signed.unsigned.sequence + 1);
         let sum = &mut self.sum;
         match signed.event() {

@@ -4,6 +4,8 @@
 //! the message: bytes signed for one purpose or network can never stand for another. Verification follows ZIP-215, single
 //! and batched alike, so that every node and every later auditor comes to the same answer about the same bytes.
 
+pub mod batch;
+
 use crate::digest::Sha256Digest;
 use crate::event::Event;
 use crate::identity::NodeId;
@@ -12,6 +14,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
+
+pub use batch::{Claim, wrong_claims};
 
 /// The longest signed event, in bytes: the limit of one entry in a tlog-tiles entry bundle (C2SP tlog-tiles, `uint16` length).
 pub const EVENT_BYTES_MAX: usize = 65_535;
@@ -54,6 +58,10 @@ impl fmt::Debug for NetworkId {
 pub struct EventId(Sha256Digest);
 
 impl EventId {
+    fn of_unsigned(bytes: &[u8]) -> Self {
+        Self(Sha256Digest::of_parts(&[b"pyrsia/event-id/v1\0", bytes]))
+    }
+
     pub const fn digest(&self) -> &Sha256Digest {
         &self.0
     }
@@ -125,8 +133,7 @@ pub fn sign(key: &SigningKey, purpose: Purpose, network: &NetworkId, message: &[
 
 /// Verifies one signature under ZIP-215.
 pub fn verify(author: &NodeId, purpose: Purpose, network: &NetworkId, message: &[u8], signature: &Signature) -> bool {
-    let Ok(key) = ed25519_zebra::VerificationKey::try_from(*author.public_key()) else { return false };
-    key.verify(&ed25519_zebra::Signature::from_bytes(signature.as_bytes()), &preimage(purpose, network, message)).is_ok()
+    Claim::new(*author, purpose, network, message, *signature).holds()
 }
 
 /// The node that `key` is the secret of.
@@ -157,7 +164,7 @@ impl UnsignedEvent {
     }
 
     pub fn id(&self) -> EventId {
-        EventId(Sha256Digest::of_parts(&[b"pyrsia/event-id/v1\0", &self.bytes()]))
+        EventId::of_unsigned(&self.bytes())
     }
 }
 
@@ -226,6 +233,35 @@ impl SignedEvent {
     pub fn verify_signature(&self) -> bool {
         verify(&self.unsigned.author, Purpose::Event, &self.unsigned.network, &self.unsigned.bytes(), &self.signature)
     }
+}
+
+/// An event with its encoding and its id, each made once however many checks need them.
+pub(crate) struct EncodedEvent<'a> {
+    pub(crate) signed: &'a SignedEvent,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) id: EventId,
+}
+
+impl<'a> EncodedEvent<'a> {
+    pub(crate) fn new(signed: &'a SignedEvent) -> Self {
+        let bytes = signed.encode();
+        let id = EventId::of_unsigned(unsigned_part(&bytes));
+        Self { signed, bytes, id }
+    }
+
+    pub(crate) fn all(events: &'a [SignedEvent]) -> Vec<Self> {
+        events.iter().map(Self::new).collect()
+    }
+
+    pub(crate) fn claim(&self) -> Claim {
+        let unsigned = &self.signed.unsigned;
+        Claim::new(unsigned.author, Purpose::Event, &unsigned.network, unsigned_part(&self.bytes), self.signed.signature)
+    }
+}
+
+/// An event's encoding without the signature it ends with.
+fn unsigned_part(encoded: &[u8]) -> &[u8] {
+    &encoded[..encoded.len() - size_of::<Signature>()]
 }
 
 #[cfg(test)]
