@@ -89,7 +89,8 @@ fn withheld(error: ArtifactError, unpublished: impl FnOnce() -> DockerError) -> 
     match error {
         ArtifactError::Unpublished { .. } => unpublished(),
         ArtifactError::Withdrawn { .. } => DockerError::Denied(error.to_string()),
-        ArtifactError::Unavailable { .. } | ArtifactError::Damaged { .. } | ArtifactError::NoNetwork | ArtifactError::Busy => {
+        ArtifactError::NoNetwork => DockerError::Unavailable(error.to_string()),
+        ArtifactError::Unavailable { .. } | ArtifactError::Damaged { .. } | ArtifactError::Busy => {
             tracing::warn!(%error, "a published artifact could not be served");
             DockerError::Unavailable(error.to_string())
         }
