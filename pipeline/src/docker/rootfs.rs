@@ -122,9 +122,11 @@ impl Rootfs {
             }
             let header = entry.header();
             let node = match header.entry_type() {
-                tar::EntryType::Directory => {
-                    Node::Directory { mode: header.mode()? & 0o7777, owner: Owner { uid: header.uid()?, gid: header.gid()? } }
-                }
+                // Some writers leave fields blank; to every reader of tar that means zero.
+                tar::EntryType::Directory => Node::Directory {
+                    mode: header.mode().unwrap_or(0) & 0o7777,
+                    owner: Owner { uid: header.uid().unwrap_or(0), gid: header.gid().unwrap_or(0) },
+                },
                 tar::EntryType::Symlink => {
                     Node::Symlink(String::from_utf8_lossy(&entry.link_name_bytes().unwrap_or_default()).into_owned())
                 }

@@ -77,13 +77,13 @@ pub(super) fn token_server(upstream: &Url, realm: &str) -> Result<Url, &'static 
     if !url.username().is_empty() || url.password().is_some() {
         return Err("it holds a user name");
     }
-    if is_local(&url) && !is_local(upstream) {
+    if !is_in_reach(upstream, &url) {
         return Err("it is an address of this machine or its link");
     }
-    let plain_is_fine = upstream.scheme() == "http" && (url.host() == upstream.host() || (is_local(&url) && is_local(upstream)));
+    let same_machine = url.host() == upstream.host() || (place(&url) == Place::Loopback && place(upstream) == Place::Loopback);
     match url.scheme() {
         "https" => Ok(url),
-        "http" if plain_is_fine => Ok(url),
+        "http" if upstream.scheme() == "http" && same_machine => Ok(url),
         _ => Err("it is not https"),
     }
 }
@@ -91,7 +91,7 @@ pub(super) fn token_server(upstream: &Url, realm: &str) -> Result<Url, &'static 
 /// Where a registry sends its clients on, if they may go there.
 pub(super) fn redirect_target(upstream: &Url, from: &Url, location: &str) -> Result<Url, &'static str> {
     let url = from.join(location).map_err(|_| "it is no url")?;
-    if is_local(&url) && !is_local(upstream) {
+    if !is_in_reach(upstream, &url) {
         return Err("it is an address of this machine or its link");
     }
     match url.scheme() {
@@ -122,17 +122,39 @@ pub(super) fn same_origin(a: &Url, b: &Url) -> bool {
     a.origin() == b.origin()
 }
 
-/// Addresses that mean another machine, or a service of the cloud, to everybody who reads them.
-fn is_local(url: &Url) -> bool {
-    let local = |address: IpAddr| match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified(),
+/// What kind of host a url names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Means the same machine to everybody.
+    Network,
+    /// Means another machine to everybody who reads it.
+    Loopback,
+    /// Means the neighbours, or a service of the cloud that holds secrets.
+    Link,
+}
+
+fn is_in_reach(upstream: &Url, url: &Url) -> bool {
+    match place(url) {
+        Place::Network => true,
+        Place::Loopback => place(upstream) == Place::Loopback,
+        Place::Link => url.host() == upstream.host(),
+    }
+}
+
+fn place(url: &Url) -> Place {
+    let of = |address: IpAddr| match address.to_canonical() {
+        IpAddr::V4(v4) if v4.is_loopback() || v4.is_unspecified() => Place::Loopback,
+        IpAddr::V6(v6) if v6.is_loopback() || v6.is_unspecified() => Place::Loopback,
+        IpAddr::V4(v4) if v4.is_link_local() => Place::Link,
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Place::Link,
+        _ => Place::Network,
     };
     match url.host() {
-        Some(Host::Ipv4(v4)) => local(v4.into()),
-        Some(Host::Ipv6(v6)) => local(v6.into()),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => true,
+        Some(Host::Ipv4(v4)) => of(v4.into()),
+        Some(Host::Ipv6(v6)) => of(v6.into()),
+        Some(Host::Domain(name)) if name == "localhost" || name.ends_with(".localhost") => Place::Loopback,
+        Some(Host::Domain(_)) => Place::Network,
+        None => Place::Link,
     }
 }
 
@@ -181,6 +203,8 @@ mod tests {
         let loopback = url("http://127.0.0.1:5000");
         assert!(token_server(&loopback, "http://127.0.0.1:5001/t").is_ok());
         assert!(token_server(&loopback, "http://auth.example/t").is_err());
+        assert!(token_server(&loopback, "http://169.254.169.254/t").is_err());
+        assert!(redirect_target(&loopback, &loopback, "http://169.254.169.254/t").is_err());
         assert!(redirect_target(&registry, &registry, "http://cdn.example/x").is_err());
         assert!(redirect_target(&registry, &registry, "https://127.0.0.1/x").is_err());
         assert!(redirect_target(&registry, &registry, "/elsewhere").is_ok());
