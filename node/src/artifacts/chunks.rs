@@ -1,0 +1,335 @@
+//! Chunk lists, and the plan of who fetches which chunk.
+//!
+//! An artifact is moved in chunks of 1 MiB; the sha256 of each stands in its chunk list, and the ledger binds the list
+//! ([`tree::chunk_root`]). Plain values: nothing here reads a clock, a disk or a peer.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use pyrsia_ledger::tree::{self, CHUNK_BYTES};
+use pyrsia_ledger::{NodeId, Sha256Digest};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// The largest artifact that is stored or moved, in bytes: its chunk list is 2 MiB and fits in one message.
+pub const ARTIFACT_BYTES_MAX: u64 = 64 << 30;
+/// How many chunks are asked for in one request.
+pub const CHUNKS_PER_RANGE: u64 = 8;
+
+/// The sha256 of each chunk of an artifact, in order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ChunkList {
+    size_bytes: u64,
+    chunks: Vec<Sha256Digest>,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ChunkListError {
+    #[error("an artifact of {size_bytes} bytes has {expected} chunks, not {found}")]
+    Count { size_bytes: u64, expected: u64, found: usize },
+    #[error("an artifact of {size_bytes} bytes is larger than {ARTIFACT_BYTES_MAX}")]
+    TooLarge { size_bytes: u64 },
+    #[error("the chunk list is not the one that the ledger binds")]
+    Root,
+}
+
+impl ChunkList {
+    pub fn new(size_bytes: u64, chunks: Vec<Sha256Digest>) -> Result<Self, ChunkListError> {
+        if size_bytes > ARTIFACT_BYTES_MAX {
+            return Err(ChunkListError::TooLarge { size_bytes });
+        }
+        let expected = tree::chunk_count(size_bytes);
+        if expected != chunks.len() as u64 {
+            return Err(ChunkListError::Count { size_bytes, expected, found: chunks.len() });
+        }
+        Ok(Self { size_bytes, chunks })
+    }
+
+    /// The list, if it is the one that the ledger binds to an artifact of this size.
+    pub fn bound_by(size_bytes: u64, root: &Sha256Digest, chunks: Vec<Sha256Digest>) -> Result<Self, ChunkListError> {
+        let list = Self::new(size_bytes, chunks)?;
+        if list.root() != *root {
+            return Err(ChunkListError::Root);
+        }
+        Ok(list)
+    }
+
+    pub fn root(&self) -> Sha256Digest {
+        tree::chunk_root(&self.chunks)
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    pub fn chunks(&self) -> &[Sha256Digest] {
+        &self.chunks
+    }
+
+    pub fn count(&self) -> u64 {
+        self.chunks.len() as u64
+    }
+
+    /// Where in the artifact a chunk lies. The last one may be shorter than the others.
+    pub fn bytes_of(&self, chunk: u64) -> Range<u64> {
+        bytes_of(chunk, self.size_bytes)
+    }
+
+    /// Whether these are the bytes of that chunk.
+    pub fn holds(&self, chunk: u64, bytes: &[u8]) -> bool {
+        self.chunks.get(chunk as usize).is_some_and(|digest| *digest == Sha256Digest::of(bytes))
+    }
+}
+
+/// Where in an artifact of this size a chunk lies.
+pub fn bytes_of(chunk: u64, size_bytes: u64) -> Range<u64> {
+    let start = (chunk * CHUNK_BYTES as u64).min(size_bytes);
+    start..(start + CHUNK_BYTES as u64).min(size_bytes)
+}
+
+/// One bit for each chunk, lowest bit of each byte first: the form it has on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bitmap {
+    bytes: Vec<u8>,
+    count: u64,
+    set: u64,
+}
+
+impl Bitmap {
+    pub fn new(count: u64) -> Self {
+        Self { bytes: vec![0; count.div_ceil(8) as usize], count, set: 0 }
+    }
+
+    /// Reads what [`Bitmap::bytes`] gave; none if it belongs to another number of chunks.
+    pub fn from_bytes(count: u64, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() as u64 != count.div_ceil(8) {
+            return None;
+        }
+        let mut bitmap = Self::new(count);
+        for chunk in (0..count).filter(|chunk| bytes[(chunk / 8) as usize] & (1 << (chunk % 8)) != 0) {
+            bitmap.insert(chunk);
+        }
+        Some(bitmap)
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn contains(&self, chunk: u64) -> bool {
+        chunk < self.count && self.bytes[(chunk / 8) as usize] & (1 << (chunk % 8)) != 0
+    }
+
+    /// Whether the chunk was not in it before.
+    pub fn insert(&mut self, chunk: u64) -> bool {
+        let new = chunk < self.count && !self.contains(chunk);
+        if new {
+            self.bytes[(chunk / 8) as usize] |= 1 << (chunk % 8);
+            self.set += 1;
+        }
+        new
+    }
+
+    pub fn remove(&mut self, chunk: u64) {
+        if self.contains(chunk) {
+            self.bytes[(chunk / 8) as usize] &= !(1 << (chunk % 8));
+            self.set -= 1;
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.set == self.count
+    }
+
+    pub fn missing(&self) -> u64 {
+        self.count - self.set
+    }
+}
+
+/// A range of chunks that one stream is fetching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClaimId(u64);
+
+#[derive(Debug)]
+struct Claim {
+    provider: NodeId,
+    rest: Range<u64>,
+    /// Chunks that another stream has taken over as well, because this one is slow.
+    doubled: bool,
+}
+
+/// Which chunks are there, which are being fetched, and which nobody has taken.
+#[derive(Debug)]
+pub struct FetchPlan {
+    done: Bitmap,
+    /// Start and end of ranges nobody has taken, lowest first, so that the file fills from its beginning.
+    free: BTreeMap<u64, u64>,
+    claims: BTreeMap<ClaimId, Claim>,
+    next_claim: u64,
+}
+
+impl FetchPlan {
+    /// The plan for what `done` does not have.
+    pub fn new(done: Bitmap) -> Self {
+        let mut plan = Self { free: BTreeMap::new(), claims: BTreeMap::new(), next_claim: 0, done };
+        plan.release(0..plan.done.count);
+        plan
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.done.is_full()
+    }
+
+    pub fn is_done(&self, chunk: u64) -> bool {
+        self.done.contains(chunk)
+    }
+
+    pub fn missing(&self) -> u64 {
+        self.done.missing()
+    }
+
+    /// Gives `provider` the next range. When nothing is free, it may double what another provider is slow to bring.
+    pub fn take(&mut self, provider: NodeId) -> Option<(ClaimId, Range<u64>)> {
+        if let Some((start, end)) = self.free.pop_first() {
+            let cut = end.min(start + CHUNKS_PER_RANGE);
+            if cut < end {
+                self.free.insert(cut, end);
+            }
+            return Some(self.claim(provider, start..cut));
+        }
+        let (_, slow) = self.claims.iter_mut().find(|(_, claim)| claim.provider != provider && !claim.doubled)?;
+        slow.doubled = true;
+        let rest = slow.rest.clone();
+        Some(self.claim(provider, rest))
+    }
+
+    fn claim(&mut self, provider: NodeId, range: Range<u64>) -> (ClaimId, Range<u64>) {
+        let id = ClaimId(self.next_claim);
+        self.next_claim += 1;
+        self.claims.insert(id, Claim { provider, rest: range.clone(), doubled: false });
+        (id, range)
+    }
+
+    /// The next chunk of a claim is verified and written. Whether it was still missing.
+    pub fn finish_chunk(&mut self, id: ClaimId, chunk: u64) -> bool {
+        if let Some(claim) = self.claims.get_mut(&id) {
+            claim.rest.start = claim.rest.start.max(chunk + 1);
+            if claim.rest.is_empty() {
+                self.claims.remove(&id);
+            }
+        }
+        self.done.insert(chunk)
+    }
+
+    /// The stream of a claim is gone: what it did not bring is free again, unless another stream is fetching it.
+    pub fn give_back(&mut self, id: ClaimId) {
+        if let Some(claim) = self.claims.remove(&id) {
+            self.release(claim.rest);
+        }
+    }
+
+    fn release(&mut self, range: Range<u64>) {
+        let taken = |chunk: u64| self.claims.values().any(|claim| claim.rest.contains(&chunk));
+        let free: Vec<u64> = range.filter(|chunk| !self.done.contains(*chunk) && !taken(*chunk)).collect();
+        for run in free.chunk_by(|a, b| a + 1 == *b) {
+            self.free.insert(run[0], run[run.len() - 1] + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn node(seed: u8) -> NodeId {
+        NodeId::from_public_key([seed; 32])
+    }
+
+    #[test]
+    fn a_chunk_list_of_another_size_or_root_is_refused() {
+        let chunks = vec![Sha256Digest::of(b"a"), Sha256Digest::of(b"b")];
+        let root = tree::chunk_root(&chunks);
+        let size = CHUNK_BYTES as u64 + 1;
+        assert!(ChunkList::bound_by(size, &root, chunks.clone()).is_ok());
+        assert!(matches!(ChunkList::bound_by(size - 1, &root, chunks.clone()), Err(ChunkListError::Count { .. })));
+        assert_eq!(ChunkList::bound_by(size, &Sha256Digest::of(b"x"), chunks), Err(ChunkListError::Root));
+        let size_bytes = ARTIFACT_BYTES_MAX + 1;
+        assert_eq!(ChunkList::new(size_bytes, vec![]), Err(ChunkListError::TooLarge { size_bytes }));
+    }
+
+    #[test]
+    fn a_range_that_nobody_else_brings_is_doubled_once_and_only_by_another_provider() {
+        let mut plan = FetchPlan::new(Bitmap::new(3));
+        let (slow, range) = plan.take(node(1)).expect("everything is free");
+        assert_eq!(range, 0..3);
+        assert!(plan.finish_chunk(slow, 0));
+        assert!(plan.take(node(1)).is_none());
+        let (fast, range) = plan.take(node(2)).expect("the slow one's rest");
+        assert_eq!(range, 1..3);
+        assert!(plan.take(node(3)).is_none_or(|(_, range)| range == (1..3)));
+        plan.give_back(slow);
+        assert!(plan.finish_chunk(fast, 1) && plan.finish_chunk(fast, 2));
+        assert!(plan.is_complete());
+    }
+
+    proptest! {
+        #[test]
+        fn a_bitmap_reads_back_what_it_wrote(count in 0u64..70, chunks in prop::collection::vec(0u64..80, 0..40)) {
+            let mut bitmap = Bitmap::new(count);
+            for chunk in &chunks {
+                bitmap.insert(*chunk);
+            }
+            let there = (0..count).filter(|chunk| chunks.contains(chunk)).count() as u64;
+            prop_assert_eq!(bitmap.missing(), count - there);
+            prop_assert!((0..90).all(|chunk| bitmap.contains(chunk) == (chunk < count && chunks.contains(&chunk))));
+            prop_assert_eq!(Bitmap::from_bytes(count, bitmap.bytes()), Some(bitmap.clone()));
+            prop_assert_eq!(Bitmap::from_bytes(count + 9, bitmap.bytes()), None);
+        }
+
+        /// Whatever streams do, no chunk is lost: it is there, being fetched, or free, and in the end all are there.
+        #[test]
+        fn no_chunk_is_ever_forgotten(
+            count in 0u64..60,
+            have in prop::collection::vec(0u64..60, 0..20),
+            steps in prop::collection::vec((0u8..3, 0u8..4, 0usize..8), 0..200),
+        ) {
+            let mut done = Bitmap::new(count);
+            for chunk in have {
+                done.insert(chunk);
+            }
+            let mut plan = FetchPlan::new(done);
+            let mut open: Vec<(ClaimId, Range<u64>)> = vec![];
+            for (step, provider, which) in steps {
+                match step {
+                    0 => open.extend(plan.take(node(provider))),
+                    1 if !open.is_empty() => {
+                        let which = which % open.len();
+                        let (id, range) = &mut open[which];
+                        plan.finish_chunk(*id, range.start);
+                        range.start += 1;
+                        if range.is_empty() {
+                            open.remove(which);
+                        }
+                    }
+                    2 if !open.is_empty() => plan.give_back(open.remove(which % open.len()).0),
+                    _ => {}
+                }
+                for chunk in 0..count {
+                    let free = plan.free.iter().any(|(start, end)| (*start..*end).contains(&chunk));
+                    let claimed = open.iter().any(|(_, range)| range.contains(&chunk));
+                    prop_assert!(plan.is_done(chunk) || free || claimed, "chunk {} is lost", chunk);
+                    prop_assert!(!(plan.is_done(chunk) && free), "chunk {} would be fetched again", chunk);
+                }
+            }
+            for (id, _) in open.drain(..) {
+                plan.give_back(id);
+            }
+            while let Some((id, range)) = plan.take(node(9)) {
+                prop_assert!(range.end - range.start <= CHUNKS_PER_RANGE);
+                for chunk in range {
+                    prop_assert!(plan.finish_chunk(id, chunk));
+                }
+            }
+            prop_assert!(plan.is_complete());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A download on disk: the bytes that have come, at their places, and a bitmap of which they are.
+//!
+//! The bitmap may run ahead of the bytes after a power cut, and a disk may lie; so what it claims is hashed before it is
+//! believed, and the finished file is hashed as a whole, in order, behind the chunks that come in.
+
+use super::chunks::{Bitmap, ChunkList};
+use super::store::{ArtifactStore, OnDisk as _, StoreError, WRITE_BACK_BYTES};
+use pyrsia_ledger::Sha256Digest;
+use pyrsia_ledger::tree::CHUNK_BYTES;
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// How long an unfinished download is kept to be resumed.
+const PARTIAL_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Removes downloads that nobody has gone on with for [`PARTIAL_AGE_MAX`].
+pub(super) fn remove_old(folder: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(folder).on_disk("list", folder)?.flatten() {
+        let modified = entry.metadata().and_then(|found| found.modified());
+        let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+        if age.is_some_and(|age| age > PARTIAL_AGE_MAX) {
+            fs::remove_file(entry.path()).on_disk("remove", &entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// An unfinished download. Writers of different chunks share it; the lock on the file keeps other downloads out.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    store: ArtifactStore,
+    sha256: Sha256Digest,
+    list: ChunkList,
+    path: PathBuf,
+    bitmap_path: PathBuf,
+    file: File,
+    bitmap: File,
+}
+
+impl Partial {
+    pub(super) fn open(store: ArtifactStore, folder: PathBuf, sha256: Sha256Digest, list: ChunkList) -> Result<Self, StoreError> {
+        let path = folder.join(sha256.to_string());
+        let bitmap_path = path.with_extension("bitmap");
+        let open =
+            |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).on_disk("open", path);
+        let (file, bitmap) = (open(&path)?, open(&bitmap_path)?);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { sha256 }),
+            Err(TryLockError::Error(source)) => return Err(StoreError::Disk { action: "lock", path, source }),
+        }
+        file.set_len(list.size_bytes()).on_disk("set the size of", &path)?;
+        Ok(Self { store, sha256, list, path, bitmap_path, file, bitmap })
+    }
+
+    pub(crate) fn list(&self) -> &ChunkList {
+        &self.list
+    }
+
+    /// The chunks that are here already, each one hashed.
+    pub(crate) fn resume(&self) -> Result<Bitmap, StoreError> {
+        let count = self.list.count();
+        let mut claimed = vec![];
+        std::io::Read::read_to_end(&mut &self.bitmap, &mut claimed).on_disk("read", &self.bitmap_path)?;
+        let mut bitmap = Bitmap::from_bytes(count, &claimed).unwrap_or_else(|| Bitmap::new(count));
+        let mut buffer = vec![0; CHUNK_BYTES];
+        for chunk in (0..count).filter(|chunk| bitmap.contains(*chunk)).collect::<Vec<_>>() {
+            let bytes = self.read_chunk(chunk, &mut buffer)?;
+            if !self.list.holds(chunk, bytes) {
+                bitmap.remove(chunk);
+            }
+        }
+        self.bitmap.set_len(bitmap.bytes().len() as u64).on_disk("set the size of", &self.bitmap_path)?;
+        self.bitmap.write_all_at(bitmap.bytes(), 0).on_disk("write", &self.bitmap_path)?;
+        Ok(bitmap)
+    }
+
+    /// Writes a chunk that was verified.
+    pub(crate) fn write_chunk(&self, chunk: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all_at(bytes, self.list.bytes_of(chunk).start).on_disk("write", &self.path)
+    }
+
+    /// Notes which chunks are here: the byte of the bitmap that `chunk` stands in.
+    pub(crate) fn note(&self, chunk: u64, bitmap: &Bitmap) -> Result<(), StoreError> {
+        let at = (chunk / 8) as usize;
+        self.bitmap.write_all_at(&bitmap.bytes()[at..=at], at as u64).on_disk("write", &self.bitmap_path)
+    }
+
+    fn read_chunk<'a>(&self, chunk: u64, buffer: &'a mut [u8]) -> Result<&'a [u8], StoreError> {
+        let at = self.list.bytes_of(chunk);
+        let bytes = &mut buffer[..(at.end - at.start) as usize];
+        self.file.read_exact_at(bytes, at.start).on_disk("read", &self.path)?;
+        Ok(bytes)
+    }
+
+    /// Verifies the whole artifact while it comes in, and gives it its name in the store. `wait_for` returns when a chunk
+    /// is here, or false when it will never be.
+    pub(crate) fn finish(&self, wait_for: impl Fn(u64) -> bool) -> Result<Finished, StoreError> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut unsynced_bytes = 0;
+        for chunk in 0..self.list.count() {
+            if !wait_for(chunk) {
+                return Ok(Finished::Abandoned);
+            }
+            let bytes = self.read_chunk(chunk, &mut buffer)?;
+            hasher.update(bytes);
+            unsynced_bytes += bytes.len() as u64;
+            if unsynced_bytes >= WRITE_BACK_BYTES {
+                unsynced_bytes = 0;
+                self.file.sync_data().on_disk("sync", &self.path)?;
+            }
+        }
+        let found = Sha256Digest::new(hasher.finalize().into());
+        if found != self.sha256 {
+            return Ok(Finished::Wrong { found });
+        }
+        self.file.sync_all().on_disk("sync", &self.path)?;
+        self.store.publish(&self.path, &self.sha256, &self.list)?;
+        let _ = fs::remove_file(&self.bitmap_path);
+        Ok(Finished::Stored)
+    }
+
+    /// Forgets what has come.
+    pub(crate) fn discard(&self) {
+        let _ = fs::remove_file(&self.bitmap_path);
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// How a download ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Finished {
+    Stored,
+    /// Every chunk is what the chunk list says, and the whole is not what the ledger says.
+    Wrong {
+        found: Sha256Digest,
+    },
+    Abandoned,
+}

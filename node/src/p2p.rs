@@ -1,0 +1,252 @@
+//! The node in the network: connections, frames of the ledger, artifacts, and requests from node to node.
+//!
+//! ```text
+//!   swarm task        connections, identify, ping, kad, autonat, requests   (the only owner of the swarm)
+//!   ledger_frames     /pyrsia/ledger/1     consensus frames, one stream to each peer
+//!   exchange          /pyrsia/artifact/1   artifacts in verified chunks, from several peers at once
+//!   request           /pyrsia/request/1    wishes for builds
+//! ```
+//!
+//! It moves bytes and knows who is there. It holds no rule of the ledger: what a frame means is said by the consensus, what
+//! may be served by [`crate::verification`], and which bytes are right by the digests that the ledger names.
+
+mod behaviour;
+mod dialing;
+mod exchange;
+mod frame;
+mod ledger_frames;
+mod metrics;
+mod peer_id;
+mod reach;
+mod request;
+mod swarm_task;
+mod tasks;
+
+pub use exchange::fetch::FetchError;
+pub use request::{
+    CODE_BUSY, CODE_TIMED_OUT, InboundRequest, NodeRequest, NodeResponse, REQUEST_BYTES_MAX, RequestError, WireReceipt,
+};
+
+use crate::artifacts::ArtifactStore;
+use crate::consensus::{ConsensusHandle, Outgoing};
+use dialing::{AddressBook, Dialing, Target};
+use ed25519_dalek::SigningKey;
+use exchange::download::Patience;
+use exchange::fetch::Fetcher;
+use exchange::serve::{self, Server};
+use ledger_frames::LedgerFrames;
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, TransportError, noise};
+use metrics::Metrics;
+use prometheus_client::registry::Registry;
+use pyrsia_ledger::event::BuiltArtifact;
+use pyrsia_ledger::signed::node_id_of;
+use pyrsia_ledger::{NodeId, Sha256Digest};
+use reach::{COMMANDS_WAITING_MAX, Command, Reach};
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use swarm_task::{Pending, SwarmTask};
+use tasks::Tasks;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+/// How long a listener may take to tell its address.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Stored artifacts that are announced in the distributed hash table after a start, at most, and the pause between two.
+const ANNOUNCED_AT_START_MAX: usize = 1_024;
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
+
+/// What an operator decides about the network.
+#[derive(Clone, Debug)]
+pub struct P2pConfig {
+    pub key: SigningKey,
+    pub listen: Vec<Multiaddr>,
+    /// Nodes to stay connected with; with or without `/p2p/<peer id>`.
+    pub peers: Vec<Multiaddr>,
+    /// Nodes that tell whether this one can be reached from outside.
+    pub probe: Vec<Multiaddr>,
+    /// Replaces the address in what this node tells others about itself.
+    pub external_ip: Option<Ipv4Addr>,
+    /// Artifacts announced in the distributed hash table, each under a key of its own.
+    pub max_provided_keys: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum P2pError {
+    #[error("the key of this node cannot secure connections")]
+    Key(#[source] noise::Error),
+    #[error("this node cannot listen on {address}")]
+    Listen {
+        address: Multiaddr,
+        #[source]
+        source: TransportError<std::io::Error>,
+    },
+    #[error("{address} cannot be dialed: {reason}")]
+    Dial { address: Multiaddr, reason: String },
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+pub struct P2p;
+
+impl P2p {
+    /// Starts the network of a node. Returns when it listens.
+    ///
+    /// Requests of other nodes go to `requests`; what the consensus says is taken from `outgoing`.
+    pub async fn start(
+        config: P2pConfig,
+        consensus: ConsensusHandle,
+        outgoing: mpsc::Receiver<Outgoing>,
+        store: ArtifactStore,
+        requests: mpsc::Sender<InboundRequest>,
+        registry: &mut Registry,
+    ) -> Result<(P2pHandle, P2pTask), P2pError> {
+        let metrics = Metrics::register(registry);
+        Self::start_with(config, Patience::default(), consensus, outgoing, store, requests, metrics).await
+    }
+
+    async fn start_with(
+        config: P2pConfig,
+        patience: Patience,
+        consensus: ConsensusHandle,
+        outgoing: mpsc::Receiver<Outgoing>,
+        store: ArtifactStore,
+        requests: mpsc::Sender<InboundRequest>,
+        metrics: Metrics,
+    ) -> Result<(P2pHandle, P2pTask), P2pError> {
+        let me = node_id_of(&config.key);
+        let key = Keypair::ed25519_from_bytes(config.key.to_bytes()).expect("a secret key of 32 bytes is an ed25519 key");
+        let mut swarm = behaviour::build(&key, config.max_provided_keys).map_err(P2pError::Key)?;
+        let mut listeners = HashSet::new();
+        for address in config.listen {
+            let listening = swarm.listen_on(address.clone());
+            listeners.insert(listening.map_err(|source| P2pError::Listen { address, source })?);
+        }
+
+        let (tasks, control) = (Tasks::default(), swarm.behaviour().streams.new_control());
+        let (commands, command_queue) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let (peers_sender, peers) = watch::channel(Arc::new(vec![]));
+        let (addresses_sender, addresses) = watch::channel(Arc::new(vec![]));
+        let reach = Reach { commands: commands.clone(), peers, addresses };
+        let only_here = "the protocol is registered nowhere else";
+        let frames = LedgerFrames::start(control.clone(), consensus.clone(), outgoing, metrics.clone(), tasks.clone());
+        let frames = frames.expect(only_here);
+        let server = Server { store: store.clone(), ledger: consensus.watch(), metrics: metrics.clone() };
+        serve::start(control.clone(), server, &tasks).expect(only_here);
+
+        let mut dialing = Dialing::default();
+        for address in config.peers.into_iter().chain(config.probe.iter().cloned()) {
+            dialing.add(Target::Address(address), Instant::now());
+        }
+        let mut swarm_task = SwarmTask {
+            me,
+            swarm,
+            commands: command_queue,
+            own_commands: commands.downgrade(),
+            requests,
+            peers: peers_sender,
+            addresses: addresses_sender,
+            external_ip: config.external_ip,
+            ledger: consensus.watch(),
+            frames,
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+            dialing,
+            probes: config.probe,
+            book: AddressBook::default(),
+            pending: Pending::default(),
+        };
+        if timeout(LISTEN_TIMEOUT, swarm_task.settle(listeners)).await.is_err() {
+            tracing::warn!("not every address is listened on yet");
+        }
+        tasks.spawn_to_the_end(swarm_task.run());
+
+        let fetcher = Fetcher::new(me, store.clone(), control, reach.clone(), metrics, patience, tasks.clone());
+        tasks.spawn(announce_stored(reach.clone(), store, config.max_provided_keys.min(ANNOUNCED_AT_START_MAX)));
+        Ok((P2pHandle { reach, fetcher }, P2pTask { tasks }))
+    }
+}
+
+/// Announces what is stored, once there is somebody to hear it.
+async fn announce_stored(mut reach: Reach, store: ArtifactStore, count_max: usize) {
+    if reach.peers.wait_for(|peers| !peers.is_empty()).await.is_err() {
+        return;
+    }
+    let stored = tokio::task::spawn_blocking(move || store.digests(count_max)).await;
+    for sha256 in stored.map_or_else(|_| vec![], Result::unwrap_or_default) {
+        reach.provide(sha256).await;
+        tokio::time::sleep(ANNOUNCE_PAUSE).await;
+    }
+}
+
+/// The tasks of a running network.
+pub struct P2pTask {
+    tasks: Tasks,
+}
+
+impl P2pTask {
+    /// Closes all connections and waits for every task. What was being fetched goes on after the next start.
+    pub async fn stop(self) {
+        self.tasks.stop().await;
+    }
+}
+
+/// What the rest of the node may ask of the network; a cheap clone.
+#[derive(Clone)]
+pub struct P2pHandle {
+    reach: Reach,
+    fetcher: Fetcher,
+}
+
+impl P2pHandle {
+    /// Connected nodes, in ascending order of their keys.
+    pub fn peers(&self) -> Vec<NodeId> {
+        self.reach.peers.borrow().to_vec()
+    }
+
+    /// The same, to wait for changes.
+    pub fn watch_peers(&self) -> watch::Receiver<Arc<Vec<NodeId>>> {
+        self.reach.peers.clone()
+    }
+
+    /// Where this node can be reached, with its peer id; the first is the most useful to others on this host.
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        self.reach.addresses.borrow().to_vec()
+    }
+
+    /// Dials an address once.
+    pub async fn dial(&self, address: Multiaddr) -> Result<(), P2pError> {
+        let (done, dialed) = oneshot::channel();
+        let command = Command::Dial { address: address.clone(), done };
+        self.reach.commands.send(command).await.map_err(|_| P2pError::Stopped)?;
+        let dialed = dialed.await.map_err(|_| P2pError::Stopped)?;
+        dialed.map_err(|reason| P2pError::Dial { address, reason })
+    }
+
+    /// Asks a node, which is found and dialed if it is not connected.
+    pub async fn request(&self, to: NodeId, request: NodeRequest) -> Result<NodeResponse, RequestError> {
+        if !self.reach.connect(to).await {
+            return Err(RequestError::Unreachable(to));
+        }
+        let (reply, answered) = oneshot::channel();
+        let command = Command::Request { to, request, reply };
+        self.reach.commands.send(command).await.map_err(|_| RequestError::Stopped)?;
+        answered.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// Fetches an artifact into the store from whoever has it; `builders` are the nodes that the ledger says have built it.
+    /// All who want the same artifact share one download.
+    pub async fn fetch(&self, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<(), FetchError> {
+        self.fetcher.fetch(artifact, builders).await
+    }
+
+    /// Announces in the distributed hash table that this node has an artifact, as far as there is room for keys.
+    pub async fn provide(&self, sha256: Sha256Digest) {
+        self.reach.provide(sha256).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! The swarm's transports and protocols, with every limit that libp2p takes.
+
+use super::request::{self, Codec};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, OrTransport};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
+use libp2p::request_response::ProtocolSupport;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{PeerId, StreamProtocol, Swarm, Transport as _, autonat, dns, identify, kad, noise, ping, quic, request_response};
+use libp2p::{swarm, tcp, yamux};
+use std::time::Duration;
+
+/// What identifies a peer as one of ours, whatever network it follows: a node adopts its network after it is connected.
+pub(super) const IDENTITY_PROTOCOL: &str = "/pyrsia/id/1";
+const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/pyrsia/kad/1");
+
+const CONNECTIONS_MAX: u32 = 512;
+const INCOMING_CONNECTIONS_MAX: u32 = 384;
+/// Two nodes that dial each other at once, by TCP and QUIC, have four.
+const CONNECTIONS_PER_PEER_MAX: u32 = 4;
+const PENDING_CONNECTIONS_MAX: u32 = 64;
+/// Streams of a peer whose protocol is being negotiated.
+const NEGOTIATING_STREAMS_MAX: usize = 128;
+/// Of the 1 GiB window that yamux gives a connection, 256 KiB belong to each stream it may have, and what is left is what
+/// fast streams may grow by: this many streams leave 16 MiB, which bounds what waits in memory for a slow reader.
+const YAMUX_STREAMS_MAX: usize = 4_032;
+/// Connections stay: an idle one costs a ping.
+const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the answer to a request may take, including a block that it waits for.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests of one connection that are worked on at once.
+const REQUESTS_PER_CONNECTION_MAX: usize = 16;
+const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+const KAD_BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// Provider records of others that are kept.
+const KAD_RECORDS_MAX: usize = 16_384;
+
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    pub(super) identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub(super) kad: kad::Behaviour<MemoryStore>,
+    pub(super) requests: request_response::Behaviour<Codec>,
+    pub(super) streams: libp2p_stream::Behaviour,
+    pub(super) autonat: autonat::v1::Behaviour,
+}
+
+pub(super) fn build(key: &Keypair, max_provided_keys: usize) -> Result<Swarm<Behaviour>, noise::Error> {
+    let config = swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(IDLE_CONNECTION_MAX)
+        .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_MAX);
+    Ok(Swarm::new(transport(key)?, behaviour(key, max_provided_keys), key.public().to_peer_id(), config))
+}
+
+type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+
+fn transport(key: &Keypair) -> Result<Connections, noise::Error> {
+    // A host without resolver configuration can still dial addresses.
+    Ok(match dns::tokio::Transport::system(tcp_and_quic(key)?) {
+        Ok(transport) => transport.boxed(),
+        Err(error) => {
+            tracing::warn!(%error, "no resolver is configured: peers cannot be dialed by DNS name");
+            let nobody = (dns::ResolverConfig::default(), dns::ResolverOpts::default());
+            dns::tokio::Transport::custom(tcp_and_quic(key)?, nobody.0, nobody.1).boxed()
+        }
+    })
+}
+
+fn tcp_and_quic(key: &Keypair) -> Result<Connections, noise::Error> {
+    let mut streams = yamux::Config::default();
+    streams.set_max_num_streams(YAMUX_STREAMS_MAX);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(key)?)
+        .multiplex(streams);
+    let quic = quic::tokio::Transport::new(quic::Config::new(key));
+    Ok(OrTransport::new(quic, tcp)
+        .map(|either, _| match either {
+            futures::future::Either::Left((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
+            futures::future::Either::Right((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
+        })
+        .boxed())
+}
+
+fn behaviour(key: &Keypair, max_provided_keys: usize) -> Behaviour {
+    let me = key.public().to_peer_id();
+    let limits = ConnectionLimits::default()
+        .with_max_established(Some(CONNECTIONS_MAX))
+        .with_max_established_incoming(Some(INCOMING_CONNECTIONS_MAX))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
+        .with_max_pending_incoming(Some(PENDING_CONNECTIONS_MAX))
+        .with_max_pending_outgoing(Some(PENDING_CONNECTIONS_MAX));
+    let identity = identify::Config::new(IDENTITY_PROTOCOL.to_owned(), key.public())
+        .with_agent_version(concat!("pyrsia/", env!("CARGO_PKG_VERSION")).to_owned())
+        .with_push_listen_addr_updates(true);
+    let records = MemoryStoreConfig { max_provided_keys, max_records: KAD_RECORDS_MAX, ..MemoryStoreConfig::default() };
+    let mut table = kad::Config::new(KAD_PROTOCOL);
+    table.set_query_timeout(KAD_QUERY_TIMEOUT).set_periodic_bootstrap_interval(Some(KAD_BOOTSTRAP_INTERVAL));
+    let mut kad = kad::Behaviour::with_config(me, MemoryStore::with_config(me, records), table);
+    // Left to itself kad serves only once it knows a public address, and a private network would have no table at all.
+    kad.set_mode(Some(kad::Mode::Server));
+    let requests = request_response::Config::default()
+        .with_request_timeout(REQUEST_TIMEOUT)
+        .with_max_concurrent_streams(REQUESTS_PER_CONNECTION_MAX);
+    Behaviour {
+        limits: connection_limits::Behaviour::new(limits),
+        identify: identify::Behaviour::new(identity),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
+        kad,
+        requests: request_response::Behaviour::with_codec(Codec, [(request::PROTOCOL, ProtocolSupport::Full)], requests),
+        streams: libp2p_stream::Behaviour::new(),
+        autonat: autonat::v1::Behaviour::new(me, autonat::v1::Config::default()),
+    }
+}

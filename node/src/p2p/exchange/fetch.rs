@@ -1,0 +1,374 @@
+//! The fetching side of the exchange: who has an artifact, and one download for all who want it.
+//!
+//! Providers are tried in this order: the builders that the ledger names, the connected nodes, the distributed hash table.
+//! Several bring chunks at once. One that lies is not asked for that artifact again; one that stalls or vanishes costs only
+//! the chunks it had taken. What has come stays on disk, so the next attempt goes on from there.
+
+use super::download::{Download, FollowError, Patience, ProviderFailure, ask_chunk_list, is_worth_a_second_stream, open_stream};
+use crate::artifacts::{ARTIFACT_BYTES_MAX, ArtifactStore, StoreError};
+use crate::p2p::metrics::{FetchLabels, Metrics};
+use crate::p2p::reach::Reach;
+use crate::p2p::tasks::Tasks;
+use libp2p_stream::Control;
+use pyrsia_ledger::event::BuiltArtifact;
+use pyrsia_ledger::{NodeId, Sha256Digest};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+
+/// Artifacts that are fetched at once; more wait.
+const FETCHES_MAX: usize = 8;
+/// Artifacts that are fetched or wait to be.
+const FETCHES_WAITING_MAX: usize = 256;
+/// Providers that one download asks or uses at once, each over one stream or two.
+const PROVIDERS_PER_FETCH_MAX: usize = 4;
+/// Second streams to a provider, over all downloads: each stream holds two chunks in memory.
+const SECOND_STREAMS_MAX: usize = 8;
+/// How often all providers are tried without a single chunk having come, before the fetch fails.
+const FRUITLESS_ROUNDS_MAX: u32 = 4;
+/// The pause after the first fruitless round: a provider may not have seen the newest block yet. It doubles.
+const ROUND_PAUSE: Duration = Duration::from_millis(250);
+/// Proven lies that are remembered, oldest forgotten first.
+const LIARS_MAX: usize = 1_024;
+
+/// Why an artifact could not be fetched.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("no node that has the artifact answers: {reason}")]
+    Unavailable { reason: String },
+    #[error("every chunk is what the ledger says, and together they have sha256 {found}: the record is contradictory")]
+    Damaged { found: Sha256Digest },
+    #[error("an artifact of {size_bytes} bytes is larger than {ARTIFACT_BYTES_MAX}")]
+    TooLarge { size_bytes: u64 },
+    #[error("{FETCHES_WAITING_MAX} artifacts are being fetched; try again later")]
+    Busy,
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+impl From<StoreError> for FetchError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl FetchError {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Damaged { .. } => "damaged",
+            _ => "failed",
+        }
+    }
+}
+
+type Outcome = Option<Result<(), FetchError>>;
+
+/// A cheap handle; all clones share the downloads.
+#[derive(Clone)]
+pub(in crate::p2p) struct Fetcher(Arc<Shared>);
+
+struct Shared {
+    me: NodeId,
+    store: ArtifactStore,
+    control: Control,
+    reach: Reach,
+    metrics: Metrics,
+    patience: Patience,
+    slots: Semaphore,
+    second_streams: Semaphore,
+    flights: Mutex<BTreeMap<Sha256Digest, watch::Receiver<Outcome>>>,
+    liars: Mutex<Liars>,
+    tasks: Tasks,
+}
+
+/// Who was caught with wrong bytes of what.
+#[derive(Default)]
+struct Liars {
+    known: BTreeSet<(Sha256Digest, NodeId)>,
+    oldest_first: VecDeque<(Sha256Digest, NodeId)>,
+}
+
+impl Liars {
+    /// Whether this is new.
+    fn remember(&mut self, sha256: Sha256Digest, node: NodeId) -> bool {
+        if !self.known.insert((sha256, node)) {
+            return false;
+        }
+        self.oldest_first.push_back((sha256, node));
+        if self.oldest_first.len() > LIARS_MAX
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Fetcher {
+    pub(in crate::p2p) fn new(
+        me: NodeId,
+        store: ArtifactStore,
+        control: Control,
+        reach: Reach,
+        metrics: Metrics,
+        patience: Patience,
+        tasks: Tasks,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            me,
+            store,
+            control,
+            reach,
+            metrics,
+            patience,
+            slots: Semaphore::new(FETCHES_MAX),
+            second_streams: Semaphore::new(SECOND_STREAMS_MAX),
+            flights: Mutex::default(),
+            liars: Mutex::default(),
+            tasks,
+        }))
+    }
+
+    /// Returns when the artifact is in the store. Callers who want the same one share a download.
+    pub(in crate::p2p) async fn fetch(&self, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<(), FetchError> {
+        if self.0.store.contains(&artifact.sha256) {
+            return Ok(());
+        }
+        let mut flight = self.join(artifact, builders)?;
+        let outcome = flight.wait_for(Option::is_some).await.map_err(|_| FetchError::Stopped)?;
+        outcome.clone().expect("the wait was for an outcome")
+    }
+
+    fn join(&self, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<watch::Receiver<Outcome>, FetchError> {
+        let mut flights = locked(&self.0.flights);
+        if let Some(flight) = flights.get(&artifact.sha256) {
+            return Ok(flight.clone());
+        }
+        if flights.len() >= FETCHES_WAITING_MAX {
+            return Err(FetchError::Busy);
+        }
+        let (land, flight) = watch::channel(None);
+        flights.insert(artifact.sha256, flight.clone());
+        let (shared, artifact) = (self.0.clone(), artifact.clone());
+        self.0.tasks.spawn_to_the_end(async move {
+            let stopping = shared.tasks.stopping();
+            let fetched = stopping.run_until_cancelled(shared.fetch(&artifact, builders)).await;
+            let outcome = fetched.unwrap_or(Err(FetchError::Stopped));
+            locked(&shared.flights).remove(&artifact.sha256);
+            let result = outcome.as_ref().map_or_else(FetchError::label, |()| "fetched");
+            shared.metrics.fetches.get_or_create(&FetchLabels { result }).inc();
+            land.send_replace(Some(outcome));
+        });
+        Ok(flight)
+    }
+}
+
+impl Shared {
+    async fn fetch(self: &Arc<Self>, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<(), FetchError> {
+        let _slot = self.slots.acquire().await.map_err(|_| FetchError::Stopped)?;
+        if artifact.size_bytes > ARTIFACT_BYTES_MAX {
+            return Err(FetchError::TooLarge { size_bytes: artifact.size_bytes });
+        }
+        if self.store.contains(&artifact.sha256) {
+            return Ok(());
+        }
+        let started = std::time::Instant::now();
+        let attempt = Attempt::new(self.clone(), artifact.clone());
+        let outcome = attempt.rounds(&builders).await;
+        attempt.close().await;
+        outcome?;
+        self.reach.provide(artifact.sha256).await;
+        tracing::info!(
+            artifact = %artifact.artifact_id,
+            sha256 = %artifact.sha256,
+            size_bytes = artifact.size_bytes,
+            elapsed_ms = started.elapsed().as_millis() as u64,
+            "fetched an artifact from other nodes"
+        );
+        Ok(())
+    }
+}
+
+/// All rounds of one fetch. The download begins when the first provider names a chunk list that the ledger binds.
+struct Attempt {
+    shared: Arc<Shared>,
+    artifact: BuiltArtifact,
+    download: OnceCell<Arc<Download>>,
+    finished: watch::Sender<Outcome>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(download) = self.download.get() {
+            download.abandon();
+        }
+    }
+}
+
+impl Attempt {
+    fn new(shared: Arc<Shared>, artifact: BuiltArtifact) -> Arc<Self> {
+        Arc::new(Self { shared, artifact, download: OnceCell::new(), finished: watch::Sender::new(None) })
+    }
+
+    /// How many chunks have not come; all of them before the chunk list is known.
+    fn missing(&self) -> u64 {
+        self.download.get().map_or(u64::MAX, |download| download.missing())
+    }
+
+    async fn rounds(self: &Arc<Self>, builders: &[NodeId]) -> Result<(), FetchError> {
+        let mut fruitless = 0;
+        loop {
+            let before = self.missing();
+            let Err(reason) = self.round(builders).await? else { return Ok(()) };
+            fruitless = if self.missing() < before { 1 } else { fruitless + 1 };
+            if fruitless == FRUITLESS_ROUNDS_MAX {
+                return Err(FetchError::Unavailable { reason });
+            }
+            tokio::time::sleep(ROUND_PAUSE * 2u32.pow(fruitless - 1)).await;
+        }
+    }
+
+    /// Ends the follower and waits for its end, so that the next fetch finds the partial file free.
+    async fn close(&self) {
+        if let Some(download) = self.download.get() {
+            download.abandon();
+            // It fails only when the follower is gone, which is what is waited for.
+            let _ = self.finished.subscribe().wait_for(Option::is_some).await;
+        }
+    }
+
+    /// Tries every provider once. The inner error says why the artifact is not here, and another round may help.
+    async fn round(self: &Arc<Self>, builders: &[NodeId]) -> Result<Result<(), String>, FetchError> {
+        let mut finished = self.finished.subscribe();
+        let mut candidates = self.candidates(builders);
+        let mut providers = JoinSet::new();
+        let mut searching = true;
+        let mut reasons = vec![];
+        while searching || !providers.is_empty() {
+            tokio::select! {
+                biased;
+                Ok(outcome) = finished.wait_for(Option::is_some) => {
+                    return outcome.clone().expect("the wait was for an outcome").map(Ok);
+                }
+                Some(ended) = providers.join_next() => {
+                    let (node, ended): (NodeId, Result<(), ProviderFailure>) =
+                        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+                    match ended {
+                        Ok(()) => {}
+                        Err(ProviderFailure::Store(error)) => return Err(error.into()),
+                        Err(failure) => reasons.push(self.note(node, &failure)),
+                    }
+                }
+                candidate = candidates.recv(), if searching && providers.len() < PROVIDERS_PER_FETCH_MAX => match candidate {
+                    Some(node) => {
+                        let attempt = self.clone();
+                        providers.spawn(async move { (node, attempt.use_provider(node).await) });
+                    }
+                    None => searching = false,
+                },
+            }
+        }
+        if self.missing() == 0 {
+            let outcome = finished.wait_for(Option::is_some).await.map_err(|_| FetchError::Stopped)?.clone();
+            return outcome.expect("the wait was for an outcome").map(Ok);
+        }
+        reasons.truncate(PROVIDERS_PER_FETCH_MAX);
+        Ok(Err(if reasons.is_empty() { "no node is connected".into() } else { reasons.join("; ") }))
+    }
+
+    /// Remembers what a provider did; says it in words.
+    fn note(&self, node: NodeId, failure: &ProviderFailure) -> String {
+        let sha256 = self.artifact.sha256;
+        if matches!(failure, ProviderFailure::Lied) && locked(&self.shared.liars).remember(sha256, node) {
+            self.shared.metrics.liars.inc();
+            tracing::warn!(%node, %sha256, "a node sent wrong bytes of an artifact and is not asked for it again");
+        }
+        format!("{node}: {failure}")
+    }
+
+    /// Nodes to try: connected builders, other connected nodes, builders that must be dialed, and who the distributed hash
+    /// table names.
+    fn candidates(self: &Arc<Self>, builders: &[NodeId]) -> mpsc::Receiver<NodeId> {
+        let (found, candidates) = mpsc::channel(1);
+        let (attempt, builders) = (self.clone(), builders.to_vec());
+        self.shared.tasks.spawn(async move {
+            let shared = &attempt.shared;
+            let connected = shared.reach.peers.borrow().clone();
+            let (near, far): (Vec<_>, Vec<_>) = builders.into_iter().partition(|node| connected.binary_search(node).is_ok());
+            let known = near.into_iter().chain(connected.iter().copied()).chain(far).collect();
+            let mut tried = BTreeSet::from([shared.me]);
+            if attempt.offer(known, &mut tried, &found).await {
+                let providers = shared.reach.find_providers(attempt.artifact.sha256).await;
+                attempt.offer(providers, &mut tried, &found).await;
+            }
+        });
+        candidates
+    }
+
+    /// Offers each node once, and none that lied about this artifact. Whether more are wanted.
+    async fn offer(&self, nodes: Vec<NodeId>, tried: &mut BTreeSet<NodeId>, found: &mpsc::Sender<NodeId>) -> bool {
+        for node in nodes {
+            let lied = locked(&self.shared.liars).known.contains(&(self.artifact.sha256, node));
+            if !lied && tried.insert(node) && found.send(node).await.is_err() {
+                return false;
+            }
+        }
+        !found.is_closed()
+    }
+
+    async fn use_provider(self: &Arc<Self>, node: NodeId) -> Result<(), ProviderFailure> {
+        let shared = &self.shared;
+        if !shared.reach.connect(node).await {
+            return Err(ProviderFailure::Unreachable);
+        }
+        let mut stream = open_stream(&shared.control, &node, &shared.patience).await?;
+        let download = match self.download.get() {
+            Some(download) => download.clone(),
+            None => {
+                let list = ask_chunk_list(&mut stream, &self.artifact, &shared.patience).await?;
+                self.download.get_or_try_init(|| self.begin(list)).await?.clone()
+            }
+        };
+        let first = download.bring(node, stream);
+        let second = async {
+            let Ok(_permit) = shared.second_streams.try_acquire() else { return Ok(()) };
+            if !is_worth_a_second_stream(&download) {
+                return Ok(());
+            }
+            let Ok(stream) = open_stream(&shared.control, &node, &shared.patience).await else { return Ok(()) };
+            match download.bring(node, stream).await {
+                // The provider may not want to serve two streams; the first one shows whether it is of use.
+                Err(ProviderFailure::Stream(_) | ProviderFailure::Unavailable) => Ok(()),
+                ended => ended,
+            }
+        };
+        tokio::try_join!(first, second).map(|_| ())
+    }
+
+    async fn begin(&self, list: crate::artifacts::ChunkList) -> Result<Arc<Download>, StoreError> {
+        let shared = &self.shared;
+        let (sha256, patience) = (self.artifact.sha256, shared.patience);
+        let opened = Download::open(shared.store.clone(), sha256, list, patience, shared.metrics.clone()).await?;
+        let download = Arc::new(opened);
+        let (following, finished) = (download.clone(), self.finished.clone());
+        shared.tasks.spawn(async move {
+            let outcome = match spawn_blocking(move || following.follow()).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(FollowError::Wrong { found })) => Err(FetchError::Damaged { found }),
+                Ok(Err(FollowError::Store(error))) => Err(error.into()),
+                Ok(Err(FollowError::Abandoned)) | Err(_) => Err(FetchError::Stopped),
+            };
+            finished.send_replace(Some(outcome));
+        });
+        Ok(download)
+    }
+}

@@ -1,0 +1,45 @@
+//! What is counted about the network.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+/// How a fetch ended: `fetched`, `unavailable`, `damaged`, `failed`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct FetchLabels {
+    pub(super) result: &'static str,
+}
+
+/// Why a ledger frame was dropped: `slow_peer`, `too_long`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct DropLabels {
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Metrics {
+    pub(super) peers: Gauge,
+    pub(super) artifact_bytes_sent: Counter,
+    pub(super) artifact_bytes_received: Counter,
+    pub(super) fetches: Family<FetchLabels, Counter>,
+    pub(super) liars: Counter,
+    pub(super) frames_dropped: Family<DropLabels, Counter>,
+}
+
+impl Metrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let p2p = registry.sub_registry_with_prefix("pyrsia_p2p");
+        p2p.register("peers", "Nodes this one is connected with", metrics.peers.clone());
+        let sent = metrics.artifact_bytes_sent.clone();
+        p2p.register_with_unit("artifact_sent", "Bytes of artifacts sent to other nodes", Unit::Bytes, sent);
+        let received = metrics.artifact_bytes_received.clone();
+        p2p.register_with_unit("artifact_received", "Verified bytes of artifacts from other nodes", Unit::Bytes, received);
+        p2p.register("fetches", "Artifacts fetched from other nodes, by result", metrics.fetches.clone());
+        p2p.register("lying_providers", "Nodes that sent wrong bytes of an artifact", metrics.liars.clone());
+        p2p.register("ledger_frames_dropped", "Ledger frames that were not sent, by reason", metrics.frames_dropped.clone());
+        metrics
+    }
+}

@@ -1,0 +1,468 @@
+//! The task that owns the swarm: it dials, listens, answers commands, and tells everybody who is connected.
+//!
+//! It never blocks and never waits for another task: queues it feeds are tried, answers it owes come back as commands.
+
+use super::behaviour::{Behaviour, BehaviourEvent, IDENTITY_PROTOCOL, REQUEST_TIMEOUT};
+use super::dialing::{AddressBook, Dialing, Target, peer_in};
+use super::ledger_frames::LedgerFrames;
+use super::metrics::Metrics;
+use super::peer_id::{node_of, peer_of};
+use super::reach::Command;
+use super::request::{CODE_BUSY, CODE_TIMED_OUT, InboundRequest, NodeRequest, NodeResponse, RequestError};
+use super::tasks::Tasks;
+use crate::consensus::LedgerView;
+use futures::StreamExt as _;
+use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::ListenerId;
+use libp2p::kad::{self, GetProvidersOk, QueryId, QueryResult};
+use libp2p::multiaddr::Protocol;
+use libp2p::request_response::{self, OutboundRequestId, ResponseChannel};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
+use pyrsia_ledger::{NodeId, Sha256Digest};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+/// How often targets that are due are dialed.
+const DIAL_TICK: Duration = Duration::from_millis(250);
+/// Providers that are enough to end a search in the distributed hash table.
+const PROVIDERS_WANTED: usize = 4;
+
+pub(super) struct SwarmTask {
+    pub(super) me: NodeId,
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// Answers that are owed to peers come back through here.
+    pub(super) own_commands: mpsc::WeakSender<Command>,
+    pub(super) requests: mpsc::Sender<InboundRequest>,
+    pub(super) peers: watch::Sender<Arc<Vec<NodeId>>>,
+    pub(super) addresses: watch::Sender<Arc<Vec<Multiaddr>>>,
+    pub(super) external_ip: Option<Ipv4Addr>,
+    pub(super) ledger: watch::Receiver<Arc<LedgerView>>,
+    pub(super) frames: LedgerFrames,
+    pub(super) metrics: Metrics,
+    pub(super) tasks: Tasks,
+    pub(super) dialing: Dialing,
+    /// Nodes asked to tell whether this one can be reached, by the addresses that were given.
+    pub(super) probes: Vec<Multiaddr>,
+    pub(super) book: AddressBook,
+    pub(super) pending: Pending,
+}
+
+/// Who waits for what the swarm has begun.
+#[derive(Default)]
+pub(super) struct Pending {
+    dials: HashMap<ConnectionId, oneshot::Sender<Result<(), String>>>,
+    connects: BTreeMap<PeerId, Vec<oneshot::Sender<()>>>,
+    lookups: HashMap<QueryId, PeerId>,
+    searches: HashMap<QueryId, (BTreeSet<NodeId>, oneshot::Sender<Vec<NodeId>>)>,
+    requests: HashMap<OutboundRequestId, (NodeId, oneshot::Sender<Result<NodeResponse, RequestError>>)>,
+}
+
+impl Pending {
+    /// Forgets callers who have gone.
+    fn forget_the_gone(&mut self) {
+        self.dials.retain(|_, done| !done.is_closed());
+        self.searches.retain(|_, (_, found)| !found.is_closed());
+        self.connects.retain(|_, waiting| {
+            waiting.retain(|done| !done.is_closed());
+            !waiting.is_empty()
+        });
+    }
+}
+
+fn chance() -> u32 {
+    // Without random numbers the jitter is gone, and nothing else.
+    getrandom::u32().unwrap_or(u32::MAX / 2)
+}
+
+impl SwarmTask {
+    /// Handles events until every listener has told its address.
+    pub(super) async fn settle(&mut self, mut listeners: HashSet<ListenerId>) {
+        while !listeners.is_empty() {
+            let event = self.swarm.select_next_some().await;
+            if let SwarmEvent::NewListenAddr { listener_id, .. } | SwarmEvent::ListenerClosed { listener_id, .. } = &event {
+                listeners.remove(listener_id);
+            }
+            self.on_event(event);
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let stopping = self.tasks.stopping();
+        let mut tick = tokio::time::interval(DIAL_TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut is_ledger_watched = true;
+        self.set_validators();
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                event = self.swarm.select_next_some() => self.on_event(event),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                changed = self.ledger.changed(), if is_ledger_watched => match changed {
+                    Ok(()) => self.set_validators(),
+                    Err(_) => is_ledger_watched = false,
+                },
+                _ = tick.tick() => self.dial_what_is_due(),
+            }
+        }
+    }
+
+    fn set_validators(&mut self) {
+        let Some(state) = self.ledger.borrow_and_update().state.clone() else { return };
+        let others = state.validators().nodes().iter().filter(|node| **node != self.me).map(peer_of).collect();
+        self.dialing.set_validators(&others, Instant::now());
+    }
+
+    fn dial_what_is_due(&mut self) {
+        self.pending.forget_the_gone();
+        let due = self.dialing.due(Instant::now(), |peer| self.swarm.is_connected(peer));
+        for target in due {
+            let options = match &target {
+                Target::Address(address) => DialOpts::from(address.clone()),
+                Target::Validator(peer) => self.dial_options(*peer, vec![]),
+            };
+            let connection = options.connection_id();
+            match self.swarm.dial(options) {
+                Ok(()) => self.dialing.dialed(&target, connection),
+                Err(error) => {
+                    if let (Target::Validator(peer), DialError::NoAddresses) = (&target, &error) {
+                        self.look_up(*peer);
+                    }
+                    self.dialing.failed_at_once(&target, Instant::now(), chance());
+                }
+            }
+        }
+    }
+
+    /// Dials a node wherever it may be, unless that is under way.
+    fn dial_options(&self, peer: PeerId, more: Vec<Multiaddr>) -> DialOpts {
+        let addresses = self.book.get(&peer).into_iter().chain(more).collect();
+        DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            .build()
+    }
+
+    fn look_up(&mut self, peer: PeerId) {
+        if self.pending.lookups.values().all(|sought| *sought != peer) {
+            let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+            self.pending.lookups.insert(query, peer);
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Dial { address, done } => {
+                let options = DialOpts::from(address);
+                let connection = options.connection_id();
+                match self.swarm.dial(options) {
+                    Ok(()) => {
+                        self.pending.dials.insert(connection, done);
+                    }
+                    Err(DialError::DialPeerConditionFalse(_)) => answer(done, Ok(())),
+                    Err(error) => answer(done, Err(error.to_string())),
+                }
+            }
+            Command::Connect { to, done } => self.connect(peer_of(&to), done),
+            Command::FindProviders { of, found } => {
+                let query = self.swarm.behaviour_mut().kad.get_providers(provider_key(&of));
+                self.pending.searches.insert(query, (BTreeSet::new(), found));
+            }
+            Command::Provide { sha256 } => {
+                if let Err(error) = self.swarm.behaviour_mut().kad.start_providing(provider_key(&sha256)) {
+                    tracing::debug!(%sha256, %error, "an artifact is not announced");
+                }
+            }
+            Command::Request { to, request, reply } => {
+                let id = self.swarm.behaviour_mut().requests.send_request(&peer_of(&to), request);
+                self.pending.requests.insert(id, (to, reply));
+            }
+            Command::Respond { channel, response } => {
+                // The peer may have gone; then nobody waits for the answer.
+                let _ = self.swarm.behaviour_mut().requests.send_response(channel, response);
+            }
+        }
+    }
+
+    fn connect(&mut self, peer: PeerId, done: oneshot::Sender<()>) {
+        if self.swarm.is_connected(&peer) {
+            return answer(done, ());
+        }
+        self.pending.connects.entry(peer).or_default().push(done);
+        let options = self.dial_options(peer, vec![]);
+        match self.swarm.dial(options) {
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(DialError::NoAddresses) => self.look_up(peer),
+            Err(_) => {
+                self.pending.connects.remove(&peer);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
+                self.on_connected(peer_id, connection_id, &endpoint, num_established.get() == 1);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                self.dialing.disconnected(&peer_id, Instant::now(), chance());
+                if let Some(node) = node_of(&peer_id) {
+                    self.frames.peer_lost(node);
+                    self.change_peers(|peers| peers.retain(|peer| *peer != node));
+                    tracing::info!(%node, "a node disconnected");
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.on_dial_failed(connection_id, peer_id, &error);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.on_listening(address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.change_addresses(|addresses| {
+                addresses.retain(|known| !starts_with(known, &address));
+            }),
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
+            SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
+                tracing::error!(?addresses, %error, "this node listens no more on these addresses");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint, is_first: bool) {
+        let Some(node) = node_of(&peer) else {
+            self.swarm.close_connection(connection);
+            return;
+        };
+        self.dialing.established(connection, peer);
+        if let Some(done) = self.pending.dials.remove(&connection) {
+            answer(done, Ok(()));
+        }
+        for done in self.pending.connects.remove(&peer).unwrap_or_default() {
+            answer(done, ());
+        }
+        if endpoint.is_dialer() {
+            let address = endpoint.get_remote_address().clone();
+            if self.probes.iter().any(|probe| starts_with(&address, probe) || starts_with(probe, &address)) {
+                self.swarm.behaviour_mut().autonat.add_server(peer, Some(address));
+            }
+        }
+        if is_first {
+            self.frames.peer_connected(node);
+            self.change_peers(|peers| {
+                if let Err(place) = peers.binary_search(&node) {
+                    peers.insert(place, node);
+                }
+            });
+            tracing::info!(%node, address = %endpoint.get_remote_address(), "a node connected");
+        }
+    }
+
+    fn on_dial_failed(&mut self, connection: ConnectionId, peer: Option<PeerId>, error: &DialError) {
+        tracing::debug!(?peer, %error, "dialing failed");
+        self.dialing.failed(connection, Instant::now(), chance());
+        if let Some(done) = self.pending.dials.remove(&connection) {
+            answer(done, Err(error.to_string()));
+        }
+        if let Some(peer) = peer.filter(|peer| !self.swarm.is_connected(peer)) {
+            // Dropping them tells those who wait.
+            self.pending.connects.remove(&peer);
+        }
+    }
+
+    fn on_listening(&mut self, address: Multiaddr) {
+        let own = Protocol::P2p(*self.swarm.local_peer_id());
+        let shown = address.clone().with(own.clone());
+        tracing::info!("Local node is listening on {:?}", shown.to_string());
+        let external = self.external_ip.and_then(|ip| replace_ip(&address, ip));
+        if let Some(external) = &external {
+            self.swarm.add_external_address(external.clone());
+        }
+        self.change_addresses(|addresses| {
+            addresses.push(shown);
+            addresses.extend(external.map(|external| external.with(own)));
+            addresses.sort_by_key(|address| (usefulness(address), address.to_string()));
+            addresses.dedup();
+        });
+    }
+
+    fn change_peers(&mut self, change: impl FnOnce(&mut Vec<NodeId>)) {
+        self.peers.send_modify(|peers| change(Arc::make_mut(peers)));
+        self.metrics.peers.set(self.peers.borrow().len() as i64);
+    }
+
+    fn change_addresses(&mut self, change: impl FnOnce(&mut Vec<Multiaddr>)) {
+        self.addresses.send_modify(|addresses| change(Arc::make_mut(addresses)));
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => self.on_identified(peer_id, info),
+            BehaviourEvent::Ping(ping::Event { connection, result: Err(ping::Failure::Timeout), peer }) => {
+                tracing::debug!(%peer, "a connection is dead");
+                self.swarm.close_connection(connection);
+            }
+            BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
+                self.on_query(id, result, step.last);
+            }
+            BehaviourEvent::Requests(event) => self.on_request_event(event),
+            BehaviourEvent::Autonat(libp2p::autonat::v1::Event::StatusChanged { new, .. }) => {
+                tracing::info!(status = ?new, "whether this node can be reached from outside");
+            }
+            _ => {}
+        }
+    }
+
+    /// Kad and the address book learn only from peers that speak our protocols.
+    fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
+        if info.protocol_version != IDENTITY_PROTOCOL {
+            tracing::debug!(%peer, protocol = %info.protocol_version, "a peer of another kind of network is sent away");
+            // It may have gone already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        }
+        let mut addresses = info.listen_addrs;
+        addresses.retain(|address| peer_in(address).is_none_or(|named| named == peer));
+        addresses.sort_by_key(usefulness);
+        self.book.set(peer, addresses.clone());
+        for address in self.book.get(&peer) {
+            self.swarm.behaviour_mut().kad.add_address(&peer, address);
+        }
+    }
+
+    fn on_query(&mut self, id: QueryId, result: QueryResult, is_last: bool) {
+        match result {
+            QueryResult::GetProviders(found) => {
+                let Some((providers, _)) = self.pending.searches.get_mut(&id) else { return };
+                if let Ok(GetProvidersOk::FoundProviders { providers: found, .. }) = found {
+                    providers.extend(found.iter().filter_map(node_of));
+                }
+                if (is_last || providers.len() >= PROVIDERS_WANTED)
+                    && let Some((providers, found)) = self.pending.searches.remove(&id)
+                {
+                    answer(found, providers.into_iter().collect());
+                }
+            }
+            QueryResult::GetClosestPeers(found) if is_last => {
+                let Some(peer) = self.pending.lookups.remove(&id) else { return };
+                let found = found.map_or_else(|_| vec![], |found| found.peers);
+                let addresses = found.into_iter().find(|info| info.peer_id == peer).map_or_else(Vec::new, |info| info.addrs);
+                let options = self.dial_options(peer, addresses);
+                match self.swarm.dial(options) {
+                    Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+                    Err(_) => {
+                        self.pending.connects.remove(&peer);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_request_event(&mut self, event: request_response::Event<NodeRequest, NodeResponse>) {
+        match event {
+            request_response::Event::Message { peer, message, .. } => match message {
+                request_response::Message::Request { request, channel, .. } => self.on_request(peer, request, channel),
+                request_response::Message::Response { request_id, response } => {
+                    if let Some((_, reply)) = self.pending.requests.remove(&request_id) {
+                        answer(reply, Ok(response));
+                    }
+                }
+            },
+            request_response::Event::OutboundFailure { request_id, error, .. } => {
+                if let Some((node, reply)) = self.pending.requests.remove(&request_id) {
+                    answer(reply, Err(RequestError::of(node, &error)));
+                }
+            }
+            request_response::Event::InboundFailure { peer, error, .. } => {
+                tracing::debug!(%peer, %error, "a request of a peer failed");
+            }
+            request_response::Event::ResponseSent { .. } => {}
+        }
+    }
+
+    /// Passes a request on; the answer comes back as a command.
+    fn on_request(&mut self, peer: PeerId, request: NodeRequest, channel: ResponseChannel<NodeResponse>) {
+        let Some(from) = node_of(&peer) else { return };
+        let (reply, answered) = oneshot::channel();
+        let is_taken = self.requests.try_send(InboundRequest { from, request, reply }).is_ok();
+        let commands = self.own_commands.clone();
+        self.tasks.spawn(async move {
+            let error = |code, sentence: &str| NodeResponse::Error { code, sentence: sentence.to_owned() };
+            let response = match timeout(REQUEST_TIMEOUT * 9 / 10, answered).await {
+                Ok(Ok(response)) if is_taken => response,
+                Ok(_) => error(CODE_BUSY, "this node has too much to do, try again later"),
+                Err(_) => error(CODE_TIMED_OUT, "this node found no answer in time"),
+            };
+            if let Some(commands) = commands.upgrade() {
+                // It fails only when the node is stopping.
+                let _ = commands.send(Command::Respond { channel, response }).await;
+            }
+        });
+    }
+}
+
+/// Whoever asked may have gone; then the answer is of no use to anybody.
+fn answer<T>(to: oneshot::Sender<T>, with: T) {
+    let _ = to.send(with);
+}
+
+fn provider_key(sha256: &Sha256Digest) -> kad::RecordKey {
+    kad::RecordKey::new(sha256.as_bytes())
+}
+
+fn starts_with(address: &Multiaddr, beginning: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    beginning.iter().all(|part| parts.next() == Some(part))
+}
+
+/// The address with another IPv4 address at its beginning, if it begins with one that is not of this host alone.
+fn replace_ip(address: &Multiaddr, ip: Ipv4Addr) -> Option<Multiaddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(_)) => address.replace(0, |_| Some(Protocol::Ip4(ip))),
+        _ => None,
+    }
+}
+
+/// Lower is more useful to others on this host: loopback before the rest, TCP before QUIC, IPv4 before IPv6.
+fn usefulness(address: &Multiaddr) -> (bool, bool, bool) {
+    let mut parts = address.iter();
+    let (is_loopback, is_ip4) = match parts.next() {
+        Some(Protocol::Ip4(ip)) => (ip.is_loopback(), true),
+        Some(Protocol::Ip6(ip)) => (ip.is_loopback(), false),
+        _ => (false, false),
+    };
+    (!is_loopback, !matches!(parts.next(), Some(Protocol::Tcp(_))), !is_ip4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_address_is_the_most_useful_on_this_host() {
+        let mut addresses: Vec<Multiaddr> = [
+            "/ip4/10.0.0.1/udp/1/quic-v1",
+            "/ip4/10.0.0.1/tcp/1",
+            "/ip6/::1/tcp/1",
+            "/ip4/127.0.0.1/udp/1/quic-v1",
+            "/ip4/127.0.0.1/tcp/1",
+        ]
+        .map(|text| text.parse().expect("an address"))
+        .to_vec();
+        addresses.sort_by_key(usefulness);
+        assert_eq!(addresses[0].to_string(), "/ip4/127.0.0.1/tcp/1");
+        assert_eq!(addresses[4].to_string(), "/ip4/10.0.0.1/udp/1/quic-v1");
+        let external = replace_ip(&addresses[0], Ipv4Addr::new(203, 0, 113, 7)).expect("it has an IPv4 address");
+        assert_eq!(external.to_string(), "/ip4/203.0.113.7/tcp/1");
+    }
+}
