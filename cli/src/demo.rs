@@ -15,9 +15,9 @@ use crate::exit::Failure;
 use crate::logging::{self, LogFormat};
 use network::{BUILD_NODES, Network};
 use pull::Pulled;
-use pyrsia_ledger::PackageCoordinate;
 use pyrsia_ledger::certificate::absolute_majority;
 use pyrsia_ledger::projection::builds::BuildStatus;
+use pyrsia_ledger::{BuildId, Height, NodeId, PackageCoordinate};
 use pyrsia_node::{BuildReceipt, BuildView, BuildWish, OutcomeView};
 use pyrsia_registry::wire::{InspectDockerRequest, LogRecord, LogView};
 use source::SourceRepository;
@@ -33,6 +33,8 @@ const REPOSITORY: &str = "pyrsia/hello";
 const TAG: &str = "1.0";
 /// Far beyond what a slow machine needs for any one step.
 const STEP_DEADLINE: Duration = Duration::from_secs(120);
+/// A result that comes after the publication is worth showing, and not worth failing for.
+const LATE_RESULT_WAIT: Duration = Duration::from_secs(20);
 
 pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
     logging::start(LogFormat::Text, logging::DEMO_DEFAULT).map_err(|error| Failure::because("logging cannot start", &error))?;
@@ -41,23 +43,26 @@ pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("the demo cannot start", &error))?;
     let folder = Folder::make(arguments.keep.as_deref())?;
     runtime.block_on(async {
+        let begin = Instant::now();
         let story = Story::new(arguments.output.json);
+        story.title("Pyrsia demo: five nodes on this machine build, agree on, publish and pull an image");
         let source = SourceRepository::make(&folder.path().join("source")).map_err(|error| {
             Failure::because("the demo cannot make its git repository", &error).hint("the demo needs the git program")
         })?;
         let network = tokio::select! {
-            network = Network::start(folder.path(), &source) => network?,
+            network = start(folder.path(), &source, &story) => network?,
             () = interrupted() => return Err(Failure::new("interrupted")),
         };
         let told = tokio::select! {
-            told = tell(&network, &source, &story) => told,
+            told = tell(&network, &source, &story, begin) => told,
             () = interrupted() => Err(Failure::new("interrupted")),
         };
-        if let Ok(summary) = &told {
-            finish(summary, &network, &story, &arguments).await?;
-        }
+        let ended = match &told {
+            Ok(summary) => finish(summary, &network, &story, &arguments).await,
+            Err(_) => Ok(()),
+        };
         network.stop().await;
-        told.map(drop).map_err(|failure| failure.hint("run the demo with RUST_LOG=pyrsia=debug to see what the nodes do"))
+        told.and(ended).map_err(|failure| failure.hint("run the demo with RUST_LOG=pyrsia=debug to see what the nodes do"))
     })
 }
 
@@ -92,13 +97,14 @@ impl Folder {
     }
 }
 
-/// Every step, in the order in which it happens.
-async fn tell(network: &Network, source: &SourceRepository, story: &Story) -> Result<Summary, Failure> {
-    let begin = Instant::now();
-    story.title("Pyrsia demo: five nodes on this machine build, agree on, publish and pull an image");
-    introduce(network, story);
+async fn start(folder: &Path, source: &SourceRepository, story: &Story) -> Result<Network, Failure> {
+    story.step("Each build node has its own key, ledger, artifact store and build pipeline; the regular node has a registry");
+    Network::start(folder, source, |name, node, part| story.fact(name, &format!("{node}  {part}"))).await
+}
 
-    story.step("Node 1 founds a network; every other build node is authorized by a majority of those before it");
+/// Every step after the start, in the order in which it happens.
+async fn tell(network: &Network, source: &SourceRepository, story: &Story, begin: Instant) -> Result<Summary, Failure> {
+    story.step("Build node 1 founds a network; every other build node is authorized by a majority of those before it");
     network.authorize(|text| story.line(text)).await?;
 
     let text = format!("{REPOSITORY}:{TAG}");
@@ -126,70 +132,72 @@ async fn tell(network: &Network, source: &SourceRepository, story: &Story) -> Re
     Ok(summary)
 }
 
-fn introduce(network: &Network, story: &Story) {
-    story.step("Each build node has its own key, ledger, artifact store and build pipeline; the regular node has a registry");
-    for node in network.builders() {
-        story.fact(&node.name, &format!("{}  pipeline {}", node.id(), node.pipeline_url()));
-    }
-    story.fact("regular node", &format!("{}  registry {}", network.regular().node_id(), network.registry_url()));
-}
-
-/// Shows what the regular node's ledger says of the build until it is published.
-async fn watch_build(network: &Network, id: &pyrsia_ledger::BuildId, story: &Story) -> Result<BuildView, Failure> {
+/// Shows what the regular node's ledger says of the build until it is published and every build node has reported.
+async fn watch_build(network: &Network, id: &BuildId, story: &Story) -> Result<BuildView, Failure> {
     let regular = network.regular();
     let mut ledger = regular.watch_ledger();
-    let (mut shown, mut agreed) = (BTreeSet::new(), false);
-    let watch = async {
-        loop {
-            ledger.borrow_and_update();
-            let Some(view) = regular.build(id) else {
-                next_block(&mut ledger).await?;
-                continue;
-            };
-            if shown.is_empty() {
+    let mut shown = BTreeSet::new();
+    let mut deadline = Instant::now() + STEP_DEADLINE;
+    let (mut begun, mut published) = (false, None);
+    loop {
+        ledger.borrow_and_update();
+        if let Some(view) = regular.build(id) {
+            if !begun {
                 let words = format!("the request stands on the ledger; its judges are the {} build nodes", view.judges.len());
                 story.block(view.requested_at, &words);
                 story.step("Every build node builds it from source, on its own pipeline, and reports what it got");
-                shown.insert(None);
+                begun = true;
             }
-            let mut reports: Vec<_> = view.judges.iter().filter_map(|judge| Some((judge.height?, judge))).collect();
-            reports.sort_unstable_by_key(|(height, judge)| (*height, judge.node));
-            for (height, judge) in reports {
-                if shown.insert(Some(judge.node)) {
-                    story.block(height, &format!("{}: {}", network.name_of(&judge.node), outcome(judge.outcome.as_ref())));
-                }
-            }
-            if view.agreement.is_some() && !agreed {
-                agreed = true;
-                let majority = absolute_majority(view.judges.len());
-                story.step(&format!(
-                    "{majority} of {} is an absolute majority: what it agrees on is published",
-                    view.judges.len()
-                ));
-            }
+            show_reports(network, &view, &mut shown, story);
             match view.status {
-                BuildStatus::Published { height } => {
-                    let artifacts = view.agreement.as_ref().map_or(0, |agreement| agreement.artifacts);
-                    story.block(height, &format!("{artifacts} artifacts published"));
+                BuildStatus::Open | BuildStatus::Agreed { .. } => {}
+                BuildStatus::Published { height } if published.is_none() => {
+                    show_publication(&view, height, story);
+                    deadline = Instant::now() + LATE_RESULT_WAIT;
+                }
+                BuildStatus::Published { .. } => {}
+                BuildStatus::Failed | BuildStatus::Disputed => return Err(came_to_nothing(network, &view)),
+            }
+            if matches!(view.status, BuildStatus::Published { .. }) {
+                if view.judges.iter().all(|judge| judge.outcome.is_some()) {
                     return Ok(view);
                 }
-                BuildStatus::Failed | BuildStatus::Disputed => {
-                    let said = view
-                        .judges
-                        .iter()
-                        .map(|judge| format!("\n  {}: {}", network.name_of(&judge.node), outcome(judge.outcome.as_ref())));
-                    return Err(Failure::new(format!("the build came to nothing:{}", said.collect::<String>())));
-                }
-                BuildStatus::Open | BuildStatus::Agreed { .. } => next_block(&mut ledger).await?,
+                published = Some(view);
             }
         }
-    };
-    let late = || Failure::new(format!("the build is not published after {} s", STEP_DEADLINE.as_secs()));
-    tokio::time::timeout(STEP_DEADLINE, watch).await.map_err(|_| late())?
+        match tokio::time::timeout_at(deadline.into(), ledger.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(Failure::new("the regular node has stopped")),
+            Err(_) => {
+                let late = || Failure::new(format!("the build is not published after {} s", STEP_DEADLINE.as_secs()));
+                return published.ok_or_else(late);
+            }
+        }
+    }
 }
 
-async fn next_block<T>(ledger: &mut tokio::sync::watch::Receiver<T>) -> Result<(), Failure> {
-    ledger.changed().await.map_err(|_| Failure::new("the regular node has stopped"))
+/// The reports that were not shown before, in the order of the ledger.
+fn show_reports(network: &Network, view: &BuildView, shown: &mut BTreeSet<NodeId>, story: &Story) {
+    let mut reports: Vec<_> = view.judges.iter().filter_map(|judge| Some((judge.height?, judge))).collect();
+    reports.sort_unstable_by_key(|(height, judge)| (*height, judge.node));
+    for (height, judge) in reports {
+        if shown.insert(judge.node) {
+            story.block(height, &format!("{}: {}", network.name_of(&judge.node), outcome(judge.outcome.as_ref())));
+        }
+    }
+}
+
+fn show_publication(view: &BuildView, height: Height, story: &Story) {
+    let (judges, majority) = (view.judges.len(), absolute_majority(view.judges.len()));
+    story.step(&format!("{majority} of {judges} equal results are an absolute majority: what it agrees on is published"));
+    let artifacts = view.agreement.as_ref().map_or(0, |agreement| agreement.artifacts);
+    story.block(height, &format!("{artifacts} artifacts published"));
+}
+
+fn came_to_nothing(network: &Network, view: &BuildView) -> Failure {
+    let said = view.judges.iter();
+    let said = said.map(|judge| format!("\n  {}: {}", network.name_of(&judge.node), outcome(judge.outcome.as_ref())));
+    Failure::new(format!("the build came to nothing:{}", said.collect::<String>()))
 }
 
 fn outcome(outcome: Option<&OutcomeView>) -> String {

@@ -96,9 +96,6 @@ fn stands_alone(config: &NodeConfig) -> bool {
 fn announce(node: &Node, http: SocketAddr, stands_alone: bool) {
     let handle = node.handle();
     info!("Local node has peer id {}", handle.node_id());
-    for address in handle.addresses() {
-        info!("Local node is listening on \"{address}\"");
-    }
     let ledger = handle.ledger();
     match &ledger.state {
         Some(state) => info!("The node follows network {} ({}) and has block {}", state.name(), state.network(), state.height()),

@@ -40,8 +40,13 @@ fn failed(what: &'static str) -> impl Fn(&dyn Error) -> Failure {
 }
 
 impl Network {
-    /// Starts everything below `folder`. Each node is told the addresses of those that run already.
-    pub(super) async fn start(folder: &Path, source: &SourceRepository) -> Result<Self, Failure> {
+    /// Starts everything below `folder`, and says the name, the id and what belongs to each node. Each is told the addresses
+    /// of those that run already.
+    pub(super) async fn start(
+        folder: &Path,
+        source: &SourceRepository,
+        say: impl Fn(&str, NodeId, &str),
+    ) -> Result<Self, Failure> {
         let mapping = write_mapping(folder, source).map_err(|error| failed("the mapping cannot be written")(&error))?;
         let (mut builders, mut known) = (Vec::with_capacity(BUILD_NODES), Vec::with_capacity(BUILD_NODES));
         for number in 1..=BUILD_NODES {
@@ -53,7 +58,9 @@ impl Network {
             config.init_network = (number == 1).then(|| NETWORK_NAME.to_owned());
             let node = start_node(&data, config).await?;
             known.extend(address_of(&node.handle()).await?);
-            builders.push(BuildNode { name: format!("build node {number}"), node, pipeline });
+            let builder = BuildNode { name: format!("build node {number}"), node, pipeline };
+            say(&builder.name, builder.id(), &format!("pipeline {}", builder.pipeline_url()));
+            builders.push(builder);
         }
         let data = folder.join("regular-node");
         let regular = start_node(&data, node_config(&data, &known)).await?;
@@ -61,7 +68,9 @@ impl Network {
         let config = RegistryConfig { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), admin_token };
         let registry =
             Registry::start(regular.handle(), config).await.map_err(|error| failed("the registry cannot start")(&error))?;
-        Ok(Self { builders, regular, registry })
+        let network = Self { builders, regular, registry };
+        say("regular node", network.regular().node_id(), &format!("registry {}", network.registry_url()));
+        Ok(network)
     }
 
     pub(super) fn builders(&self) -> &[BuildNode] {
