@@ -1,4 +1,122 @@
 //! Builds: wishes become requests on the ledger, requests become runs on this node's pipeline, results become events.
+//!
+//! ```text
+//! wish ──request──► BuildRequested ──driver──► run (pipeline, store, verifier) ──► BuildResultReported
+//!                                    plan says what is next                        AddArtifact, by one agreeing judge
+//! ```
+//!
+//! Owns the two tasks that do this, and what is shown of it. It decides nothing about the ledger: whether judges agree and what
+//! is published follows from the projections alone.
 
+mod driver;
+mod notes;
+mod pipeline_client;
+mod plan;
+mod progress;
+mod rate;
+mod request;
+mod run;
 pub mod view;
 pub mod wish;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use pyrsia_ledger::{BuildId, NodeId, PackageCoordinate};
+use pyrsia_verifiers::VerifierSet;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::driver::Driver;
+use self::notes::Notes;
+use self::pipeline_client::PipelineClient;
+use self::progress::LocalProgress;
+use self::request::Wishes;
+use self::run::{RUNS_AT_ONCE_MAX, RunTimeouts, Runner};
+use self::view::BuildView;
+use self::wish::{BuildReceipt, BuildWish, WishError};
+use crate::artifacts::ArtifactStore;
+use crate::config::NodeConfig;
+use crate::consensus::ConsensusHandle;
+use crate::p2p::{InboundRequest, P2pHandle};
+use crate::package_types::PackageTypes;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildsError {
+    #[error("the folder of running builds cannot be opened")]
+    Notes(#[source] io::Error),
+    #[error("the pipeline cannot be used: {0}")]
+    Pipeline(String),
+}
+
+/// The neighbours that builds work with.
+pub(crate) struct Neighbours {
+    pub(crate) consensus: ConsensusHandle,
+    pub(crate) p2p: P2pHandle,
+    pub(crate) store: ArtifactStore,
+    pub(crate) verifiers: Arc<VerifierSet>,
+    pub(crate) package_types: PackageTypes,
+}
+
+/// A cheap handle.
+#[derive(Clone)]
+pub(crate) struct Builds {
+    consensus: ConsensusHandle,
+    wishes: Arc<Wishes>,
+    progress: LocalProgress,
+}
+
+impl Builds {
+    /// Starts the tasks; they end when `stop` is cancelled.
+    pub(crate) fn start(
+        me: NodeId,
+        config: &NodeConfig,
+        neighbours: Neighbours,
+        requests: mpsc::Receiver<InboundRequest>,
+        stop: &CancellationToken,
+    ) -> Result<(Self, Vec<JoinHandle<()>>), BuildsError> {
+        let Neighbours { consensus, p2p, store, verifiers, package_types } = neighbours;
+        let progress = LocalProgress::default();
+        let pipeline = PipelineClient::new(&config.pipeline_endpoint, config.pipeline_patience)
+            .map_err(|error| BuildsError::Pipeline(error.to_string()))?;
+        let timeouts =
+            RunTimeouts { build: config.build_timeout, poll: config.pipeline_poll, patience: config.pipeline_patience };
+        let runner = Runner {
+            pipeline,
+            store,
+            verifiers,
+            notes: open_notes(&config.artifact_path)?,
+            progress: progress.clone(),
+            places: Semaphore::new(RUNS_AT_ONCE_MAX),
+            timeouts,
+        };
+        let driver = Driver::new(me, consensus.clone(), Arc::new(runner));
+        let wishes = Arc::new(Wishes::new(me, consensus.clone(), p2p, package_types));
+        let tasks = vec![tokio::spawn(driver.drive(stop.clone())), tokio::spawn(wishes.clone().serve(requests, stop.clone()))];
+        Ok((Self { consensus, wishes, progress }, tasks))
+    }
+
+    pub(crate) async fn request(&self, wish: BuildWish) -> Result<BuildReceipt, WishError> {
+        self.wishes.request(wish).await
+    }
+
+    pub(crate) fn wish_in_background(&self, coordinate: PackageCoordinate) -> Result<(), WishError> {
+        self.wishes.in_background(coordinate)
+    }
+
+    pub(crate) fn view(&self, id: &BuildId) -> Option<BuildView> {
+        view::of(self.consensus.view().state.as_deref()?, id, self.progress.get(id))
+    }
+
+    pub(crate) fn of(&self, coordinate: &PackageCoordinate) -> Vec<BuildId> {
+        let view = self.consensus.view();
+        let builds = view.state.as_deref().map(|state| request::builds_of(state, coordinate));
+        builds.unwrap_or_default().into_iter().map(|(id, _)| id).collect()
+    }
+}
+
+fn open_notes(artifact_path: &Path) -> Result<Notes, BuildsError> {
+    Notes::open(artifact_path).map_err(BuildsError::Notes)
+}

@@ -1,21 +1,43 @@
 //! What the rest of a program may ask a node: a cheap clone, good on every thread.
+//!
+//! It holds no rule and no state of its own. Questions about the ledger are answered from its newest snapshot; artifacts
+//! leave through the one verdict of [`crate::verification`].
 
 use std::fs::File;
 use std::sync::Arc;
 
 use libp2p::Multiaddr;
+use pyrsia_ledger::event::BuildOutcome;
 use pyrsia_ledger::projection::packages::ArtifactRecord;
-use pyrsia_ledger::{ArtifactId, BuildId, Height, NodeId, PackageCoordinate, PackageType, SealedBlock, Sha256Digest};
+use pyrsia_ledger::{
+    ArtifactId, BuildId, Height, NodeId, PackageCoordinate, PackageType, Projections, SealedBlock, Sha256Digest,
+};
 use tokio::sync::watch;
 
-use crate::authorization::{Authorization, AuthorizeError};
+use crate::artifacts::ArtifactStore;
+use crate::authorization::{self, Authorization, AuthorizeError};
+use crate::builds::Builds;
 use crate::builds::view::BuildView;
 use crate::builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
-use crate::consensus::LedgerView;
+use crate::consensus::{ConsensusHandle, LedgerView};
+use crate::metrics::NodeMetrics;
+use crate::p2p::{FetchError, P2pHandle};
+use crate::package_types::PackageTypes;
+use crate::verification::{self, Withheld};
 
 #[derive(Clone)]
 pub struct NodeHandle {
-    ledger: watch::Receiver<Arc<LedgerView>>,
+    node: Arc<Parts>,
+}
+
+struct Parts {
+    me: NodeId,
+    consensus: ConsensusHandle,
+    p2p: P2pHandle,
+    store: ArtifactStore,
+    builds: Builds,
+    package_types: PackageTypes,
+    metrics: NodeMetrics,
 }
 
 /// A published artifact whose bytes are here and verified.
@@ -37,97 +59,164 @@ pub enum ArtifactError {
     Unpublished { package_type: PackageType, id: ArtifactId },
     #[error("{package_type} artifact {id} was withdrawn: {reason}")]
     Withdrawn { package_type: PackageType, id: ArtifactId, reason: String },
-    #[error("{id} is published, but no peer can give it: {reason}")]
+    #[error("{id} is published, but cannot be had right now: {reason}; try again when a node that has it is online")]
     Unavailable { id: ArtifactId, reason: String },
-    #[error("the copy of {id} cannot be read or written: {reason}")]
+    #[error("the copy of {id} on this node cannot be read or written: {reason}")]
     Damaged { id: ArtifactId, reason: String },
-    #[error("this node follows no network")]
+    #[error("this node follows no network: start one with --init-blockchain, or connect it with --peer")]
     NoNetwork,
     #[error("this node has too much to do, try again later")]
     Busy,
 }
 
 impl NodeHandle {
+    pub(crate) fn new(
+        me: NodeId,
+        consensus: ConsensusHandle,
+        p2p: P2pHandle,
+        store: ArtifactStore,
+        builds: Builds,
+        package_types: PackageTypes,
+        metrics: NodeMetrics,
+    ) -> Self {
+        Self { node: Arc::new(Parts { me, consensus, p2p, store, builds, package_types, metrics }) }
+    }
+
     pub fn node_id(&self) -> NodeId {
-        todo!()
+        self.node.me
     }
 
     pub fn ledger(&self) -> Arc<LedgerView> {
-        todo!()
+        self.node.consensus.view()
     }
 
     pub fn watch_ledger(&self) -> watch::Receiver<Arc<LedgerView>> {
-        self.ledger.clone()
+        self.node.consensus.watch()
     }
 
     /// Connected nodes, in ascending order of their keys.
     pub fn peers(&self) -> Vec<NodeId> {
-        todo!()
+        self.node.p2p.peers()
     }
 
     /// Where this node can be reached; the first is the most useful to others on this host.
     pub fn addresses(&self) -> Vec<Multiaddr> {
-        todo!()
+        self.node.p2p.addresses()
     }
 
     pub fn package_types(&self) -> Vec<PackageTypeInfo> {
-        todo!()
+        self.node.package_types.infos()
     }
 
+    /// The coordinate that a text of a caller means, in the canonical form that the verifier of its type gives it.
     pub async fn parse_coordinate(&self, package_type: &str, text: &str) -> Result<PackageCoordinate, WishError> {
-        let _ = (package_type, text);
-        todo!()
+        self.node.package_types.parse(package_type, text).await
     }
 
+    /// Approves a node in this node's name and waits until that stands in a block.
     pub async fn authorize(&self, node: NodeId) -> Result<Authorization, AuthorizeError> {
-        let _ = node;
-        todo!()
+        authorization::authorize(&self.node.consensus, self.node.me, node).await
     }
 
+    /// Sees to it that a build stands on the ledger; an authorized node proposes it, another one relays the wish.
     pub async fn request_build(&self, wish: BuildWish) -> Result<BuildReceipt, WishError> {
-        let _ = wish;
-        todo!()
+        self.node.builds.request(wish).await
     }
 
     /// Asks for a build once for each coordinate and interval, without waiting for what becomes of it.
     /// An error says why nothing was asked.
     pub fn wish_in_background(&self, coordinate: PackageCoordinate) -> Result<(), WishError> {
-        let _ = coordinate;
-        todo!()
+        self.node.builds.wish_in_background(coordinate)
     }
 
     pub fn build(&self, id: &BuildId) -> Option<BuildView> {
-        let _ = id;
-        todo!()
+        self.node.builds.view(id)
     }
 
     /// Every build of a package, the newest first.
     pub fn builds_of(&self, coordinate: &PackageCoordinate) -> Vec<BuildId> {
-        let _ = coordinate;
-        todo!()
+        self.node.builds.of(coordinate)
     }
 
+    /// A published artifact, fetched from other nodes and verified first if it is not here.
     pub async fn open_artifact(&self, package_type: &PackageType, id: &ArtifactId) -> Result<OpenArtifact, ArtifactError> {
-        let _ = (package_type, id);
-        todo!()
+        let (coordinate, record, builders) = {
+            let view = self.ledger();
+            let state = view.state.as_deref().ok_or(ArtifactError::NoNetwork)?;
+            let (coordinate, record) = verification::verdict(state, package_type, id).map_err(unpublished(package_type, id))?;
+            (coordinate.clone(), record.clone(), builders(state, record))
+        };
+        let file = match self.stored(id, record.artifact.sha256).await? {
+            Some(file) => file,
+            None => {
+                self.node.p2p.fetch(&record.artifact, builders).await.map_err(|error| fetch_error(id, error))?;
+                let gone = || ArtifactError::Unavailable { id: id.clone(), reason: "it was removed as it came".into() };
+                self.stored(id, record.artifact.sha256).await?.ok_or_else(gone)?
+            }
+        };
+        let artifact = &record.artifact;
+        Ok(OpenArtifact {
+            file,
+            size_bytes: artifact.size_bytes,
+            sha256: artifact.sha256,
+            media_type: artifact.media_type.clone(),
+            coordinate,
+            record,
+        })
     }
 
+    /// What the ledger says of a published artifact, without its bytes.
     pub fn artifact_record(
         &self,
         package_type: &PackageType,
         id: &ArtifactId,
     ) -> Result<(PackageCoordinate, ArtifactRecord), ArtifactError> {
-        let _ = (package_type, id);
-        todo!()
+        let view = self.ledger();
+        let state = view.state.as_deref().ok_or(ArtifactError::NoNetwork)?;
+        let (coordinate, record) = verification::verdict(state, package_type, id).map_err(unpublished(package_type, id))?;
+        Ok((coordinate.clone(), record.clone()))
     }
 
+    /// Blocks from `from` on, as many as fit in `bytes_max`, but one where there is one.
     pub async fn blocks(&self, from: Height, bytes_max: usize) -> Vec<SealedBlock> {
-        let _ = (from, bytes_max);
-        todo!()
+        self.node.consensus.blocks(from, bytes_max).await
     }
 
     /// Metrics in the text format of Prometheus.
     pub fn metrics(&self) -> String {
-        todo!()
+        self.node.metrics.text(&self.node.consensus)
+    }
+
+    async fn stored(&self, id: &ArtifactId, sha256: Sha256Digest) -> Result<Option<File>, ArtifactError> {
+        let store = self.node.store.clone();
+        let opened = tokio::task::spawn_blocking(move || store.open_file(&sha256)).await;
+        let opened = opened.map_err(std::io::Error::other).and_then(|opened| opened);
+        opened.map_err(|error| ArtifactError::Damaged { id: id.clone(), reason: error.to_string() })
+    }
+}
+
+fn unpublished<'a>(package_type: &'a PackageType, id: &'a ArtifactId) -> impl Fn(Withheld) -> ArtifactError + 'a {
+    |_| ArtifactError::Unpublished { package_type: package_type.clone(), id: id.clone() }
+}
+
+/// The judges whose own build has exactly these bytes: the first who should have them.
+fn builders(state: &Projections, record: &ArtifactRecord) -> Vec<NodeId> {
+    let sha256 = record.artifact.sha256;
+    let has = |outcome: &BuildOutcome| match outcome {
+        BuildOutcome::Built { artifacts, .. } => artifacts.iter().any(|artifact| artifact.sha256 == sha256),
+        BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => false,
+    };
+    state.builds.results(&record.build_id).filter(|(_, reported)| has(&reported.outcome)).map(|(judge, _)| *judge).collect()
+}
+
+fn fetch_error(id: &ArtifactId, error: FetchError) -> ArtifactError {
+    let id = id.clone();
+    match error {
+        FetchError::Busy => ArtifactError::Busy,
+        FetchError::Store(error) => ArtifactError::Damaged { id, reason: error.to_string() },
+        FetchError::Unavailable { reason } => ArtifactError::Unavailable { id, reason },
+        error @ (FetchError::Damaged { .. } | FetchError::TooLarge { .. } | FetchError::Stopped) => {
+            ArtifactError::Unavailable { id, reason: error.to_string() }
+        }
     }
 }

@@ -5,14 +5,22 @@
 
 pub mod config;
 pub mod identity;
-
-pub mod consensus;
+pub mod node;
 
 pub mod authorization;
 pub mod builds;
 pub mod handle;
+
+pub mod artifacts;
+pub mod consensus;
+pub mod p2p;
+pub mod verification;
+
+mod bootstrap;
 mod ledger_wait;
-pub mod node;
+mod metrics;
+mod package_types;
+mod verifier_approval;
 
 pub use authorization::{Authorization, AuthorizeError, Authorized};
 pub use builds::view::{BuildView, JudgeView, LocalBuildProgress, LocalPhase, OutcomeView};

@@ -1,38 +1,196 @@
-//! A node from start to stop.
+//! A node from start to stop: which part is started when, who holds whom, and how all of it ends.
+//!
+//! Owns every task. They are started in the order of their needs (key, store, ledger, consensus, network, builds) and stopped in
+//! the opposite one; each leaves its files whole, so a stop is as good as a kill and only more polite.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use pyrsia_ledger::log::{BlockLog, LogError};
+use pyrsia_ledger::signed::node_id_of;
+use pyrsia_verifiers::{HostError, Limits, SetError, VerifierHost, VerifierSet};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::artifacts::{ArtifactStore, StoreError};
+use crate::builds::{Builds, BuildsError, Neighbours};
 use crate::config::NodeConfig;
+use crate::consensus::{self, Consensus, ConsensusFailure, ConsensusTask, FoundError};
 use crate::handle::NodeHandle;
-use crate::identity::IdentityError;
+use crate::identity::{self, IdentityError};
+use crate::metrics::{Gauges, NodeMetrics};
+use crate::p2p::{P2p, P2pConfig, P2pError, P2pTask};
+use crate::package_types::PackageTypes;
+use crate::{bootstrap, verifier_approval};
+
+/// Frames of consensus that wait for the network.
+const OUTGOING_FRAMES_MAX: usize = 1024;
+/// Requests of peers that wait for an answer to be begun.
+const PEER_REQUESTS_MAX: usize = 128;
+/// How long a task may take to end before it is cut off.
+const STOP_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Ledger(#[from] LogError),
+    #[error(transparent)]
+    Consensus(#[from] consensus::StartError),
+    #[error("the network {name} cannot be founded")]
+    Found {
+        name: String,
+        #[source]
+        source: FoundError,
+    },
+    #[error("verifiers cannot be run")]
+    VerifierHost(#[from] HostError),
+    #[error(transparent)]
+    Verifiers(#[from] SetError),
+    #[error(transparent)]
+    P2p(#[from] P2pError),
+    #[error(transparent)]
+    Builds(#[from] BuildsError),
+    #[error("a part of the node crashed while it was started")]
+    Crashed(#[from] JoinError),
 }
 
-/// Why a running node cannot go on.
+/// Why a running node cannot go on. Its folder is left as it is.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct FatalError(pub String);
+pub enum FatalError {
+    #[error("the ledger of this node cannot be continued")]
+    Consensus(#[from] ConsensusFailure),
+    #[error("a part of the node ended without being asked to")]
+    Ended,
+}
 
 pub struct Node {
     handle: NodeHandle,
+    stop: CancellationToken,
+    consensus: ConsensusTask,
+    p2p: P2pTask,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Node {
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let _ = config;
-        todo!()
+        // What blocks on the disk or compiles is done on a thread that may.
+        let opened = tokio::task::spawn_blocking({
+            let config = config.clone();
+            move || open(&config)
+        });
+        let Opened { key, store, log, state, verifiers } = opened.await??;
+        for unusable in verifiers.unusable() {
+            tracing::warn!(error = %unusable, cause = std::error::Error::source(unusable), "a verifier module is left out");
+        }
+        let me = node_id_of(&key);
+
+        let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES_MAX);
+        let (consensus, consensus_task) = Consensus::start(
+            key.clone(),
+            log,
+            state,
+            consensus::ConsensusConfig {
+                pinned_network: config.pinned_network.or(config.consensus.pinned_network),
+                ..config.consensus.clone()
+            },
+            outgoing,
+        )?;
+        if let Some(name) = &config.init_network {
+            let founded = consensus.found(name.clone()).await;
+            let network = founded.map_err(|source| StartError::Found { name: name.clone(), source })?;
+            tracing::info!(%network, name, "this node founded the network");
+        }
+
+        let mut registry = Registry::default();
+        let gauges = Gauges::register(&mut registry);
+        let (requests, peer_requests) = mpsc::channel(PEER_REQUESTS_MAX);
+        let dialed = |addresses: &Vec<_>| if config.listen_only { vec![] } else { addresses.clone() };
+        let p2p_config = P2pConfig {
+            key,
+            listen: config.listen.clone(),
+            peers: dialed(&config.peers),
+            probe: config.probe.clone(),
+            external_ip: config.external_ip,
+            max_provided_keys: config.max_provided_keys,
+        };
+        let (p2p, p2p_task) = P2p::start(p2p_config, consensus.clone(), frames, store.clone(), requests, &mut registry).await?;
+
+        let stop = CancellationToken::new();
+        let package_types = PackageTypes::new(verifiers.clone(), consensus.clone());
+        let neighbours = Neighbours {
+            consensus: consensus.clone(),
+            p2p: p2p.clone(),
+            store: store.clone(),
+            verifiers: verifiers.clone(),
+            package_types: package_types.clone(),
+        };
+        let (builds, mut tasks) = Builds::start(me, &config, neighbours, peer_requests, &stop)?;
+        tasks.push(tokio::spawn(verifier_approval::approve(me, consensus.clone(), verifiers, stop.clone())));
+        if let Some(url) = config.bootstrap_url.filter(|_| !config.listen_only) {
+            tasks.push(tokio::spawn(bootstrap::keep_connected(url, p2p.clone(), stop.clone())));
+        }
+        let metrics = NodeMetrics::new(registry, gauges);
+        let handle = NodeHandle::new(me, consensus, p2p, store, builds, package_types, metrics);
+        Ok(Self { handle, stop, consensus: consensus_task, p2p: p2p_task, tasks })
     }
 
     pub fn handle(&self) -> NodeHandle {
         self.handle.clone()
     }
 
-    pub async fn stop(self) {}
+    /// Stops everything and waits for it; says so when the ledger was damaged in the meantime.
+    pub async fn stop(self) {
+        let Self { handle, stop, consensus, p2p, tasks } = self;
+        stop.cancel();
+        for mut task in tasks {
+            if tokio::time::timeout(STOP_WAIT, &mut task).await.is_err() {
+                tracing::warn!("a task of the node does not end and is cut off");
+                task.abort();
+            }
+        }
+        p2p.stop().await;
+        if let Err(error) = consensus.stop().await {
+            tracing::error!(%error, "consensus did not end well");
+        }
+        drop(handle);
+    }
 
     /// Resolves when the node cannot go on.
     pub async fn failed(&mut self) -> FatalError {
-        std::future::pending().await
+        let stop = self.stop.clone();
+        let ended = async {
+            if self.tasks.is_empty() {
+                return std::future::pending().await;
+            }
+            // None of them ends before the node is stopped.
+            futures::future::select_all(self.tasks.iter_mut()).await;
+        };
+        tokio::select! {
+            failure = self.consensus.failed() => failure.into(),
+            () = ended, if !stop.is_cancelled() => FatalError::Ended,
+        }
     }
+}
+
+struct Opened {
+    key: ed25519_dalek::SigningKey,
+    store: ArtifactStore,
+    log: BlockLog,
+    state: Option<pyrsia_ledger::Projections>,
+    verifiers: Arc<VerifierSet>,
+}
+
+fn open(config: &NodeConfig) -> Result<Opened, StartError> {
+    let key = identity::load_or_create(&config.keypair_path)?;
+    let store = ArtifactStore::open(&config.artifact_path)?;
+    let (log, state) = BlockLog::open(&config.ledger_path)?;
+    let host = VerifierHost::new(Limits::default())?;
+    let verifiers = Arc::new(VerifierSet::open(&host, config.verifiers_path.as_deref())?);
+    Ok(Opened { key, store, log, state, verifiers })
 }

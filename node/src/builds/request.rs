@@ -1,0 +1,343 @@
+//! From a wish to a build on the ledger: proposed here by an authorized node, relayed to one by every other.
+//!
+//! Owns the waiting and the bounds on wishes. A wish is answered by what stands on the ledger: the same one twice, from
+//! anywhere, is one build.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyrsia_ledger::event::BuildRequested;
+use pyrsia_ledger::projection::builds::{Build, BuildStatus};
+use pyrsia_ledger::{BuildId, Event, NodeId, PackageCoordinate, Projections, Refusal};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::rate::WishRate;
+use super::wish::{BuildReceipt, BuildWish, WishError};
+use crate::consensus::{ConsensusHandle, ProposeError};
+use crate::ledger_wait::{self, Waited};
+use crate::p2p::{InboundRequest, NodeRequest, NodeResponse, P2pHandle, WireReceipt};
+use crate::package_types::PackageTypes;
+
+/// How long a block with a request is waited for.
+const REQUEST_WAIT: Duration = Duration::from_secs(20);
+/// How long a node that has just started waits for an authorized node to be connected.
+const PEER_WAIT: Duration = Duration::from_secs(5);
+/// A wish is relayed to so many authorized nodes before it is given up.
+const RELAYS_MAX: usize = 2;
+/// Wishes of peers that are worked on at the same time.
+const PEER_WISHES_AT_ONCE_MAX: usize = 64;
+/// Wishes nobody waits for that are worked on at the same time.
+const BACKGROUND_WISHES_MAX: usize = 16;
+/// How long the same wish in the background is not repeated, and how many are remembered for that.
+const BACKGROUND_INTERVAL: Duration = Duration::from_secs(60);
+const BACKGROUND_REMEMBERED_MAX: usize = 1024;
+
+/// Why a peer did not take a wish, as numbers on the wire.
+mod code {
+    /// The wish itself is wrong; every node would say so.
+    pub(super) const REFUSED: u16 = 400;
+    pub(super) const NOT_AUTHORIZED: u16 = 403;
+    pub(super) const TOO_MANY: u16 = 429;
+    pub(super) const UNAVAILABLE: u16 = 503;
+}
+
+pub(super) struct Wishes {
+    me: NodeId,
+    consensus: ConsensusHandle,
+    p2p: P2pHandle,
+    package_types: PackageTypes,
+    /// Builds that this node has proposed and that do not stand on the ledger yet.
+    proposing: Mutex<BTreeSet<BuildId>>,
+    background: Mutex<BTreeMap<PackageCoordinate, Instant>>,
+    background_places: Arc<Semaphore>,
+}
+
+impl Wishes {
+    pub(super) fn new(me: NodeId, consensus: ConsensusHandle, p2p: P2pHandle, package_types: PackageTypes) -> Self {
+        Self {
+            me,
+            consensus,
+            p2p,
+            package_types,
+            proposing: Mutex::default(),
+            background: Mutex::default(),
+            background_places: Arc::new(Semaphore::new(BACKGROUND_WISHES_MAX)),
+        }
+    }
+
+    /// Sees to it that the build stands on the ledger.
+    pub(super) async fn request(&self, wish: BuildWish) -> Result<BuildReceipt, WishError> {
+        let view = self.consensus.view();
+        let state = view.state.as_deref().ok_or(WishError::NoNetwork)?;
+        if let Some(receipt) = settled(state, &wish)? {
+            return Ok(receipt);
+        }
+        if state.members.contains(&self.me) { self.propose(state, wish).await } else { self.relay(state, wish).await }
+    }
+
+    async fn propose(&self, state: &Projections, wish: BuildWish) -> Result<BuildReceipt, WishError> {
+        let BuildWish { coordinate, again: _ } = wish;
+        let package_type = &coordinate.package_type;
+        let verifier =
+            state.verifiers.current(package_type).ok_or_else(|| WishError::NoVerifier { package_type: package_type.clone() })?;
+        let (attempt, build_id) = (state.next_attempt(&coordinate), state.next_build_id(&coordinate));
+        let Some(_proposing) = Proposing::begin(&self.proposing, build_id) else {
+            // The same wish came twice at once; the first one proposes.
+            self.stands(build_id).await?;
+            return Ok(BuildReceipt::AlreadyOpen(build_id));
+        };
+        let event = Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier });
+        match self.consensus.propose(event).await {
+            Ok(_) => {}
+            Err(ProposeError::Refused(Refusal::BuildOpen { build_id, .. })) => return Ok(BuildReceipt::AlreadyOpen(build_id)),
+            // Another node was first: the build with this id is theirs.
+            Err(ProposeError::Refused(Refusal::Attempt { .. })) => {}
+            Err(ProposeError::Refused(Refusal::NoAuthorizedNodes)) => return Err(WishError::NoAuthorizedNodes),
+            Err(ProposeError::Refused(refusal)) => return Err(WishError::Refused(refusal.to_string())),
+            Err(ProposeError::NoNetwork) => return Err(WishError::NoNetwork),
+            Err(ProposeError::MempoolFull) => return Err(WishError::Busy),
+            Err(ProposeError::Stopped) => return Err(WishError::Stopped),
+        }
+        let requested_by = self.stands(build_id).await?;
+        Ok(if requested_by == self.me { BuildReceipt::Requested(build_id) } else { BuildReceipt::AlreadyOpen(build_id) })
+    }
+
+    /// Waits until the build stands on this node's ledger, and says who requested it.
+    async fn stands(&self, id: BuildId) -> Result<NodeId, WishError> {
+        let requested_by = |state: &Projections| state.builds.get(&id).map(|build| build.requested_by);
+        match ledger_wait::until(&mut self.consensus.watch(), REQUEST_WAIT, requested_by).await {
+            Waited::Stands(node) => Ok(node),
+            Waited::TimedOut => Err(WishError::TimedOut { waited: REQUEST_WAIT }),
+            Waited::Stopped => Err(WishError::Stopped),
+        }
+    }
+
+    async fn relay(&self, state: &Projections, wish: BuildWish) -> Result<BuildReceipt, WishError> {
+        let mut failure = WishError::NoBuildNodeReachable { authorized: state.members.nodes().len() };
+        for node in self.reachable(state, &wish.coordinate).await.into_iter().take(RELAYS_MAX) {
+            let request = NodeRequest::Build { coordinate: wish.coordinate.clone(), again: wish.again };
+            failure = match self.p2p.request(node, request).await {
+                Ok(NodeResponse::Build(receipt)) => return Ok(self.seen(receipt.into()).await),
+                Ok(NodeResponse::Error { code: code::REFUSED, sentence }) => return Err(WishError::Refused(sentence)),
+                Ok(NodeResponse::Error { sentence, .. }) => WishError::Refused(format!("build node {node}: {sentence}")),
+                Err(error) => {
+                    tracing::debug!(%node, %error, "a wish could not be relayed");
+                    WishError::Refused(format!("build node {node} did not answer: {error}"))
+                }
+            };
+        }
+        Err(failure)
+    }
+
+    /// The connected authorized nodes, in an order that differs from package to package.
+    async fn reachable(&self, state: &Projections, coordinate: &PackageCoordinate) -> Vec<NodeId> {
+        let mut peers = self.p2p.watch_peers();
+        let connected = async {
+            loop {
+                let mut nodes: Vec<NodeId> = {
+                    peers.borrow_and_update();
+                    self.p2p.peers().into_iter().filter(|peer| state.members.contains(peer)).collect()
+                };
+                if !nodes.is_empty() {
+                    let first = coordinate.id.as_str().bytes().map(usize::from).sum::<usize>() % nodes.len();
+                    nodes.rotate_left(first);
+                    return nodes;
+                }
+                if peers.changed().await.is_err() {
+                    return vec![];
+                }
+            }
+        };
+        tokio::time::timeout(PEER_WAIT, connected).await.unwrap_or_default()
+    }
+
+    /// A receipt of another node, once this node's own ledger says the same. A build that is on its way is one all the same.
+    async fn seen(&self, receipt: BuildReceipt) -> BuildReceipt {
+        if let BuildReceipt::Requested(id) | BuildReceipt::AlreadyOpen(id) = &receipt
+            && let Err(error) = self.stands(*id).await
+        {
+            tracing::debug!(build_id = %id, %error, "the relayed build is not on this node's ledger yet");
+        }
+        receipt
+    }
+
+    /// Starts a wish that nobody waits for; says why not if nothing can come of it.
+    pub(super) fn in_background(self: &Arc<Self>, coordinate: PackageCoordinate) -> Result<(), WishError> {
+        let wish = BuildWish { coordinate, again: false };
+        let view = self.consensus.view();
+        let state = view.state.as_deref().ok_or(WishError::NoNetwork)?;
+        if settled(state, &wish)?.is_some() {
+            return Ok(());
+        }
+        let place = self.background_places.clone().try_acquire_owned().map_err(|_| WishError::Busy)?;
+        if !self.remember(&wish.coordinate) {
+            return Ok(());
+        }
+        let wishes = self.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            let coordinate = wish.coordinate.clone();
+            match wishes.request(wish).await {
+                Ok(receipt) => tracing::info!(%coordinate, ?receipt, "requested a build of what is not published"),
+                Err(error) => tracing::info!(%coordinate, %error, "a build of what is not published cannot be requested"),
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether the wish was not made in the background lately.
+    fn remember(&self, coordinate: &PackageCoordinate) -> bool {
+        let now = Instant::now();
+        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        background.retain(|_, asked| now.duration_since(*asked) < BACKGROUND_INTERVAL);
+        if background.contains_key(coordinate) || background.len() >= BACKGROUND_REMEMBERED_MAX {
+            return false;
+        }
+        background.insert(coordinate.clone(), now);
+        true
+    }
+
+    /// Answers the wishes of peers.
+    pub(super) async fn serve(self: Arc<Self>, mut requests: mpsc::Receiver<InboundRequest>, stop: CancellationToken) {
+        let (mut rate, mut working) = (WishRate::default(), JoinSet::new());
+        loop {
+            let InboundRequest { from, request, reply } = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_) = working.join_next() => continue,
+                request = requests.recv() => match request { Some(request) => request, None => break },
+            };
+            let NodeRequest::Build { coordinate, again } = request;
+            let granted = match rate.take(from, Instant::now()) {
+                Ok(()) if working.len() >= PEER_WISHES_AT_ONCE_MAX => Err(WishError::Busy),
+                Ok(()) => Ok(()),
+                Err(retry_after) => Err(WishError::TooMany { peer: from.to_string(), retry_after }),
+            };
+            if let Err(error) = granted {
+                // Whoever asked may have gone.
+                let _ = reply.send(response(Err(error)));
+                continue;
+            }
+            let wishes = self.clone();
+            working.spawn(async move {
+                let answer = wishes.of_peer(BuildWish { coordinate, again }).await;
+                let _ = reply.send(answer);
+            });
+        }
+        working.shutdown().await;
+    }
+
+    async fn of_peer(&self, wish: BuildWish) -> NodeResponse {
+        let view = self.consensus.view();
+        if !view.state.as_deref().is_some_and(|state| state.members.contains(&self.me)) {
+            let sentence = format!("{} is not an authorized node", self.me);
+            return NodeResponse::Error { code: code::NOT_AUTHORIZED, sentence };
+        }
+        let PackageCoordinate { package_type, id } = &wish.coordinate;
+        match self.package_types.parse(package_type.as_str(), id.as_str()).await {
+            Ok(canonical) if canonical == wish.coordinate => response(self.request(wish).await),
+            Ok(canonical) => {
+                let sentence = format!("{} is not in its canonical form, {canonical} is", wish.coordinate);
+                NodeResponse::Error { code: code::REFUSED, sentence }
+            }
+            Err(error) => response(Err(error)),
+        }
+    }
+}
+
+/// The answer to a wish that needs no new build.
+fn settled(state: &Projections, wish: &BuildWish) -> Result<Option<BuildReceipt>, WishError> {
+    if state.members.is_empty() {
+        return Err(WishError::NoAuthorizedNodes);
+    }
+    let coordinate = &wish.coordinate;
+    let builds = builds_of(state, coordinate);
+    if let Some((id, build)) = builds.first()
+        && !build.status.is_closed()
+    {
+        return Ok(Some(BuildReceipt::AlreadyOpen(*id)));
+    }
+    let published = builds.iter().find(|(_, build)| matches!(build.status, BuildStatus::Published { .. }));
+    match published {
+        Some((_, build)) if !wish.again => {
+            let artifacts = build.agreement.as_ref().map_or(0, |agreement| agreement.artifacts as usize);
+            Ok(Some(BuildReceipt::AlreadyPublished { coordinate: coordinate.clone(), artifacts }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Every build of a package, the newest first.
+pub(super) fn builds_of<'a>(state: &'a Projections, coordinate: &PackageCoordinate) -> Vec<(BuildId, &'a Build)> {
+    let of_attempt = |attempt| {
+        let id = BuildId::of(state.network(), coordinate, attempt);
+        Some((id, state.builds.get(&id)?))
+    };
+    (0..state.next_attempt(coordinate)).rev().filter_map(of_attempt).collect()
+}
+
+fn response(answer: Result<BuildReceipt, WishError>) -> NodeResponse {
+    match answer {
+        Ok(receipt) => NodeResponse::Build(receipt.into()),
+        Err(error) => {
+            let code = match &error {
+                WishError::TooMany { .. } | WishError::Busy => code::TOO_MANY,
+                WishError::NoNetwork
+                | WishError::NoBuildNodeReachable { .. }
+                | WishError::TimedOut { .. }
+                | WishError::Stopped => code::UNAVAILABLE,
+                WishError::Coordinate { .. }
+                | WishError::UnknownPackageType { .. }
+                | WishError::NoAuthorizedNodes
+                | WishError::NoVerifier { .. }
+                | WishError::Refused(_) => code::REFUSED,
+            };
+            NodeResponse::Error { code, sentence: error.to_string() }
+        }
+    }
+}
+
+impl From<BuildReceipt> for WireReceipt {
+    fn from(receipt: BuildReceipt) -> Self {
+        match receipt {
+            BuildReceipt::Requested(id) => Self::Requested(id),
+            BuildReceipt::AlreadyOpen(id) => Self::AlreadyOpen(id),
+            BuildReceipt::AlreadyPublished { coordinate, artifacts } => {
+                Self::AlreadyPublished { coordinate, artifacts: artifacts as u32 }
+            }
+        }
+    }
+}
+
+impl From<WireReceipt> for BuildReceipt {
+    fn from(receipt: WireReceipt) -> Self {
+        match receipt {
+            WireReceipt::Requested(id) => Self::Requested(id),
+            WireReceipt::AlreadyOpen(id) => Self::AlreadyOpen(id),
+            WireReceipt::AlreadyPublished { coordinate, artifacts } => {
+                Self::AlreadyPublished { coordinate, artifacts: artifacts as usize }
+            }
+        }
+    }
+}
+
+/// A mark that a build is being proposed, for as long as it lives.
+struct Proposing<'a> {
+    all: &'a Mutex<BTreeSet<BuildId>>,
+    id: BuildId,
+}
+
+impl<'a> Proposing<'a> {
+    fn begin(all: &'a Mutex<BTreeSet<BuildId>>, id: BuildId) -> Option<Self> {
+        all.lock().unwrap_or_else(PoisonError::into_inner).insert(id).then_some(Self { all, id })
+    }
+}
+
+impl Drop for Proposing<'_> {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}

@@ -1,0 +1,411 @@
+//! One build on this node: the pipeline builds, the artifacts come into the store, the verifier checks them.
+//!
+//! Owns the retries and the translation of everything that can go wrong into an outcome for the ledger. A pipeline that says
+//! that the build failed, or whose output the verifier refuses, makes a failed build. Everything else that goes wrong is this
+//! node's own trouble: it is tried again within bounds, and then the node abstains and says why. Never panics on what a
+//! pipeline sends, and never puts a byte into the store under another name than its digest.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use pyrsia_ledger::event::{BuildOutcome, BuildResultReported, BuildSource, BuiltArtifact, TEXT_BYTES_MAX};
+use pyrsia_ledger::signed::EVENT_BYTES_MAX;
+use pyrsia_ledger::{ArtifactId, BuildId, Event, PackageCoordinate, Sha256Digest};
+use pyrsia_verifiers::{InputFile, Outcome, PublishedArtifact, Verifier, VerifierSet};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+use super::notes::{Note, Notes};
+use super::pipeline_client::{ArtifactUrl, PipelineClient, PipelineError, PipelineStatus, quoted};
+use super::progress::LocalProgress;
+use super::view::LocalPhase;
+use crate::artifacts::store::{ArtifactStore, Ingest, StoreError, Stored};
+
+/// Builds that run at the same time on this node; the pipeline has a queue of its own behind them.
+pub(super) const RUNS_AT_ONCE_MAX: usize = 4;
+/// Artifacts of one build that are fetched at the same time.
+const DOWNLOADS_AT_ONCE_MAX: usize = 4;
+/// All artifacts of one build together.
+const BUILD_BYTES_MAX: u64 = 64 << 30;
+/// How often one artifact is fetched when its body does not come whole.
+const DOWNLOADS_MAX: u32 = 4;
+/// How often the pipeline is asked to build when it forgets the build.
+const PIPELINE_BUILDS_MAX: u32 = 3;
+/// An instant build is noticed at once; the pause doubles up to the configured one, then grows slowly to five times that.
+const FIRST_POLL: Duration = Duration::from_millis(10);
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Parts of a body that wait for the disk.
+const BODY_PARTS_MAX: usize = 16;
+/// What an event needs besides the result it carries: envelope, signature and the build's id.
+const ENVELOPE_BYTES: usize = 512;
+
+/// Everything a run needs; shared by all of them.
+pub(super) struct Runner {
+    pub(super) pipeline: PipelineClient,
+    pub(super) store: ArtifactStore,
+    pub(super) verifiers: Arc<VerifierSet>,
+    pub(super) notes: Notes,
+    pub(super) progress: LocalProgress,
+    pub(super) places: Semaphore,
+    pub(super) timeouts: RunTimeouts,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RunTimeouts {
+    pub(super) build: Duration,
+    pub(super) poll: Duration,
+    pub(super) patience: Duration,
+}
+
+/// What is built, as the ledger says.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) id: BuildId,
+    pub(super) coordinate: PackageCoordinate,
+    pub(super) verifier: Sha256Digest,
+}
+
+/// How a run ends without artifacts.
+#[derive(Debug)]
+enum Ended {
+    Failed(String),
+    Abstained(String),
+}
+
+type Built = (BuildSource, Vec<BuiltArtifact>);
+
+impl Runner {
+    pub(super) async fn run(&self, order: &Order) -> BuildOutcome {
+        let ended = match self.built(order).await {
+            Ok((source, artifacts)) => match fits(order.id, BuildOutcome::Built { source, artifacts }) {
+                Ok(outcome) => {
+                    tracing::info!(
+                        "Build with ID {} completed successfully for package type {} and package specific ID {}",
+                        order.id,
+                        order.coordinate.package_type,
+                        order.coordinate.id
+                    );
+                    return outcome;
+                }
+                Err(ended) => ended,
+            },
+            Err(ended) => ended,
+        };
+        match ended {
+            Ended::Failed(reason) => {
+                tracing::warn!("Build with ID {} failed with error: {reason}", order.id);
+                BuildOutcome::Failed { reason: text(&reason) }
+            }
+            Ended::Abstained(reason) => {
+                tracing::warn!("Build with ID {}: this node abstains: {reason}", order.id);
+                BuildOutcome::Abstained { reason: text(&reason) }
+            }
+        }
+    }
+
+    async fn built(&self, order: &Order) -> Result<Built, Ended> {
+        let verifier = self.verifiers.by_digest(&order.verifier).cloned().ok_or_else(|| {
+            Ended::Abstained(format!(
+                "this node has no verifier module {} for {} packages: put it into the node's folder of verifiers and start the node again",
+                order.verifier, order.coordinate.package_type
+            ))
+        })?;
+        let _place = self.places.acquire().await.map_err(|_| Ended::Abstained("this node is stopping".into()))?;
+        let limit = self.timeouts.build;
+        let Ok(built) = tokio::time::timeout(limit, self.attempts(order, &verifier)).await else {
+            if let Some(pipeline_build_id) = self.notes.get(&order.id).and_then(|note| note.pipeline_build_id) {
+                self.pipeline.cancel(&pipeline_build_id).await;
+            }
+            return Err(Ended::Abstained(format!("the build did not end within {} s and was cancelled", limit.as_secs())));
+        };
+        built
+    }
+
+    async fn attempts(&self, order: &Order, verifier: &Verifier) -> Result<Built, Ended> {
+        let mut patience = Patience::new(order.id, self.timeouts.patience, &self.progress);
+        for _ in 0..PIPELINE_BUILDS_MAX {
+            let pipeline_build_id = self.pipeline_build(order, &mut patience).await?;
+            let Some((source, urls)) = self.finished(order, &pipeline_build_id, &mut patience).await? else { continue };
+            self.progress.enter(&order.id, LocalPhase::Downloading);
+            let files = self.download_all(order, &urls).await?;
+            self.progress.enter(&order.id, LocalPhase::Verifying);
+            return Ok((source, self.check(order, verifier, files).await?));
+        }
+        Err(Ended::Abstained(format!("the pipeline forgot the build {PIPELINE_BUILDS_MAX} times while it ran")))
+    }
+
+    /// The pipeline's id of the build: the one it gave before a restart, or of a new build.
+    async fn pipeline_build(&self, order: &Order, patience: &mut Patience<'_>) -> Result<String, Ended> {
+        self.progress.enter(&order.id, LocalPhase::Requesting);
+        if let Some(known) = self.notes.get(&order.id).and_then(|note| note.pipeline_build_id) {
+            self.progress.name(&order.id, known.clone());
+            return Ok(known);
+        }
+        loop {
+            match self.pipeline.start(&order.coordinate).await {
+                Ok(id) => {
+                    patience.restored();
+                    tracing::debug!(build_id = %order.id, pipeline_build_id = %id, "the pipeline has taken the build");
+                    self.note(order, Some(id.clone()));
+                    self.progress.name(&order.id, id.clone());
+                    return Ok(id);
+                }
+                Err(error) if error.is_refusal() => {
+                    return Err(Ended::Abstained(format!("the pipeline of this node does not build it: {error}")));
+                }
+                Err(error) => patience.tried(error).await?,
+            }
+        }
+    }
+
+    /// Waits for the end of the pipeline's build; none when the pipeline has forgotten it.
+    async fn finished(
+        &self,
+        order: &Order,
+        pipeline_build_id: &str,
+        patience: &mut Patience<'_>,
+    ) -> Result<Option<(BuildSource, Vec<ArtifactUrl>)>, Ended> {
+        let poll = self.timeouts.poll;
+        let mut pause = FIRST_POLL.min(poll);
+        loop {
+            match self.pipeline.build(pipeline_build_id).await {
+                Ok(build) => {
+                    patience.restored();
+                    match &build.status {
+                        PipelineStatus::Running => {
+                            self.progress.enter(&order.id, LocalPhase::Building);
+                            self.progress.say(&order.id, build.phase.as_deref().map(quoted));
+                        }
+                        PipelineStatus::Failure(reason) => return Err(Ended::Failed(quoted(reason))),
+                        PipelineStatus::Success { artifact_urls } => {
+                            let urls = artifact_urls.iter().map(|url| ArtifactUrl::parse(url)).collect::<Result<_, _>>();
+                            return Ok(Some((build.source(), urls.map_err(|error| Ended::Abstained(error.to_string()))?)));
+                        }
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = if pause < poll { (pause * 2).min(poll) } else { (pause * 6 / 5).min(poll * 5) };
+                }
+                Err(error) if error.is_not_found() => {
+                    tracing::warn!(build_id = %order.id, pipeline_build_id, "the pipeline has forgotten the build");
+                    self.note(order, None);
+                    return Ok(None);
+                }
+                Err(error) => patience.tried(error).await?,
+            }
+        }
+    }
+
+    /// Fetches all artifacts; those that are not fetched any more leave nothing behind.
+    async fn download_all(&self, order: &Order, urls: &[ArtifactUrl]) -> Result<Vec<(String, Stored)>, Ended> {
+        let left = AtomicU64::new(BUILD_BYTES_MAX);
+        let downloads: Vec<_> = urls.iter().map(|url| self.download(order, url, &left)).collect();
+        stream::iter(downloads).buffered(DOWNLOADS_AT_ONCE_MAX).try_collect().await
+    }
+
+    async fn download(&self, order: &Order, url: &ArtifactUrl, left: &AtomicU64) -> Result<(String, Stored), Ended> {
+        let mut patience = Patience::new(order.id, self.timeouts.patience, &self.progress);
+        let mut tries = 0;
+        loop {
+            match self.download_once(url, left).await {
+                Ok(stored) => return Ok((url.file_name().to_owned(), stored)),
+                Err(DownloadError::TooLarge) => {
+                    return Err(Ended::Failed(format!("its artifacts have more than {BUILD_BYTES_MAX} bytes")));
+                }
+                Err(DownloadError::Store(error)) => {
+                    return Err(Ended::Abstained(format!(
+                        "this node cannot keep the artifact {}: {}",
+                        url.file_name(),
+                        causes(&error)
+                    )));
+                }
+                Err(DownloadError::Pipeline(error)) => {
+                    tries += 1;
+                    if tries == DOWNLOADS_MAX {
+                        let name = url.file_name();
+                        return Err(Ended::Abstained(format!(
+                            "the artifact {name} did not come whole from the pipeline, {tries} times: {error}"
+                        )));
+                    }
+                    patience.tried(error).await?;
+                }
+            }
+        }
+    }
+
+    async fn download_once(&self, url: &ArtifactUrl, left: &AtomicU64) -> Result<Stored, DownloadError> {
+        let mut response = self.pipeline.artifact(url).await?;
+        let (parts, received) = mpsc::channel::<Bytes>(BODY_PARTS_MAX);
+        let store = self.store.clone();
+        // The disk and the hashes have a thread of their own; when this future is dropped the channel ends, and with it the file.
+        let writer = tokio::task::spawn_blocking(move || write(&store, received));
+        while let Some(part) = response.chunk().await.map_err(PipelineError::from)? {
+            let size = part.len() as u64;
+            left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(size))
+                .map_err(|_| DownloadError::TooLarge)?;
+            if parts.send(part).await.is_err() {
+                break; // The writer has failed and says why.
+            }
+        }
+        drop(parts);
+        let ingest = writer.await.map_err(io::Error::other).map_err(on_disk)??;
+        // Only a body that ended as announced comes this far.
+        tokio::task::spawn_blocking(move || ingest.commit(None))
+            .await
+            .map_err(io::Error::other)
+            .map_err(on_disk)?
+            .map_err(Into::into)
+    }
+
+    async fn check(&self, order: &Order, verifier: &Verifier, files: Vec<(String, Stored)>) -> Result<Vec<BuiltArtifact>, Ended> {
+        let input = |(name, stored): &(String, Stored)| InputFile {
+            name: name.clone(),
+            path: self.store.blob_path(&stored.sha256),
+            size_bytes: stored.size_bytes,
+        };
+        let inputs: Vec<InputFile> = files.iter().map(input).collect();
+        let (verifier, coordinate) = (verifier.clone(), order.coordinate.id.clone());
+        let checked = tokio::task::spawn_blocking(move || verifier.check(coordinate.as_str(), &inputs)).await;
+        match checked {
+            Ok(Outcome::Done(published)) => published.into_iter().map(|artifact| built_artifact(artifact, &files)).collect(),
+            Ok(Outcome::Refused(refusal)) => {
+                Err(Ended::Failed(format!("the verifier refuses what the pipeline built: {refusal}")))
+            }
+            Ok(Outcome::Abstained(abstention)) => Err(Ended::Abstained(format!("the verifier gave no verdict: {abstention}"))),
+            Err(_) => Err(Ended::Abstained("the verifier was interrupted".into())),
+        }
+    }
+
+    fn note(&self, order: &Order, pipeline_build_id: Option<String>) {
+        if let Err(error) = self.notes.put(&order.id, &Note { pipeline_build_id, reported: false }) {
+            tracing::warn!(build_id = %order.id, %error, "the build is not remembered across a restart");
+        }
+    }
+}
+
+enum DownloadError {
+    Pipeline(PipelineError),
+    Store(StoreError),
+    TooLarge,
+}
+
+impl From<PipelineError> for DownloadError {
+    fn from(error: PipelineError) -> Self {
+        Self::Pipeline(error)
+    }
+}
+
+impl From<StoreError> for DownloadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn on_disk(source: io::Error) -> DownloadError {
+    DownloadError::Store(StoreError::Disk { action: "write", path: "an artifact".into(), source })
+}
+
+fn write(store: &ArtifactStore, mut parts: mpsc::Receiver<Bytes>) -> Result<Ingest, DownloadError> {
+    let mut ingest = store.begin()?;
+    while let Some(part) = parts.blocking_recv() {
+        ingest.write_all(&part).map_err(on_disk)?;
+    }
+    Ok(ingest)
+}
+
+fn built_artifact(artifact: PublishedArtifact, files: &[(String, Stored)]) -> Result<BuiltArtifact, Ended> {
+    let PublishedArtifact { artifact_id, file, media_type, canonical, passes: _ } = artifact;
+    let artifact_id =
+        ArtifactId::new(artifact_id).map_err(|error| Ended::Abstained(format!("the verifier broke its contract: {error}")))?;
+    let (_, stored) =
+        files.get(file).ok_or_else(|| Ended::Abstained("the verifier broke its contract: it names no file".into()))?;
+    let Stored { sha256, size_bytes, chunk_root } = *stored;
+    Ok(BuiltArtifact { artifact_id, media_type, size_bytes, sha256, canonical, chunk_root })
+}
+
+/// A result that can stand on the ledger.
+fn fits(build_id: BuildId, outcome: BuildOutcome) -> Result<BuildOutcome, Ended> {
+    let outcome = match outcome {
+        BuildOutcome::Built { source, artifacts } => {
+            let source =
+                BuildSource { kind: text(&source.kind), location: text(&source.location), revision: text(&source.revision) };
+            BuildOutcome::Built { source, artifacts }
+        }
+        other => other,
+    };
+    let event = Event::BuildResultReported(BuildResultReported { build_id, outcome: outcome.clone() });
+    let size = borsh::to_vec(&event).expect("writing to memory cannot fail").len() + ENVELOPE_BYTES;
+    if size > EVENT_BYTES_MAX {
+        return Err(Ended::Failed(format!("its result has {size} bytes, the ledger takes {EVENT_BYTES_MAX}")));
+    }
+    Ok(outcome)
+}
+
+/// A text as long as the ledger takes it.
+fn text(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", causes(cause)),
+        None => error.to_string(),
+    }
+}
+
+/// How long trouble with the pipeline is borne: from the first failed request to the last, with growing pauses between.
+struct Patience<'a> {
+    build_id: BuildId,
+    limit: Duration,
+    progress: &'a LocalProgress,
+    failing_since: Option<Instant>,
+    failures: u32,
+}
+
+impl<'a> Patience<'a> {
+    fn new(build_id: BuildId, limit: Duration, progress: &'a LocalProgress) -> Self {
+        Self { build_id, limit, progress, failing_since: None, failures: 0 }
+    }
+
+    fn restored(&mut self) {
+        if self.failing_since.take().is_some() {
+            self.failures = 0;
+            self.progress.say(&self.build_id, None);
+        }
+    }
+
+    /// Pauses before the next try, or ends the run.
+    async fn tried(&mut self, error: PipelineError) -> Result<(), Ended> {
+        self.failures += 1;
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.limit {
+            return Err(Ended::Abstained(format!(
+                "{error} (tried {} times over {} s); see that the pipeline at this node's --pipeline-service-endpoint works, then ask for the build again",
+                self.failures,
+                since.elapsed().as_secs()
+            )));
+        }
+        tracing::debug!(build_id = %self.build_id, %error, failures = self.failures, "the pipeline is tried again");
+        self.progress.say(&self.build_id, Some(format!("{error}; trying again")));
+        let pause = RETRY_FIRST * 2u32.saturating_pow(self.failures - 1).min(1 << 10);
+        tokio::time::sleep(pause.min(RETRY_MAX).min(self.limit.saturating_sub(since.elapsed()))).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_cut_to_what_the_ledger_takes_between_characters() {
+        let long = "é".repeat(TEXT_BYTES_MAX);
+        assert_eq!(text(&long).len(), TEXT_BYTES_MAX);
+        assert_eq!(text(&format!("x{long}")).len(), TEXT_BYTES_MAX - 1);
+        assert_eq!(text("short"), "short");
+    }
+}

@@ -1,0 +1,78 @@
+//! The package types of this node: which verifiers it has, and coordinates read by the one the network uses.
+//!
+//! Knows no package type itself. Verifiers block, so each call goes to a thread that may.
+
+use std::sync::Arc;
+
+use pyrsia_ledger::{PackageCoordinate, PackageType};
+use pyrsia_verifiers::{Outcome, Verifier, VerifierSet};
+
+use crate::builds::wish::{PackageTypeInfo, WishError};
+use crate::consensus::ConsensusHandle;
+
+/// Longer texts are refused before a verifier reads them: the longest id, with room for what normalising removes.
+const COORDINATE_BYTES_MAX: usize = 1024;
+
+#[derive(Clone)]
+pub(crate) struct PackageTypes {
+    verifiers: Arc<VerifierSet>,
+    consensus: ConsensusHandle,
+}
+
+impl PackageTypes {
+    pub(crate) fn new(verifiers: Arc<VerifierSet>, consensus: ConsensusHandle) -> Self {
+        Self { verifiers, consensus }
+    }
+
+    /// One entry for each package type, with the verifier that this node prefers.
+    pub(crate) fn infos(&self) -> Vec<PackageTypeInfo> {
+        let mut infos: Vec<PackageTypeInfo> = vec![];
+        for verifier in self.verifiers.iter() {
+            let described = verifier.description();
+            if infos.iter().all(|info| info.name != described.package_type) {
+                infos.push(PackageTypeInfo {
+                    name: described.package_type.clone(),
+                    aliases: described.aliases.clone(),
+                    coordinate_syntax: described.coordinate_syntax.clone(),
+                    examples: described.examples.clone(),
+                    module: verifier.digest(),
+                });
+            }
+        }
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        infos
+    }
+
+    /// The coordinate that a text of a caller means.
+    pub(crate) async fn parse(&self, package_type: &str, text: &str) -> Result<PackageCoordinate, WishError> {
+        let verifier = self.verifier(package_type)?;
+        let package_type = verifier.description().package_type.clone();
+        let refused = |sentence: String| WishError::Coordinate { text: text.chars().take(80).collect(), sentence };
+        if text.len() > COORDINATE_BYTES_MAX {
+            return Err(refused(format!("it has {} bytes, at most {COORDINATE_BYTES_MAX} are read", text.len())));
+        }
+        let given = text.to_owned();
+        match tokio::task::spawn_blocking(move || verifier.parse_coordinate(&given)).await {
+            Ok(Outcome::Done(id)) => {
+                PackageCoordinate::new(package_type.as_str(), &id).map_err(|error| refused(error.to_string()))
+            }
+            Ok(Outcome::Refused(refusal)) => Err(refused(refusal.sentence)),
+            Ok(Outcome::Abstained(abstention)) => Err(WishError::Refused(abstention.to_string())),
+            Err(_) => Err(WishError::Stopped),
+        }
+    }
+
+    /// The verifier that the network uses for a type, if this node has it, else the one it prefers itself.
+    fn verifier(&self, package_type: &str) -> Result<Verifier, WishError> {
+        let preferred = self.verifiers.preferred(&package_type.to_ascii_lowercase()).ok_or_else(|| {
+            WishError::UnknownPackageType { found: package_type.chars().take(80).collect(), known: self.known() }
+        })?;
+        let view = self.consensus.view();
+        let agreed = view.state.as_deref().and_then(|state| state.verifiers.current(&preferred.description().package_type));
+        Ok(agreed.and_then(|digest| self.verifiers.by_digest(&digest)).unwrap_or(preferred).clone())
+    }
+
+    fn known(&self) -> Vec<PackageType> {
+        self.infos().into_iter().map(|info| info.name).collect()
+    }
+}

@@ -1,0 +1,80 @@
+//! Nodes on temporary folders, and waiting for what they come to.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pyrsia_ledger::projection::builds::BuildStatus;
+use pyrsia_ledger::{BuildId, PackageCoordinate, PackageType};
+use pyrsia_node::{Authorized, BuildView, BuildWish, Node, NodeConfig, NodeHandle};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::pipeline::{Image, Pipeline};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A network of one authorized node, which has its verifiers approved.
+pub struct LoneNode {
+    pub node: Node,
+    pub pipeline: Pipeline,
+    pub folder: TempDir,
+}
+
+impl LoneNode {
+    pub async fn start(image: &Image) -> Self {
+        Self::start_with(image, |_| {}).await
+    }
+
+    pub async fn start_with(image: &Image, change: impl FnOnce(&mut NodeConfig)) -> Self {
+        let (folder, pipeline) = (tempfile::tempdir().unwrap(), Pipeline::start(image).await);
+        let mut config = config(folder.path(), &pipeline);
+        change(&mut config);
+        let node = Node::start(config).await.unwrap();
+        let handle = node.handle();
+        let authorization = handle.authorize(handle.node_id()).await.unwrap();
+        assert_eq!((authorization.state, authorization.members), (Authorized::Active, 1));
+        let docker = PackageType::new("docker").unwrap();
+        wait_for("the verifier", || {
+            handle.ledger().state.as_ref().is_some_and(|state| state.verifiers.current(&docker).is_some())
+        })
+        .await;
+        Self { node, pipeline, folder }
+    }
+}
+
+pub fn config(folder: &Path, pipeline: &Pipeline) -> NodeConfig {
+    NodeConfig {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+        init_network: Some("test".into()),
+        pipeline_endpoint: Url::parse(&pipeline.endpoint()).unwrap(),
+        pipeline_poll: Duration::from_millis(20),
+        pipeline_patience: Duration::from_secs(1),
+        build_timeout: Duration::from_secs(10),
+        ..NodeConfig::new(folder)
+    }
+}
+
+pub fn wish(coordinate: &PackageCoordinate) -> BuildWish {
+    BuildWish { coordinate: coordinate.clone(), again: false }
+}
+
+pub async fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The build once its status cannot change any more.
+pub async fn settled(node: &NodeHandle, id: &BuildId) -> BuildView {
+    wait_for("the build to be closed", || node.build(id).is_some_and(|build| build.status.is_closed() && build.local.is_none()))
+        .await;
+    node.build(id).unwrap()
+}
+
+pub async fn published(node: &NodeHandle, id: &BuildId) -> BuildView {
+    let build = settled(node, id).await;
+    assert!(matches!(build.status, BuildStatus::Published { .. }), "{build:#?}");
+    build
+}
