@@ -17,6 +17,8 @@ mod driver;
 mod engine;
 mod message;
 mod replica;
+#[doc(hidden)]
+pub mod simulation;
 mod store;
 mod timer;
 

@@ -34,7 +34,7 @@ pub struct Proposal {
 
 /// Prevotes of a quorum for one block.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct PolkaCertificate {
+pub(super) struct PolkaCertificate {
     pub height: Height,
     pub round: u32,
     pub block: BlockHash,
@@ -43,7 +43,7 @@ pub struct PolkaCertificate {
 
 /// Why a round may be entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum RoundReason {
+pub(super) enum RoundReason {
     /// More than a third is in this round already.
     Skip,
     /// A quorum precommitted in the round before, for whatever.
@@ -52,7 +52,7 @@ pub enum RoundReason {
 
 /// Votes that let a node enter a round.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct RoundCertificate {
+pub(super) struct RoundCertificate {
     pub height: Height,
     pub round: u32,
     pub reason: RoundReason,
@@ -61,7 +61,7 @@ pub struct RoundCertificate {
 
 /// A vote of a [`RoundCertificate`], which states its height and round.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct RoundVote {
+pub(super) struct RoundVote {
     pub kind: VoteKind,
     pub block: Option<BlockHash>,
     pub validator: NodeId,
@@ -134,7 +134,7 @@ impl Proposal {
 
 impl PolkaCertificate {
     /// Whether at least one validator signed its part: what it takes to wake a sleeping node.
-    pub fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
+    pub(super) fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
         let message = vote_bytes(VoteKind::Prevote, self.height, self.round, Some(self.block));
         self.signatures.len() <= validators.nodes().len()
             && self
@@ -146,7 +146,7 @@ impl PolkaCertificate {
 
 impl RoundCertificate {
     /// Whether at least one validator signed its part.
-    pub fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
+    pub(super) fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
         // A validator may appear with both kinds of vote.
         self.votes.len() <= 2 * validators.nodes().len()
             && self.votes.iter().any(|vote| {
@@ -157,7 +157,7 @@ impl RoundCertificate {
 }
 
 /// Whose turn it is: the validators take turns, in the order of their keys, by height and by round.
-pub fn proposer(validators: &ValidatorSet, height: Height, round: u32) -> Option<NodeId> {
+pub(super) fn proposer(validators: &ValidatorSet, height: Height, round: u32) -> Option<NodeId> {
     let nodes = validators.nodes();
     let turn = height.0.wrapping_add(u64::from(round)).checked_rem(nodes.len() as u64)?;
     nodes.get(usize::try_from(turn).ok()?).copied()

@@ -359,7 +359,7 @@ impl Driver {
                     self.timers.remove(&timer);
                 }
                 Output::CancelRoundTimers => self.timers.retain(|timer, _| *timer == Timer::Linger),
-                Output::Committed { sealed, state, .. } => {
+                Output::Committed { sealed, state } => {
                     debug!(height = %sealed.height(), events = sealed.block.events.len(), "block");
                     self.view.send_replace(Arc::new(LedgerView { state: Some(state) }));
                 }
@@ -377,3 +377,6 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,17 +8,17 @@ use pyrsia_ledger::{Block, Height, NetworkId, SealedBlock, SignedEvent};
 /// The longest frame, in bytes: a proposal with its block, or a range of blocks, with room to spare.
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// The most bytes of blocks in one answer; one block is always sent whole.
-pub const BLOCK_RANGE_BYTES_MAX: usize = 1 << 20;
+pub(super) const BLOCK_RANGE_BYTES_MAX: usize = 1 << 20;
 /// The most events in one message, and the most bytes of them.
-pub const EVENTS_PER_MESSAGE_MAX: usize = 64;
-pub const EVENTS_MESSAGE_BYTES_MAX: usize = 1 << 20;
+pub(super) const EVENTS_PER_MESSAGE_MAX: usize = 64;
+pub(super) const EVENTS_MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Message {
+pub(super) enum Message {
     /// The block travels with its proposal, so that there is no half of one.
     Proposal {
         proposal: Proposal,
-        block: Block,
+        block: Box<Block>,
     },
     Vote(Vote),
     /// A vote sent again because its height does not move on: a sign that the sender may be behind.
@@ -38,11 +38,11 @@ pub enum Message {
 }
 
 impl Message {
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         borsh::to_vec(self).expect("writing to memory cannot fail")
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > FRAME_BYTES_MAX {
             return Err(DecodeError::TooLarge { what: "frame", size_bytes: bytes.len(), limit_bytes: FRAME_BYTES_MAX });
         }

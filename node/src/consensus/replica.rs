@@ -57,7 +57,7 @@ impl Default for ConsensusConfig {
 
 /// How a block came here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(super) enum Origin {
     /// This node founded the network or took part in the decision.
     Decided,
     /// A peer sent it.
@@ -66,7 +66,7 @@ pub enum Origin {
 
 /// What the world has to do for the replica.
 #[derive(Clone, Debug)]
-pub enum Output {
+pub(super) enum Output {
     /// To every connected peer; each decides for itself what it has use for.
     Broadcast(Message),
     Send(NodeId, Message),
@@ -80,7 +80,6 @@ pub enum Output {
     Committed {
         sealed: Arc<SealedBlock>,
         state: Arc<Projections>,
-        origin: Origin,
     },
     Equivocation(Equivocation),
 }
@@ -151,7 +150,7 @@ struct Body {
     next: Option<Arc<Projections>>,
 }
 
-pub struct Replica<S> {
+pub(super) struct Replica<S> {
     id: NodeId,
     key: SigningKey,
     config: ConsensusConfig,
@@ -188,7 +187,7 @@ pub struct Replica<S> {
 
 impl<S: Store> Replica<S> {
     /// Starts or recovers: `state` is what the store's blocks fold to.
-    pub fn open(
+    pub(super) fn open(
         key: SigningKey,
         config: ConsensusConfig,
         store: S,
@@ -225,36 +224,53 @@ impl<S: Store> Replica<S> {
         };
         replica.settle_own_events(&BTreeSet::new())?;
         for event in replica.own.pending().to_vec() {
-            replica.mempool.admit(event);
+            replica.mempool.admit(event, now_ms);
         }
         replica.recover_height()?;
         replica.go_on()?;
         Ok(replica)
     }
 
-    pub fn id(&self) -> NodeId {
-        self.id
-    }
-
-    pub fn state(&self) -> Option<&Arc<Projections>> {
+    pub(super) fn state(&self) -> Option<&Arc<Projections>> {
         self.state.as_ref()
     }
 
-    pub fn take_outputs(&mut self) -> Vec<Output> {
+    pub(super) fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
     }
 
-    /// Whether nothing is under way: no height, no event that waits, no own event that was not seen in a block.
-    pub fn is_idle(&self) -> bool {
-        self.running.is_none() && self.mempool.len() == 0 && self.own.pending().is_empty()
+    /// Whether nothing is under way: no height, no event for a block, no own event that was not seen in one.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_ready = self.state.as_ref().is_some_and(|state| self.mempool.is_ready(state));
+        self.running.is_none() && !is_ready && self.own.pending().is_empty()
     }
 
-    pub fn blocks(&self, from: Height, bytes_max: usize) -> Result<Vec<SealedBlock>, ReplicaError> {
+    /// One line about what it is doing, for whoever looks for a fault.
+    pub(super) fn describe(&self) -> String {
+        let height = self.state.as_ref().map(|state| state.height().0);
+        let round = self.engine.as_ref().and_then(Engine::round);
+        format!(
+            "{:?}: height {height:?}, running {:?} in round {round:?}, wants a block for {:?}, {} events wait, {} own, asking {}",
+            self.id,
+            self.running.map(|height| height.0),
+            self.block_wanted,
+            self.mempool.len(),
+            self.own.pending().len(),
+            self.catch_up.is_asking()
+        )
+    }
+
+    pub(super) fn blocks(&self, from: Height, bytes_max: usize) -> Result<Vec<SealedBlock>, ReplicaError> {
         Ok(self.store.blocks(from, bytes_max)?)
     }
 
     /// Founds a network with this node's key, unless the folder belongs to one already.
-    pub fn found(&mut self, now_ms: u64, name: &str, nonce: [u8; 32]) -> Result<Result<NetworkId, FoundError>, ReplicaError> {
+    pub(super) fn found(
+        &mut self,
+        now_ms: u64,
+        name: &str,
+        nonce: [u8; 32],
+    ) -> Result<Result<NetworkId, FoundError>, ReplicaError> {
         self.now_ms = now_ms;
         if let Some(state) = &self.state {
             let (network, founder) = (*state.network(), state.founder());
@@ -276,7 +292,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Signs a fact of this node, keeps it until a block has it, and sends it to the validators. A refused one leaves no gap.
-    pub fn propose_event(&mut self, now_ms: u64, event: Event) -> Result<Result<EventId, ProposeError>, ReplicaError> {
+    pub(super) fn propose_event(&mut self, now_ms: u64, event: Event) -> Result<Result<EventId, ProposeError>, ReplicaError> {
         self.now_ms = now_ms;
         let admitted = self.admit_own(event)?;
         self.go_on()?;
@@ -298,14 +314,14 @@ impl<S: Store> Replica<S> {
         let id = signed.id();
         self.store.outbox_put(id, signed.encode());
         self.store.flush()?;
-        self.mempool.admit(signed.clone());
+        self.mempool.admit(signed.clone(), self.now_ms);
         self.broadcast(Message::Events(vec![signed]));
         self.linger();
         Ok(Ok(id))
     }
 
     /// Takes a signed event of another node and passes it on.
-    pub fn submit(&mut self, now_ms: u64, event: SignedEvent) -> Result<Result<EventId, SubmitError>, ReplicaError> {
+    pub(super) fn submit(&mut self, now_ms: u64, event: SignedEvent) -> Result<Result<EventId, SubmitError>, ReplicaError> {
         self.now_ms = now_ms;
         let id = event.id();
         let admitted = self.admit(&event);
@@ -319,7 +335,7 @@ impl<S: Store> Replica<S> {
     fn admit(&mut self, event: &SignedEvent) -> Result<Admission, SubmitError> {
         let Some(state) = self.state.clone() else { return Err(ProposeError::NoNetwork.into()) };
         may_write(&state, event.author())?;
-        if self.mempool.supersedes(event) {
+        if self.mempool.knows(event, self.now_ms) {
             return Ok(Admission::Known);
         }
         // What is not allowed yet may be when its turn comes.
@@ -331,7 +347,7 @@ impl<S: Store> Replica<S> {
         if !event.verify_signature() {
             return Err(SubmitError::Signature);
         }
-        match self.mempool.admit(event.clone()) {
+        match self.mempool.admit(event.clone(), self.now_ms) {
             Admission::Full => Err(ProposeError::MempoolFull.into()),
             Admission::Fresh => {
                 self.linger();
@@ -354,7 +370,7 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    pub fn on_message(&mut self, now_ms: u64, from: NodeId, message: Message) -> Result<(), ReplicaError> {
+    pub(super) fn on_message(&mut self, now_ms: u64, from: NodeId, message: Message) -> Result<(), ReplicaError> {
         self.now_ms = now_ms;
         self.handle(from, message)?;
         self.go_on()
@@ -378,7 +394,7 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    pub fn on_timer(&mut self, now_ms: u64, timer: Timer) -> Result<(), ReplicaError> {
+    pub(super) fn on_timer(&mut self, now_ms: u64, timer: Timer) -> Result<(), ReplicaError> {
         self.now_ms = now_ms;
         match timer {
             Timer::Linger => self.is_lingering = false,
@@ -387,7 +403,7 @@ impl<S: Store> Replica<S> {
         self.go_on()
     }
 
-    pub fn on_peer_disconnected(&mut self, now_ms: u64, peer: &NodeId) -> Result<(), ReplicaError> {
+    pub(super) fn on_peer_disconnected(&mut self, now_ms: u64, peer: &NodeId) -> Result<(), ReplicaError> {
         self.now_ms = now_ms;
         self.catch_up.forget(peer);
         self.ask_for_blocks();
@@ -395,18 +411,29 @@ impl<S: Store> Replica<S> {
     }
 
     /// What has to happen now and then, several times a second.
-    pub fn tick(&mut self, now_ms: u64) -> Result<(), ReplicaError> {
+    pub(super) fn tick(&mut self, now_ms: u64) -> Result<(), ReplicaError> {
         self.now_ms = now_ms;
-        if now_ms >= self.events_sent_ms + EVENTS_INTERVAL_MS && !self.own.pending().is_empty() {
+        if now_ms >= self.events_sent_ms + EVENTS_INTERVAL_MS {
             self.events_sent_ms = now_ms;
-            let events = fitting(self.own.pending(), EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);
-            self.broadcast(Message::Events(events));
+            self.repeat_own_events();
+            self.mempool.expire(now_ms);
         }
         if now_ms >= self.status_sent_ms + STATUS_INTERVAL_MS {
             self.announce();
         }
         self.ask_for_blocks();
         self.go_on()
+    }
+
+    fn repeat_own_events(&mut self) {
+        if self.own.pending().is_empty() {
+            return;
+        }
+        for event in self.own.pending() {
+            self.mempool.admit(event.clone(), self.now_ms);
+        }
+        let events = fitting(self.own.pending(), EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);
+        self.broadcast(Message::Events(events));
     }
 
     /// Does everything that follows from what just happened, until nothing does.
@@ -473,7 +500,7 @@ impl<S: Store> Replica<S> {
         self.block_wanted = None;
         self.mempool.settle(&next);
         self.outputs.push(Output::CancelRoundTimers);
-        self.outputs.push(Output::Committed { sealed: Arc::new(sealed), state: next, origin });
+        self.outputs.push(Output::Committed { sealed: Arc::new(sealed), state: next });
         if origin == Origin::Decided {
             self.announce();
         }
@@ -491,7 +518,7 @@ impl<S: Store> Replica<S> {
         }
         for event in &settled.renewed {
             self.store.outbox_put(event.id(), event.encode());
-            self.mempool.admit(event.clone());
+            self.mempool.admit(event.clone(), self.now_ms);
         }
         self.store.flush()?;
         let events = fitting(&settled.renewed, EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);

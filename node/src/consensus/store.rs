@@ -4,7 +4,7 @@ use pyrsia_ledger::log::{BlockLog, LogError};
 use pyrsia_ledger::{Block, EventId, Height, SealedBlock};
 
 /// Writes are pending until [`Store::flush`] or [`Store::append`] returns; a crash before that loses them.
-pub trait Store {
+pub(super) trait Store {
     /// One atomic, durable batch: the block, everything pending, and the end of the journal and bodies of its height.
     fn append(&mut self, sealed: &SealedBlock) -> Result<(), LogError>;
     fn blocks(&self, from: Height, bytes_max: usize) -> Result<Vec<SealedBlock>, LogError>;

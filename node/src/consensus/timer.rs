@@ -2,7 +2,7 @@
 
 /// A timer that the replica wants. Those of a height are known by round only, so a new height begins with none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
+pub(super) enum Timer {
     Propose(u32),
     Prevote(u32),
     Precommit(u32),

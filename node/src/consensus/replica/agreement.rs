@@ -82,7 +82,7 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    fn on_proposal(&mut self, state: &Projections, proposal: Proposal, block: Block) -> Result<(), ReplicaError> {
+    fn on_proposal(&mut self, state: &Projections, proposal: Proposal, block: Box<Block>) -> Result<(), ReplicaError> {
         let round = self.engine.as_ref().and_then(Engine::round).unwrap_or(0);
         if proposal.round > round.saturating_add(engine::ROUNDS_AHEAD_MAX) {
             return Ok(());
@@ -96,7 +96,7 @@ impl<S: Store> Replica<S> {
                 if !self.bodies.contains_key(&proposal.block) {
                     self.store.keep_body(&block);
                 }
-                self.bodies.insert(proposal.block, Body { block, next: Some(Arc::new(next)) });
+                self.bodies.insert(proposal.block, Body { block: *block, next: Some(Arc::new(next)) });
                 BlockVerdict::Valid
             }
             None => BlockVerdict::Invalid,
@@ -180,7 +180,7 @@ impl<S: Store> Replica<S> {
                 engine::Output::PublishVoteAgain(vote) => self.publish(Message::VoteAgain(vote))?,
                 engine::Output::PublishProposal(proposal) => match self.bodies.get(&proposal.block) {
                     Some(body) => {
-                        let block = body.block.clone();
+                        let block = Box::new(body.block.clone());
                         self.publish(Message::Proposal { proposal, block })?;
                     }
                     None => warn!(block = %proposal.block, "the body of a proposal is not here"),

@@ -1,0 +1,58 @@
+//! A member that lies: votes twice, proposes different blocks to different nodes, claims heights it has not, sends garbage.
+
+use super::random::Random;
+use crate::consensus::ballot::{Proposal, Vote};
+use crate::consensus::message::Message;
+use ed25519_dalek::SigningKey;
+use pyrsia_ledger::certificate::VoteKind;
+use pyrsia_ledger::signed::node_id_of;
+use pyrsia_ledger::{Block, BlockHash, Height, NetworkId, Sha256Digest};
+
+/// Rounds for which it makes proposals, whosever turn it is.
+const ROUNDS: u32 = 3;
+
+/// What the liar tells one node after it heard `heard`, as frames.
+pub(super) fn lies(key: &SigningKey, network: &NetworkId, heard: &Message, random: &mut Random) -> Vec<Vec<u8>> {
+    match heard {
+        Message::Proposal { proposal, block } => {
+            let mut frames = contradictory_votes(key, network, proposal, random);
+            frames.extend((0..ROUNDS).map(|round| other_proposal(key, network, round, block, random)));
+            frames
+        }
+        Message::Vote(vote) if random.percent(5) => {
+            let claim = Message::Status { network: Some(*network), height: Some(Height(vote.height.0 + random.below(1_000))) };
+            vec![claim.encode(), garbage(heard, random)]
+        }
+        // Asked for blocks it claims to have, it shows nothing.
+        _ => vec![],
+    }
+}
+
+fn contradictory_votes(key: &SigningKey, network: &NetworkId, proposal: &Proposal, random: &mut Random) -> Vec<Vec<u8>> {
+    let mut vote = |kind| {
+        let block = match random.below(3) {
+            0 => None,
+            1 => Some(proposal.block),
+            _ => Some(BlockHash(Sha256Digest::of(proposal.block.0.as_bytes()))),
+        };
+        let round = proposal.round + random.below(2) as u32;
+        Message::Vote(Vote::signed(key, network, kind, proposal.height, round, block)).encode()
+    };
+    vec![vote(VoteKind::Prevote), vote(VoteKind::Precommit)]
+}
+
+/// A block that is valid, of its own, and different each time it is told.
+fn other_proposal(key: &SigningKey, network: &NetworkId, round: u32, block: &Block, random: &mut Random) -> Vec<u8> {
+    let mut block = block.clone();
+    block.header.proposer = node_id_of(key);
+    block.header.time_ms += 1 + random.below(3);
+    let proposal = Proposal::signed(key, network, block.height(), round, None, block.hash());
+    Message::Proposal { proposal, block: Box::new(block) }.encode()
+}
+
+fn garbage(heard: &Message, random: &mut Random) -> Vec<u8> {
+    let mut bytes = heard.encode();
+    let at = random.below(bytes.len() as u64) as usize;
+    bytes[at] ^= 1 << random.below(8);
+    bytes
+}

@@ -1,0 +1,142 @@
+use super::world::World;
+use super::*;
+
+/// Few enough to run with every change; `cargo xtask sim` runs as many as one likes.
+const QUICK_SEEDS: u64 = 60;
+/// Within how many seeds a replica that does not flush before it speaks is found out.
+const MUTANT_SEEDS: u64 = 10;
+
+#[test]
+fn no_seed_forks_the_ledger_or_stops_the_network() {
+    let summary = run_seeds(0..QUICK_SEEDS).unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{summary}");
+    assert_eq!(summary.seeds, QUICK_SEEDS);
+    assert!(summary.recoveries > 0 && summary.partitions > 0 && summary.equivocations > 0, "the faults happened: {summary}");
+}
+
+#[test]
+fn a_seed_run_twice_is_the_same_run() {
+    for seed in [3, 11] {
+        assert_eq!(run_seeds(seed..seed + 1), run_seeds(seed..seed + 1));
+    }
+}
+
+#[test]
+fn a_replica_that_does_not_flush_before_it_speaks_is_found_out() {
+    let failure = run_seeds_on(0..MUTANT_SEEDS, Flushes::Forgotten).expect_err("an honest node contradicts itself");
+    assert!(failure.reason.contains("contradict") || failure.reason.contains("FORK"), "{failure}");
+}
+
+/// A calm network of `members`, all of them with power, and nothing left to do.
+fn founded(members: usize, nodes: usize) -> World {
+    let mut world = World::new(7, nodes, Flushes::Kept);
+    for index in 0..nodes {
+        world.start(index).expect("starts");
+    }
+    world.with(0, |replica, now_ms| replica.found(now_ms, "test", [1; 32])).expect("runs").expect("has power").expect("founded");
+    for index in 0..members {
+        let node = world.nodes[index].id;
+        let is_member = |world: &World| world.oracle.state().is_some_and(|state| state.members.contains(&node));
+        let until_us = world.now_us + 60_000_000;
+        while !is_member(&world) && world.now_us < until_us {
+            workload::approve_member(&mut world, node).expect("is approved");
+            let soon_us = world.now_us + 100_000;
+            world.run(soon_us, |_| false).expect("runs");
+        }
+        assert!(is_member(&world), "node {index} became a member by itself once it was approved");
+    }
+    calm_down(&mut world);
+    world
+}
+
+fn calm_down(world: &mut World) {
+    let until_us = world.now_us + 120_000_000;
+    assert!(world.run(until_us, scenario::is_settled).expect("runs"), "the network comes to rest");
+}
+
+fn height_after(world: &mut World, author: usize, wait_us: u64) -> usize {
+    workload::approve_some_verifier(world, author).expect("is proposed");
+    let until_us = world.now_us + wait_us;
+    world.run(until_us, |_| false).expect("runs");
+    world.oracle.height()
+}
+
+#[test]
+fn a_network_without_wishes_makes_no_block_and_hardly_a_sound() {
+    let mut world = founded(4, 4);
+    let (height, messages) = (world.oracle.height(), world.summary.messages);
+    let until_us = world.now_us + 600_000_000;
+    world.run(until_us, |_| false).expect("runs");
+    assert_eq!(world.oracle.height(), height);
+    // One status for each pair of nodes and each ten seconds.
+    assert!(world.summary.messages - messages <= 4 * 3 * 61, "{} messages", world.summary.messages - messages);
+}
+
+#[test]
+fn three_of_four_go_on_and_two_of_four_wait_for_a_third() {
+    let mut world = founded(4, 4);
+    let height = world.oracle.height();
+    world.cut_power(3);
+    assert_eq!(height_after(&mut world, 0, 20_000_000), height + 1);
+    world.cut_power(2);
+    assert_eq!(height_after(&mut world, 0, 60_000_000), height + 1);
+    world.start(2).expect("starts");
+    let until_us = world.now_us + 60_000_000;
+    assert!(world.run(until_us, |world| world.oracle.height() > height + 1).expect("runs"), "the height ends");
+    world.start(3).expect("starts");
+    calm_down(&mut world);
+}
+
+#[test]
+fn approving_a_node_that_is_not_there_stops_nobody() {
+    let mut world = founded(1, 2);
+    world.cut_power(1);
+    let absent = world.nodes[1].id;
+    workload::approve_member(&mut world, absent).expect("is approved");
+    let height = world.oracle.height();
+    assert_eq!(height_after(&mut world, 0, 5_000_000), height + 1, "approval and event are one block");
+    assert!(world.oracle.state().is_some_and(|state| !state.members.contains(&absent)));
+    world.start(1).expect("starts");
+    let joins = |world: &World| world.oracle.state().is_some_and(|state| state.members.contains(&absent));
+    let until_us = world.now_us + 60_000_000;
+    assert!(world.run(until_us, joins).expect("runs"), "it joins once it is there");
+}
+
+#[test]
+fn a_height_that_was_woken_for_nothing_ends_with_an_empty_block() {
+    let mut world = founded(4, 4);
+    let height = world.oracle.height();
+    world.wake_with_a_vote(3, 0);
+    let until_us = world.now_us + 60_000_000;
+    assert!(world.run(until_us, |world| world.oracle.height() == height + 1).expect("runs"), "the height ends");
+    assert_eq!(world.summary.empty_blocks, 1);
+    calm_down(&mut world);
+    assert_eq!(world.oracle.height(), height + 1, "and the network sleeps again");
+}
+
+#[test]
+fn of_many_who_say_the_same_one_is_first_and_the_others_go_on() {
+    let mut world = founded(4, 4);
+    workload::approve_some_verifier(&mut world, 0).expect("is proposed");
+    workload::approve_some_verifier(&mut world, 1).expect("is proposed");
+    calm_down(&mut world);
+    for author in 0..4 {
+        workload::approve_current_verifier(&mut world, author).expect("is proposed");
+    }
+    calm_down(&mut world);
+    workload::request_build(&mut world).expect("is proposed");
+    // Behind the request that three of them lose waits something of each.
+    for author in 0..4 {
+        workload::approve_some_verifier(&mut world, author).expect("is proposed");
+    }
+    let events = world.summary.events;
+    calm_down(&mut world);
+    assert_eq!(world.summary.events - events, 1 + 4, "one request, and everything behind the requests");
+    for _ in 0..3 {
+        workload::go_on_with_builds(&mut world).expect("is proposed");
+        calm_down(&mut world);
+    }
+    let state = world.oracle.state().expect("there is a network");
+    assert_eq!(state.builds.unfinished().count(), 0);
+    assert_eq!(state.packages.artifact_count(), 3);
+}
