@@ -35,8 +35,11 @@ fn every_field_of_a_record_can_be_asked_for_by_name() {
     assert_eq!(LogField::from_name("foo"), None);
 }
 
+/// Reads an example as some type and writes it again.
+type Through = fn(Value) -> Value;
+
 /// Each schema of `openapi.json` that is an object, with the type that is it.
-const SCHEMAS: &[(&str, fn(Value) -> Value)] = &[
+const SCHEMAS: &[(&str, Through)] = &[
     ("Problem", through::<Problem>),
     ("NodeStatus", through::<NodeStatus>),
     ("NetworkView", through::<NetworkView>),
@@ -61,7 +64,6 @@ const SCHEMAS: &[(&str, fn(Value) -> Value)] = &[
     ("EventView", through::<EventView>),
 ];
 
-/// Reads an example as a type and writes it again.
 fn through<T: Serialize + serde::de::DeserializeOwned>(example: Value) -> Value {
     let value: T = serde_json::from_value(example).expect("the example is one of the type");
     serde_json::to_value(value).expect("serializes")
