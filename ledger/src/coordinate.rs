@@ -79,6 +79,14 @@ checked_text!(PackageType, check_package_type, "An ecosystem, such as `docker` o
 checked_text!(PackageId, check_id, "A package as its verifier writes it, such as `alpine:3.16.0`.");
 checked_text!(ArtifactId, check_id, "One file of a package, such as `alpine@sha256:…`; unique within its package type.");
 
+impl PackageType {
+    /// The name as people read it in logs: `Docker`.
+    pub fn capitalised(&self) -> String {
+        let (first, rest) = self.0.split_at(1); // Checked: it begins with one of a-z.
+        first.to_ascii_uppercase() + rest
+    }
+}
+
 fn check_package_type(text: &str) -> Result<(), CoordinateError> {
     let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let fits = (1..=PACKAGE_TYPE_BYTES_MAX).contains(&text.len());

@@ -19,6 +19,7 @@ pub mod policy;
 pub mod projection;
 pub mod state_root;
 
+pub mod audit;
 pub mod log;
 
 pub use block::{Block, BlockHash, BlockHeader, Height, SealedBlock};

@@ -13,14 +13,22 @@
 //! <folder>/tip    two slots of (height, block hash, check sum), written in turn
 //! ```
 
+pub mod export;
+mod reader;
 mod tip;
+mod transfer;
 
 use crate::block::{Block, Height, SEALED_BLOCK_BYTES_MAX, SealedBlock};
 use crate::projection::{BlockError, Projections};
 use crate::signed::{DecodeError, EventId, decode_canonical};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::path::{Path, PathBuf};
-use tip::{Tip, TipFile};
+use tip::{Tip, TipFile, read as read_tip};
+
+pub use reader::{LedgerReader, ReadError, Row, ledger_folder};
+pub use transfer::{SoundBlocks, TransferError, export_log, import_log, replay_to};
+
+const KEYSPACE_BLOCKS: &str = "blocks";
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -85,6 +93,10 @@ fn after(height: Height) -> [u8; 8] {
     height.0.saturating_add(1).to_be_bytes()
 }
 
+fn database(folder: &Path) -> Result<Database, fjall::Error> {
+    Database::builder(folder).worker_threads(1).open()
+}
+
 impl BlockLog {
     /// Opens or makes the log in `folder` and folds what is there; none when it holds no genesis.
     pub fn open(folder: &Path) -> Result<(Self, Option<Projections>), LogError> {
@@ -93,9 +105,9 @@ impl BlockLog {
             source => LogError::Open { folder: folder.to_owned(), source },
         };
         std::fs::create_dir_all(folder).map_err(|source| open(source.into()))?;
-        let database = Database::builder(folder.join("db")).worker_threads(1).open().map_err(open)?;
+        let database = database(&folder.join("db")).map_err(open)?;
         let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
-        let (blocks, journal) = (keyspace("blocks")?, keyspace("journal")?);
+        let (blocks, journal) = (keyspace(KEYSPACE_BLOCKS)?, keyspace("journal")?);
         let (bodies, outbox) = (keyspace("bodies")?, keyspace("outbox")?);
         let (tip, announced) = TipFile::open(&folder.join("tip"))?;
         let mut log = Self { database, blocks, journal, bodies, outbox, tip, pending: None, next_journal_index: 0 };
@@ -140,16 +152,23 @@ impl BlockLog {
     /// Appends a block for good, together with everything pending, and forgets the journal and the bodies of its height.
     /// When this returns, the block survives a power cut.
     pub fn append(&mut self, sealed: &SealedBlock) -> Result<(), LogError> {
-        let height = sealed.height();
+        self.append_all(std::slice::from_ref(sealed))
+    }
+
+    /// [`BlockLog::append`] for several blocks with one sync: all of them, or none.
+    pub fn append_all(&mut self, blocks: &[SealedBlock]) -> Result<(), LogError> {
+        let Some(last) = blocks.last() else { return Ok(()) };
         let mut batch = self.pending.take().unwrap_or_else(|| self.database.batch());
-        batch.insert(&self.blocks, height.0.to_be_bytes(), sealed.encode());
+        for sealed in blocks {
+            batch.insert(&self.blocks, sealed.height().0.to_be_bytes(), sealed.encode());
+        }
         for keyspace in [&self.journal, &self.bodies] {
-            for row in keyspace.range(..after(height)) {
+            for row in keyspace.range(..after(last.height())) {
                 batch.remove(keyspace, row.key()?);
             }
         }
         batch.durability(Some(PersistMode::SyncData)).commit()?;
-        self.tip.write(Tip { height: height.0, block: sealed.block.hash() })
+        self.tip.write(Tip { height: last.height().0, block: last.block.hash() })
     }
 
     pub fn block(&self, height: Height) -> Result<Option<SealedBlock>, LogError> {

@@ -413,6 +413,8 @@ impl Projections {
         for (index, event) in events.iter().enumerate() {
             if let Err(refusal) = next.fold(event, header.time_ms) {
                 found(BlockError::Event { height, index, id: event.id, refusal: Box::new(refusal) })?;
+                // Refused or not, it is a leaf of the tree that the next blocks go on with.
+                next.frontier.append(leaf_hash(&event.bytes));
             }
         }
         let follows = self.header_after(&next, header.proposer, header.time_ms, vec![]).header;

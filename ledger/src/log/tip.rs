@@ -40,17 +40,22 @@ fn decode(slot: &[u8]) -> Option<Tip> {
     (encode(tip).as_slice() == slot).then_some(tip)
 }
 
+/// The newest whole slot; none in a file that was made and not yet filled, which is a tip that lags behind, not damage.
+pub(super) fn read(slots: &[u8]) -> Result<Option<Tip>, io::Error> {
+    let tip = slots.chunks_exact(SLOT_BYTES).take(2).filter_map(decode).max_by_key(|tip| tip.height);
+    if tip.is_none() && slots.iter().any(|byte| *byte != 0) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "neither of its two slots is whole"));
+    }
+    Ok(tip)
+}
+
 impl TipFile {
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Tip>), LogError> {
         let failed = |source| LogError::Tip { path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
         let mut slots = vec![0; 2 * SLOT_BYTES];
         let read = file.read_at(&mut slots, 0).map_err(failed)?;
-        let tip = slots[..read].chunks_exact(SLOT_BYTES).filter_map(decode).max_by_key(|tip| tip.height);
-        // A power cut may leave the file made and not yet filled: that is a tip which lags behind, not damage.
-        if tip.is_none() && slots.iter().any(|byte| *byte != 0) {
-            return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "neither of its two slots is whole")));
-        }
+        let tip = self::read(&slots[..read]).map_err(failed)?;
         Ok((Self { file, path: path.to_owned() }, tip))
     }
 

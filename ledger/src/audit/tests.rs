@@ -1,0 +1,199 @@
+use super::*;
+use crate::coordinate::PackageType;
+use crate::digest::Sha256Digest;
+use crate::event::{NodeAuthorizationApproved, VerifierApproved};
+use crate::projection::tests::{Bench, built};
+use crate::signed::{Signature, SignedEvent, UnsignedEvent};
+use proptest::prelude::*;
+
+fn raw(log: &[SealedBlock]) -> Vec<Vec<u8>> {
+    log.iter().map(SealedBlock::encode).collect()
+}
+
+/// Audits rows of (position, bytes), with the work verified in reverse to show that its order does not matter.
+fn audit_rows<'a>(rows: impl IntoIterator<Item = (u64, &'a [u8])>) -> AuditReport {
+    let (mut audit, mut work) = (Audit::new(None), vec![]);
+    for (position, raw) in rows {
+        audit.feed(Height(position), raw);
+        work.extend(audit.take_work());
+    }
+    let reports: Vec<SignatureReport> = work.iter().rev().map(SignatureWork::verify).collect();
+    audit.finish(reports)
+}
+
+fn audit(log: &[Vec<u8>]) -> AuditReport {
+    audit_rows((0..).zip(log.iter().map(Vec::as_slice)))
+}
+
+fn kinds(report: &AuditReport) -> Vec<(u64, FindingKind)> {
+    let mut kinds: Vec<_> = report.findings.iter().map(|finding| (finding.height.0, finding.what)).collect();
+    kinds.dedup();
+    kinds
+}
+
+/// A log with a published build and a disputed one.
+fn bench() -> Bench {
+    let mut bench = Bench::with_members(3);
+    let build_id = bench.open_build(0);
+    for judge in 0..3 {
+        bench.report(judge, build_id, built(b"image"));
+    }
+    for event in bench.additions(build_id) {
+        bench.commit(1, event);
+    }
+    let again = bench.open_build(2);
+    bench.report(0, again, built(b"one"));
+    bench.report(1, again, built(b"two"));
+    bench
+}
+
+#[test]
+fn a_sound_log_is_clean_and_the_summary_counts_everything() {
+    let bench = bench();
+    let report = audit(&raw(&bench.log));
+    assert_eq!(report.findings, []);
+    assert!(report.clean);
+    let signatures: usize = bench.log.iter().map(|sealed| sealed.block.events.len() + sealed.certificate.signatures.len()).sum();
+    let summary = report.summary;
+    assert_eq!((summary.blocks, summary.events), (bench.log.len() as u64, bench.state.tree_size()));
+    assert_eq!(summary.signatures, signatures as u64);
+    assert_eq!((summary.tip, summary.state_root), (Some(bench.state.tip()), Some(bench.state.state_root())));
+    assert_eq!((summary.from, summary.to, summary.followed_to), (Some(Height(0)), Some(bench.state.height()), summary.to));
+    assert_eq!(summary.network, Some(*bench.state.network()));
+}
+
+#[test]
+fn every_wrong_is_named_by_kind_and_the_blocks_behind_it_are_still_checked() {
+    let bench = bench();
+    let (at, end) = (bench.log.len() - 4, bench.log.len() as u64 - 1);
+    let height = at as u64;
+    let check = |change: &dyn Fn(&mut SealedBlock), expected: &[FindingKind]| {
+        let mut log = bench.log.clone();
+        change(&mut log[at]);
+        // Every time there is a second wrong, far behind the first: it must be found as well.
+        log[end as usize].certificate.signatures[0].1 = Signature::from_bytes([3; 64]);
+        let report = audit(&raw(&log));
+        let found = kinds(&report);
+        let here: Vec<FindingKind> = found.iter().filter(|(h, _)| *h == height).map(|(_, what)| *what).collect();
+        assert_eq!(here, expected, "{:#?}", report.findings);
+        assert!(found.contains(&(end, FindingKind::Signature)), "{:#?}", report.findings);
+    };
+    use FindingKind::{Certificate, Chain, Network, Rule, Signature as Wrong, StateRoot, Tree};
+    check(&|b| b.block.header.parent = BlockHash::NONE, &[Chain, Certificate]);
+    check(&|b| b.block.header.time_ms = 1, &[Chain, StateRoot, Certificate]);
+    check(&|b| b.block.header.height = Height(99), &[Chain, Certificate]);
+    check(&|b| b.block.header.network = NetworkId::UNFOUNDED, &[Network, Certificate]);
+    check(&|b| b.block.header.tree_root = Sha256Digest::of(b""), &[Tree, Certificate]);
+    check(&|b| b.block.header.state_root = Sha256Digest::of(b""), &[StateRoot, Certificate]);
+    check(&|b| b.block.events[0].signature = Signature::from_bytes([1; 64]), &[Tree, Wrong]);
+    check(&|b| b.block.events[0].unsigned.claimed_time_ms += 1, &[Tree, StateRoot, Wrong]);
+    check(&|b| b.block.events.clear(), &[Tree, StateRoot]);
+    check(&|b| b.block.events[0].unsigned.sequence += 1, &[Rule, Tree, StateRoot, Wrong]);
+    check(&|b| b.certificate.signatures.truncate(1), &[Certificate]);
+    check(&|b| b.certificate.signatures.swap(0, 1), &[Certificate]);
+    check(&|b| b.certificate.round = 1, &[Wrong]);
+    check(&|b| b.certificate.signatures[0].1 = b.certificate.signatures[1].1, &[Wrong]);
+}
+
+#[test]
+fn an_event_that_no_rule_allows_is_named_by_its_id() {
+    let bench = bench();
+    let mut log = bench.log.clone();
+    let stranger = Event::NodeAuthorizationApproved(NodeAuthorizationApproved { node: bench.node(8) });
+    let forged = SignedEvent::new(&bench.keys[7], UnsignedEvent::new(*bench.state.network(), bench.node(7), 0, 1, stranger));
+    let at = log.len() - 2;
+    log[at].block.events.push(forged.clone());
+    let report = audit(&raw(&log));
+    let finding = report.findings.iter().find(|finding| finding.what == FindingKind::Rule).expect("a refused event");
+    assert_eq!((finding.height, finding.event), (Height(at as u64), Some(forged.id())));
+    assert!(finding.sentence.contains("is not an authorized node"), "{}", finding.sentence);
+}
+
+#[test]
+fn a_missing_block_is_said_once_and_the_chain_behind_it_is_checked_all_the_same() {
+    let bench = bench();
+    let (raw, gone) = (raw(&bench.log), bench.log.len() as u64 - 4);
+    let rows = || (0..).zip(raw.iter().map(Vec::as_slice)).filter(|(position, _)| *position != gone);
+    let report = audit_rows(rows());
+    assert_eq!(kinds(&report), [(gone, FindingKind::Missing), (gone, FindingKind::Unfollowed)]);
+    assert_eq!(report.summary.followed_to, Some(Height(gone - 1)));
+    let mut changed = bench.log[gone as usize + 2].clone();
+    changed.certificate.signatures.truncate(1);
+    let changed = changed.encode();
+    let report =
+        audit_rows(rows().map(|(position, raw)| (position, if position == gone + 2 { changed.as_slice() } else { raw })));
+    assert!(kinds(&report).contains(&(gone + 2, FindingKind::Certificate)), "the set is known: the headers still name it");
+}
+
+#[test]
+fn a_log_of_another_network_and_one_that_lost_its_end_are_found() {
+    let bench = bench();
+    let raw = raw(&bench.log);
+    let pinned = NetworkId::new(Sha256Digest::of(b"mine"));
+    let mut audit = Audit::new(Some(pinned));
+    let announced = |height, block| Announced { height: Height(height), block, exactness: Exactness::AtLeast };
+    audit.announce(announced(3, BlockHash::NONE));
+    for (position, raw) in raw.iter().enumerate() {
+        audit.feed(Height(position as u64), raw);
+    }
+    audit.announce(announced(99, bench.state.tip()));
+    let found = kinds(&audit.finish([]));
+    assert_eq!(found, [(0, FindingKind::Network), (3, FindingKind::Tip), (99, FindingKind::Tip)]);
+    assert_eq!(kinds(&audit_rows([])), [(0, FindingKind::Missing)]);
+}
+
+#[test]
+fn work_that_nobody_verified_is_no_clean_audit() {
+    let mut bench = Bench::with_members(3);
+    let mut audit = Audit::new(None);
+    let mut taken = None;
+    for round in 0u64.. {
+        let Some(sealed) = bench.log.get(round as usize) else {
+            bench.commit(
+                0,
+                Event::VerifierApproved(VerifierApproved {
+                    package_type: PackageType::new("docker").expect("a type"),
+                    module: Sha256Digest::of(&round.to_le_bytes()),
+                    contract_version: 1,
+                }),
+            );
+            audit.feed(Height(round), &bench.log[round as usize].encode());
+            taken = audit.take_work();
+            if taken.is_some() {
+                break;
+            }
+            continue;
+        };
+        audit.feed(Height(round), &sealed.encode());
+    }
+    assert!(taken.expect("enough signatures for a batch").len() >= SIGNATURES_PER_WORK);
+    let report = audit.finish([]);
+    assert_eq!(kinds(&report), [(0, FindingKind::Signature)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// No byte of a log can be changed without a finding.
+    #[test]
+    fn any_changed_byte_of_a_log_is_found(block in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), flip in 1u8..) {
+        thread_local!(static LOG: Vec<Vec<u8>> = raw(&bench().log));
+        let mut log = LOG.with(Clone::clone);
+        let block = block.index(log.len());
+        let at = at.index(log[block].len());
+        log[block][at] ^= flip;
+        let report = audit(&log);
+        prop_assert!(!report.clean, "block {block}, byte {at}");
+        prop_assert!(report.findings.iter().any(|finding| finding.height.0 == block as u64), "{:#?}", report.findings);
+    }
+
+    #[test]
+    fn an_audit_of_any_bytes_ends_with_a_report(rows in prop::collection::vec((0u64..9, prop::collection::vec(any::<u8>(), 0..300)), 0..6)) {
+        let mut next = 0;
+        let rows = rows.iter().map(|(gap, raw)| {
+            next += gap;
+            (next, raw.as_slice())
+        });
+        prop_assert!(!audit_rows(rows.collect::<Vec<_>>()).clean);
+    }
+}
