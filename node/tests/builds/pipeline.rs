@@ -40,8 +40,12 @@ pub struct Image {
 
 impl Image {
     pub fn new(name: &str) -> Self {
-        let config = format!(r#"{{"architecture":"amd64","os":"linux","config":{{"Labels":{{"name":"{name}"}}}}}}"#).into_bytes();
         let layer: Vec<u8> = name.bytes().cycle().take(300_000).collect();
+        let diff_id = Sha256Digest::of(&layer).to_oci();
+        let config = format!(
+            r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
+        );
+        let config = config.into_bytes();
         let described = |media_type: &str, bytes: &[u8]| {
             let (digest, size) = (Sha256Digest::of(bytes).to_oci(), bytes.len());
             format!(r#"{{"mediaType":"{media_type}","size":{size},"digest":"{digest}"}}"#)
