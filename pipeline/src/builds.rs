@@ -116,6 +116,7 @@ impl Builds {
         for mut record in store.load().map_err(broken)? {
             if record.outcome.is_none() {
                 record.finish(Outcome::Failure { reason: INTERRUPTED.to_owned() }, now());
+                store.discard_artifacts(record.id).map_err(broken)?;
                 store.write(&record).map_err(broken)?;
             }
             let log = BuildLog::complete(&store.log_path(record.id));
@@ -138,8 +139,10 @@ impl Builds {
     }
 
     /// Accepts a build. Once it has an id it has a record, also if whoever asked hangs up.
-    pub(crate) async fn submit(&self, request: MappingInfo) -> Result<Uuid, SubmitError> {
+    pub(crate) async fn submit(&self, mut request: MappingInfo) -> Result<Uuid, SubmitError> {
         let recipe = self.0.mapping.recipe(&request).await?;
+        // Callers may write it in any case; everything that is kept and told has one spelling.
+        request.package_type = "Docker".to_owned();
         if self.0.stop.is_cancelled() {
             return Err(SubmitError::Stopping);
         }
@@ -261,9 +264,7 @@ impl Builds {
         let (store, written) = (self.0.store.clone(), record.clone());
         let kept = blocking(move || {
             if matches!(written.outcome, Some(Outcome::Failure { .. })) {
-                // Half a result is no result.
-                std::fs::remove_dir_all(store.artifacts(written.id))?;
-                std::fs::create_dir(store.artifacts(written.id))?;
+                store.discard_artifacts(written.id)?;
             }
             store.write(&written)
         })

@@ -23,6 +23,7 @@ use poem::{Body, Endpoint, EndpointExt, IntoResponse, Response, Route, get, hand
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use self::error::{ApiError, any_error};
@@ -37,6 +38,8 @@ mod error;
 /// A build request is a few hundred bytes.
 pub(crate) const MAX_REQUEST_BYTES: usize = 64 << 10;
 const LOG_PIECE_BYTES: u64 = 64 << 10;
+/// Each piece costs a hop to a thread that may block: small ones make downloads slow.
+const DOWNLOAD_PIECE_BYTES: usize = 256 << 10;
 
 pub(crate) fn routes(builds: Builds) -> impl Endpoint<Output = Response> {
     Route::new()
@@ -165,7 +168,7 @@ async fn download_artifact(
         .content_type("application/octet-stream")
         .header(header::CONTENT_LENGTH, artifact.size_bytes)
         .header("x-content-type-options", "nosniff")
-        .body(Body::from_async_read(opened)))
+        .body(Body::from_bytes_stream(ReaderStream::with_capacity(opened, DOWNLOAD_PIECE_BYTES))))
 }
 
 #[derive(Serialize)]

@@ -158,6 +158,12 @@ impl RecordStore {
         Ok(records)
     }
 
+    /// Half a result is no result: a build that failed keeps its record and its log.
+    pub(crate) fn discard_artifacts(&self, id: Uuid) -> io::Result<()> {
+        remove_if_there(&self.artifacts(id))?;
+        fs::create_dir(self.artifacts(id))
+    }
+
     pub(crate) fn remove(&self, id: Uuid) -> io::Result<()> {
         // The record goes last: half a removal is gone on with at the next one, not mistaken for a whole build.
         remove_if_there(&self.artifacts(id))?;

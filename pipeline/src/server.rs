@@ -3,11 +3,11 @@
 //! A data directory belongs to one running pipeline at a time. Stopping ends the builds, writes their records, lets
 //! answers that are on their way finish for a moment, and then closes what is left.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use poem::Server;
 use poem::listener::TcpAcceptor;
@@ -22,6 +22,9 @@ use crate::mapping::RulesError;
 
 /// How long downloads may go on while the service stops.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+/// A program that was killed a moment ago may still hold the directory.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -63,10 +66,16 @@ impl Pipeline {
         let broken = |source| ServeError::DataDir { path: config.data_dir.clone(), source };
         std::fs::create_dir_all(&config.data_dir).map_err(broken)?;
         let lock = File::create(config.data_dir.join("lock")).map_err(broken)?;
-        lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => ServeError::DataDirInUse { path: config.data_dir.clone() },
-            std::fs::TryLockError::Error(source) => broken(source),
-        })?;
+        let deadline = Instant::now() + LOCK_WAIT;
+        while let Err(error) = lock.try_lock() {
+            match error {
+                TryLockError::Error(source) => return Err(broken(source)),
+                TryLockError::WouldBlock if Instant::now() > deadline => {
+                    return Err(ServeError::DataDirInUse { path: config.data_dir.clone() });
+                }
+                TryLockError::WouldBlock => tokio::time::sleep(LOCK_RETRY).await,
+            }
+        }
         let address = config.listen;
         let builds = Builds::open(config).map_err(|error| match error {
             OpenError::DataDir { path, source } => ServeError::DataDir { path, source },

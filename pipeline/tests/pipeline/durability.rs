@@ -56,12 +56,14 @@ async fn builds_that_a_crash_or_a_stop_interrupts_end_with_that_reason() {
     // What is on the disk at this moment is what a crash would leave.
     let left = fixture.folder.path().join("left");
     copy(&fixture.data(), &left);
+    std::fs::write(left.join("builds").join(&running).join("artifacts/manifest"), "{}").unwrap();
     let survivor = Pipeline::start(config(&left)).await.unwrap();
     for id in [&running, &queued] {
         let url = format!("{}/build/{id}", survivor.url());
         let view: pyrsia_pipeline::BuildView = fixture.http.get(url).send().await.unwrap().json().await.unwrap();
         assert_eq!(view.status, BuildStatus::Failure(INTERRUPTED.into()));
         assert!(!left.join("builds").join(id).join("work").exists());
+        assert_eq!(std::fs::read_dir(left.join("builds").join(id).join("artifacts")).unwrap().count(), 0);
         let artifact = format!("{}/build/{id}/artifacts/manifest", survivor.url());
         assert_eq!(fixture.http.get(artifact).send().await.unwrap().status(), StatusCode::GONE);
     }
