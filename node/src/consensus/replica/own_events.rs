@@ -87,7 +87,7 @@ impl OwnEvents {
             }
             // Those behind the first may depend on it; their turn comes.
             let is_first = self.pending.is_empty();
-            if is_first && state.check(&event).is_err_and(|refusal| refusal.is_for_good()) {
+            if is_first && state.check(&event).is_err_and(|refusal| is_lost(&refusal)) {
                 settled.gone.push(id);
                 continue;
             }
@@ -101,4 +101,10 @@ impl OwnEvents {
         }
         settled
     }
+}
+
+/// Whether an own event, which the ledger would have allowed when it was signed, is to be given up. A right that is lost may
+/// come back, but nothing this node has to say may wait behind it: not even that it is there again.
+fn is_lost(refusal: &Refusal) -> bool {
+    refusal.is_for_good() || matches!(refusal, Refusal::NotAuthorized { .. })
 }

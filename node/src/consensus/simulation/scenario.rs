@@ -84,8 +84,8 @@ fn some_member(world: &mut World) -> Option<usize> {
 /// People and builds go about their business.
 fn act(world: &mut World, plan: &Plan) -> Result<(), String> {
     let candidate = world.random.below(plan.members as u64) as usize;
-    // The founder comes first, or it would be left out by the first one it lets in.
-    let candidate = if member_count(world) == 0 { 0 } else { candidate };
+    // The founder mostly comes first: the first one it lets in takes its right away.
+    let candidate = if member_count(world) == 0 && world.random.percent(90) { 0 } else { candidate };
     match world.random.below(6) {
         0 | 1 => workload::approve_member(world, world.nodes[candidate].id)?,
         2 => workload::request_build(world)?,

@@ -1,5 +1,12 @@
 use super::world::World;
 use super::*;
+use crate::consensus::message::BLOCK_RANGE_BYTES_MAX;
+use crate::consensus::replica::MEMPOOL_AUTHOR_EVENTS_MAX;
+use crate::consensus::{ProposeError, SubmitError};
+use ed25519_dalek::SigningKey;
+use pyrsia_ledger::event::VerifierApproved;
+use pyrsia_ledger::signed::node_id_of;
+use pyrsia_ledger::{Event, PackageType, Refusal, Sha256Digest, Signature, SignedEvent, UnsignedEvent};
 
 /// Few enough to run with every change; `cargo xtask sim` runs as many as one likes.
 const QUICK_SEEDS: u64 = 60;
@@ -139,4 +146,65 @@ fn of_many_who_say_the_same_one_is_first_and_the_others_go_on() {
     let state = world.oracle.state().expect("there is a network");
     assert_eq!(state.builds.unfinished().count(), 0);
     assert_eq!(state.packages.artifact_count(), 3);
+}
+
+#[test]
+fn a_node_that_was_away_catches_up_range_by_range() {
+    let mut world = founded(1, 2);
+    workload::approve_some_verifier(&mut world, 0).expect("is proposed");
+    calm_down(&mut world);
+    world.cut_power(1);
+    for n in 0..45 {
+        workload::build_something_large(&mut world, 0, &format!("package-{n}")).expect("is proposed");
+        let soon_us = world.now_us + 1_000_000;
+        world.run(soon_us, |_| false).expect("runs");
+    }
+    let missing = world.nodes[0].disk.blocks().len() - world.nodes[1].disk.blocks().len();
+    let size_bytes: usize = world.nodes[0].disk.blocks().iter().map(|sealed| sealed.encode().len()).sum();
+    assert!(missing >= 45 && size_bytes > 2 * BLOCK_RANGE_BYTES_MAX, "{missing} blocks, {size_bytes} bytes");
+    world.start(1).expect("starts");
+    calm_down(&mut world);
+    assert_eq!(world.nodes[1].disk.blocks().len(), world.nodes[0].disk.blocks().len());
+}
+
+fn some_event(seed: u64) -> Event {
+    let package_type = PackageType::new("simulated").expect("a package type");
+    let module = Sha256Digest::of(&seed.to_le_bytes());
+    Event::VerifierApproved(VerifierApproved { package_type, module, contract_version: 1 })
+}
+
+#[test]
+fn a_stranger_and_a_forger_are_turned_away_at_the_door() {
+    let mut world = founded(1, 1);
+    let network = *world.oracle.state().expect("there is a network").network();
+    let stranger = SigningKey::from_bytes(&[99; 32]);
+    let author = node_id_of(&stranger);
+    let event = SignedEvent::new(&stranger, UnsignedEvent::new(network, author, 0, 1, some_event(1)));
+    let answer = world.with(0, |replica, now_ms| replica.submit(now_ms, event)).expect("runs");
+    assert_eq!(answer, Some(Err(SubmitError::Propose(ProposeError::Refused(Refusal::NotAuthorized { author })))));
+
+    let member = world.nodes[0].id;
+    let sequence = world.oracle.state().map_or(0, |state| state.next_sequence(&member));
+    let unsigned = UnsignedEvent::new(network, member, sequence, u64::MAX, some_event(2));
+    let forged = SignedEvent { unsigned, signature: Signature::from_bytes([1; 64]) };
+    let answer = world.with(0, |replica, now_ms| replica.submit(now_ms, forged)).expect("runs");
+    assert_eq!(answer, Some(Err(SubmitError::Signature)));
+}
+
+#[test]
+fn a_refused_event_leaves_no_gap_and_a_halted_network_takes_only_so_many() {
+    let mut world = founded(2, 2);
+    world.cut_power(1);
+    let mut propose =
+        |event| world.with(0, |replica, now_ms| replica.propose_event(now_ms, event)).expect("runs").expect("has power");
+    propose(some_event(0)).expect("is taken");
+    assert!(matches!(propose(some_event(0)), Err(ProposeError::Refused(Refusal::VerifierApprovedAlready { .. }))));
+    for seed in 1..MEMPOOL_AUTHOR_EVENTS_MAX as u64 {
+        propose(some_event(seed)).expect("is taken");
+    }
+    assert_eq!(propose(some_event(u64::MAX)), Err(ProposeError::MempoolFull));
+    let events = world.summary.events;
+    world.start(1).expect("starts");
+    calm_down(&mut world);
+    assert_eq!(world.summary.events - events, MEMPOOL_AUTHOR_EVENTS_MAX as u64);
 }

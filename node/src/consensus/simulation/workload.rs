@@ -41,6 +41,24 @@ pub(super) fn approve_current_verifier(world: &mut World, author: usize) -> Resu
     propose(world, author, vec![Event::VerifierApproved(VerifierApproved { package_type, module, contract_version: 1 })])
 }
 
+/// A lone judge asks for a package and builds it, with as much to say about it as fits into one event.
+#[cfg(test)]
+pub(super) fn build_something_large(world: &mut World, judge: usize, name: &str) -> Result<(), String> {
+    const ARTIFACTS: usize = 90;
+    let coordinate = PackageCoordinate::new("simulated", name).expect("the name is a coordinate");
+    let Some(state) = world.oracle.state() else { return Ok(()) };
+    let (build_id, attempt) = (state.next_build_id(&coordinate), state.next_attempt(&coordinate));
+    let verifier = state.verifiers.current(&package_type()).ok_or("no verifier is approved")?;
+    let source = BuildSource { kind: "git".into(), location: "nowhere".into(), revision: "none".into() };
+    let artifacts = (0..ARTIFACTS).map(|n| artifact(&format!("{name}-{n:0>500}"))).collect();
+    let outcome = BuildOutcome::Built { source, artifacts };
+    let events = vec![
+        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier }),
+        Event::BuildResultReported(BuildResultReported { build_id, outcome }),
+    ];
+    propose(world, judge, events)
+}
+
 /// Every node that may asks for the same package.
 pub(super) fn request_build(world: &mut World) -> Result<(), String> {
     let id = format!("package-{}", world.random.below(PACKAGES));
