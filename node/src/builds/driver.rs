@@ -115,7 +115,7 @@ impl Driver {
         let order = Order { id, coordinate: build.coordinate.clone(), verifier: build.verifier };
         tracing::info!(
             "Build with ID {id} has been started for package type {} and package specific ID {}",
-            order.coordinate.package_type,
+            order.coordinate.package_type.capitalised(),
             order.coordinate.id
         );
         self.runner.progress.enter(&id, LocalPhase::Queued);
@@ -164,7 +164,7 @@ impl Driver {
         for event in &events {
             tracing::info!(
                 "Adding artifact to transparency log: package type {}, package specific ID {}, artifact {} with hash {} ({total} to add)",
-                event.coordinate.package_type,
+                event.coordinate.package_type.capitalised(),
                 event.coordinate.id,
                 event.artifact.artifact_id,
                 event.artifact.sha256

@@ -87,7 +87,7 @@ impl Runner {
                     tracing::info!(
                         "Build with ID {} completed successfully for package type {} and package specific ID {}",
                         order.id,
-                        order.coordinate.package_type,
+                        order.coordinate.package_type.capitalised(),
                         order.coordinate.id
                     );
                     return outcome;

@@ -80,7 +80,7 @@ fn log_record(state: &Projections, coordinate: &PackageCoordinate, record: &Arti
 pub(super) fn type_in_log(package_type: &PackageType) -> String {
     match package_type.as_str() {
         "maven" => "Maven2".to_owned(),
-        other => other[..1].to_ascii_uppercase() + &other[1..],
+        _ => package_type.capitalised(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use pyrsia_tests::{clients, network::Cli};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_ends_with_a_verified_pull() {
@@ -11,7 +12,14 @@ async fn the_demo_ends_with_a_verified_pull() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let printed = Cli::new(folder.path()).succeed(&["demo", "--exit", "--json"]);
     let summary: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("the summary is JSON: {error}\n{printed}"));
-    let text = summary.to_string();
-    assert!(text.contains("\"verified\":true"), "{summary:#}");
-    assert!(text.contains("pyrsia/hello"), "{summary:#}");
+    let judges = summary["build"]["judges"].as_array().expect("the judges");
+    assert!(judges.len() == 4 && judges.iter().all(|judge| judge["agrees"] == true), "{summary:#}");
+    // Every object that was pulled stands on the log with its hash.
+    let pulled = &summary["pulled"];
+    let objects = pulled["blobs"].as_array().expect("blobs").iter().chain([&pulled["manifest"]]);
+    let pulled: BTreeSet<&str> = objects.filter_map(|object| object["sha256"].as_str()).collect();
+    let records = summary["log"].as_array().expect("the log records");
+    let logged: BTreeSet<&str> = records.iter().filter_map(|record| record["artifact_hash"].as_str()).collect();
+    assert!(pulled.len() > 2, "{summary:#}");
+    assert_eq!(pulled, logged);
 }
