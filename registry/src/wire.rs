@@ -396,10 +396,8 @@ pub enum OutcomeKind {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgreementView {
-    /// Names the source and the canonical digests the majority has in common.
+    /// Names what the majority has in common: what pins the source, and every artifact to the last bit.
     pub result: Sha256Digest,
-    /// Names the bytes that are published.
-    pub variant: Sha256Digest,
     pub artifacts: u32,
 }
 

@@ -11,7 +11,7 @@ use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use imbl::OrdSet;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub enum BuildStatus {
@@ -50,10 +50,10 @@ pub struct Build {
 /// What the majority agreed on, fixed when it came about: results that come later change neither part.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct Agreement {
-    /// Digest over the source and the canonical digest of every artifact.
+    /// Digest over what pins the source and every artifact.
     pub result: Sha256Digest,
-    /// The variant of it, to the last bit, that is published.
-    pub variant: Sha256Digest,
+    /// The source as most of the majority named it, of equals the smallest: no single judge's word.
+    pub source: BuildSource,
     pub artifacts: u32,
 }
 
@@ -73,17 +73,16 @@ pub struct Builds {
     unfinished: OrdSet<BuildId>,
 }
 
-/// What judges must have in common: what pins the source, and the canonical digest of every artifact. Not where the source
-/// was fetched from: mirrors of one commit are the same source.
+/// What judges must have in common: what pins the source, and every artifact to the last bit. Not where the source was
+/// fetched from: mirrors of one commit are the same source.
+///
+/// The raw digests are part of it although verifiers compare canonical ones: a canonical digest is only its judge's word.
+/// Were it enough, one liar could claim the honest digest for bytes of his own, and a deterministic choice among equals could
+/// publish them. Bytes that differ may be published once the judges have a way to vouch for each other's.
 fn agreement_key(source: &BuildSource, artifacts: &[BuiltArtifact]) -> Sha256Digest {
-    let files: BTreeMap<&ArtifactId, &Sha256Digest> = artifacts.iter().map(|a| (&a.artifact_id, &a.canonical)).collect();
+    let files: BTreeSet<&BuiltArtifact> = artifacts.iter().collect();
     let bytes = borsh::to_vec(&(&source.kind, &source.revision, files)).expect("writing to memory cannot fail");
     Sha256Digest::of_parts(&[b"pyrsia/agreement/v1\0", &bytes])
-}
-
-/// Names a result to the last bit: the raw digests of every artifact.
-fn raw_key(artifacts: &[BuiltArtifact]) -> Sha256Digest {
-    Sha256Digest::of(&borsh::to_vec(artifacts).expect("writing to memory cannot fail"))
 }
 
 impl Builds {
@@ -126,26 +125,18 @@ impl Builds {
 
     /// The judges that reported the build the majority agreed on.
     pub fn agreeing(&self, id: &BuildId) -> Vec<NodeId> {
-        let Some(agreement) = self.get(id).and_then(|build| build.agreement.as_ref()) else { return vec![] };
-        let agrees = |source, artifacts| agreement_key(source, artifacts) == agreement.result;
-        self.built(id).filter(|(_, source, artifacts)| agrees(source, artifacts)).map(|(judge, ..)| *judge).collect()
+        self.agreed(id).map(|(judge, ..)| *judge).collect()
     }
 
-    /// The source and the artifacts of the build that the majority agreed on, as they are published.
+    /// The source and the artifacts of the build that the majority agreed on.
     pub fn chosen<'a>(&'a self, id: &'a BuildId) -> Option<(&'a BuildSource, &'a [BuiltArtifact])> {
-        let variant = self.get(id)?.agreement.as_ref()?.variant;
-        self.built(id).find(|(_, _, artifacts)| raw_key(artifacts) == variant).map(|(_, source, artifacts)| (source, artifacts))
+        let (_, _, artifacts) = self.agreed(id).next()?;
+        Some((&self.get(id)?.agreement.as_ref()?.source, artifacts))
     }
 
-    /// Of the raw variants of an agreed result the one most judges have, of equals the one with the smallest digest: always
-    /// one builder's bytes as a whole.
-    fn variant(&self, id: &BuildId, result: Sha256Digest) -> Sha256Digest {
-        let mut variants: BTreeMap<Sha256Digest, usize> = BTreeMap::new();
-        for (_, _, artifacts) in self.built(id).filter(|(_, source, artifacts)| agreement_key(source, artifacts) == result) {
-            *variants.entry(raw_key(artifacts)).or_default() += 1;
-        }
-        let best = variants.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
-        best.expect("an agreed result was reported").0
+    fn agreed<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a BuildSource, &'a [BuiltArtifact])> {
+        let result = self.get(id).and_then(|build| build.agreement.as_ref()).map(|agreement| agreement.result);
+        self.built(id).filter(move |(_, source, artifacts)| Some(agreement_key(source, artifacts)) == result)
     }
 
     fn built<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a BuildSource, &'a [BuiltArtifact])> {
@@ -206,7 +197,7 @@ impl Builds {
         }
         let majority = absolute_majority(build.judges.len());
         if let Some((&result, &(_, artifacts))) = votes.iter().find(|(_, (count, _))| *count >= majority) {
-            let agreement = Agreement { result, variant: self.variant(id, result), artifacts };
+            let agreement = Agreement { result, source: self.source(id, result), artifacts };
             return (BuildStatus::Agreed { added: 0 }, Some(agreement));
         }
         let missing = build.judges.len() - answered;
@@ -217,6 +208,15 @@ impl Builds {
             false => BuildStatus::Disputed,
         };
         (status, None)
+    }
+
+    fn source(&self, id: &BuildId, result: Sha256Digest) -> BuildSource {
+        let mut named: BTreeMap<&BuildSource, usize> = BTreeMap::new();
+        for (_, source, _) in self.built(id).filter(|(_, source, artifacts)| agreement_key(source, artifacts) == result) {
+            *named.entry(source).or_default() += 1;
+        }
+        let best = named.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
+        best.expect("an agreed result was reported").0.clone()
     }
 
     /// Counts one more artifact in; returns whether the build is complete with it.

@@ -157,11 +157,7 @@ fn shown(build: pyrsia_node::BuildView) -> BuildView {
         requested_time_ms: build.requested_time_ms,
         published_at,
         judges: build.judges.into_iter().map(judge).collect(),
-        agreement: build.agreement.map(|agreement| AgreementView {
-            result: agreement.result,
-            variant: agreement.variant,
-            artifacts: agreement.artifacts,
-        }),
+        agreement: build.agreement.map(|agreement| AgreementView { result: agreement.result, artifacts: agreement.artifacts }),
         local: build.local.map(|local| LocalBuildView {
             phase: phase(local.phase).to_owned(),
             pipeline_build_id: local.pipeline_build_id,
