@@ -9,28 +9,27 @@
 
 mod agreement;
 mod catch_up;
+mod events;
 mod follow;
 mod mempool;
 mod own_events;
 
+pub use events::{ProposeError, SubmitError};
 pub use mempool::{MEMPOOL_AUTHOR_EVENTS_MAX, MEMPOOL_EVENTS_MAX};
 
 use super::ballot::Equivocation;
 use super::engine::{Engine, EngineError};
-use super::message::{EVENTS_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX, Message};
+use super::message::Message;
 use super::store::Store;
 use super::timer::{Timeouts, Timer};
 use catch_up::CatchUp;
 use ed25519_dalek::SigningKey;
-use mempool::{Admission, Mempool};
+use mempool::Mempool;
 use own_events::OwnEvents;
-use pyrsia_ledger::event::NodeActivated;
 use pyrsia_ledger::log::LogError;
 use pyrsia_ledger::projection::{BlockError, genesis};
 use pyrsia_ledger::signed::{DecodeError, node_id_of};
-use pyrsia_ledger::{
-    Block, BlockHash, Event, EventId, Height, NetworkId, NodeId, Projections, Refusal, SealedBlock, SignedEvent,
-};
+use pyrsia_ledger::{Block, BlockHash, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -82,34 +81,6 @@ pub(super) enum Output {
         state: Arc<Projections>,
     },
     Equivocation(Equivocation),
-}
-
-/// Why an event was not taken.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum ProposeError {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    #[error("this node follows no network yet")]
-    NoNetwork,
-    #[error("too many events wait for a block")]
-    MempoolFull,
-    #[error("the node is stopping")]
-    Stopped,
-}
-
-/// Why another node's event was not taken.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SubmitError {
-    #[error("the signature of the event is wrong")]
-    Signature,
-    #[error(transparent)]
-    Propose(#[from] ProposeError),
-}
-
-impl From<Refusal> for SubmitError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Propose(refusal.into())
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -291,85 +262,6 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// Signs a fact of this node, keeps it until a block has it, and sends it to the validators. A refused one leaves no gap.
-    pub(super) fn propose_event(&mut self, now_ms: u64, event: Event) -> Result<Result<EventId, ProposeError>, ReplicaError> {
-        self.now_ms = now_ms;
-        let admitted = self.admit_own(event)?;
-        self.go_on()?;
-        Ok(admitted)
-    }
-
-    fn admit_own(&mut self, event: Event) -> Result<Result<EventId, ProposeError>, ReplicaError> {
-        let Some(state) = self.state.clone() else { return Ok(Err(ProposeError::NoNetwork)) };
-        if let Err(refusal) = may_write(&state, self.id) {
-            return Ok(Err(refusal.into()));
-        }
-        if self.own.pending().len() >= MEMPOOL_AUTHOR_EVENTS_MAX || self.mempool.len() >= MEMPOOL_EVENTS_MAX {
-            return Ok(Err(ProposeError::MempoolFull));
-        }
-        let signed = match self.own.sign(&state, &self.key, self.now_ms, event) {
-            Ok(signed) => signed,
-            Err(refusal) => return Ok(Err(refusal.into())),
-        };
-        let id = signed.id();
-        self.store.outbox_put(id, signed.encode());
-        self.store.flush()?;
-        self.mempool.admit(signed.clone(), self.now_ms);
-        self.broadcast(Message::Events(vec![signed]));
-        self.linger();
-        Ok(Ok(id))
-    }
-
-    /// Takes a signed event of another node and passes it on.
-    pub(super) fn submit(&mut self, now_ms: u64, event: SignedEvent) -> Result<Result<EventId, SubmitError>, ReplicaError> {
-        self.now_ms = now_ms;
-        let id = event.id();
-        let admitted = self.admit(&event);
-        if let Ok(Admission::Fresh) = admitted {
-            self.broadcast(Message::Events(vec![event]));
-        }
-        self.go_on()?;
-        Ok(admitted.map(|_| id))
-    }
-
-    fn admit(&mut self, event: &SignedEvent) -> Result<Admission, SubmitError> {
-        let Some(state) = self.state.clone() else { return Err(ProposeError::NoNetwork.into()) };
-        may_write(&state, event.author())?;
-        if self.mempool.knows(event, self.now_ms) {
-            return Ok(Admission::Known);
-        }
-        // What is not allowed yet may be when its turn comes.
-        if let Err(refusal) = state.check(event)
-            && refusal.is_for_good()
-        {
-            return Err(refusal.into());
-        }
-        if !event.verify_signature() {
-            return Err(SubmitError::Signature);
-        }
-        match self.mempool.admit(event.clone(), self.now_ms) {
-            Admission::Full => Err(ProposeError::MempoolFull.into()),
-            Admission::Fresh => {
-                self.linger();
-                Ok(Admission::Fresh)
-            }
-            Admission::Known => Ok(Admission::Known),
-        }
-    }
-
-    fn on_events(&mut self, from: NodeId, events: Vec<SignedEvent>) {
-        let fresh: Vec<SignedEvent> = events
-            .into_iter()
-            .take(EVENTS_PER_MESSAGE_MAX)
-            .filter(|event| matches!(self.admit(event), Ok(Admission::Fresh)))
-            .collect();
-        // A validator has told the others itself; anybody else may know this node only.
-        let is_told = self.state.as_ref().is_some_and(|state| state.validators().contains(&from));
-        if !fresh.is_empty() && !is_told {
-            self.broadcast(Message::Events(fresh));
-        }
-    }
-
     pub(super) fn on_message(&mut self, now_ms: u64, from: NodeId, message: Message) -> Result<(), ReplicaError> {
         self.now_ms = now_ms;
         self.handle(from, message)?;
@@ -425,17 +317,6 @@ impl<S: Store> Replica<S> {
         self.go_on()
     }
 
-    fn repeat_own_events(&mut self) {
-        if self.own.pending().is_empty() {
-            return;
-        }
-        for event in self.own.pending() {
-            self.mempool.admit(event.clone(), self.now_ms);
-        }
-        let events = fitting(self.own.pending(), EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);
-        self.broadcast(Message::Events(events));
-    }
-
     /// Does everything that follows from what just happened, until nothing does.
     fn go_on(&mut self) -> Result<(), ReplicaError> {
         loop {
@@ -467,26 +348,6 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    fn linger(&mut self) {
-        if self.config.linger_ms > 0 && !self.is_lingering {
-            self.is_lingering = true;
-            self.outputs.push(Output::SetTimer { timer: Timer::Linger, after_ms: self.config.linger_ms });
-        }
-    }
-
-    /// An approved candidate says by itself that it is there. A block that became too old in the meantime makes the event
-    /// fall away, and this says it again with a newer one.
-    fn activate(&mut self) -> Result<(), ReplicaError> {
-        let Some(state) = &self.state else { return Ok(()) };
-        let is_approved = state.members.candidate(&self.id).is_some_and(|candidate| candidate.approved_at.is_some());
-        if !is_approved || self.catch_up.is_asking() || self.own.awaits_activation() {
-            return Ok(());
-        }
-        let event = NodeActivated { recent_height: state.height().0, recent_block: state.tip().0 };
-        // A refusal leaves it for the next block or tick.
-        self.admit_own(Event::NodeActivated(event)).map(|_| ())
-    }
-
     /// One atomic batch, then everything that a new state changes.
     fn commit(&mut self, sealed: SealedBlock, next: Arc<Projections>, origin: Origin) -> Result<(), ReplicaError> {
         let own = sealed.block.events.iter().filter(|event| event.author() == self.id);
@@ -507,25 +368,6 @@ impl<S: Store> Replica<S> {
         self.settle_own_events(&included)
     }
 
-    fn settle_own_events(&mut self, included: &BTreeSet<EventId>) -> Result<(), ReplicaError> {
-        let Some(state) = self.state.clone() else { return Ok(()) };
-        let settled = self.own.settle(&state, &self.key, self.now_ms, included);
-        for id in settled.gone {
-            self.store.outbox_remove(id);
-        }
-        if settled.renewed.is_empty() {
-            return Ok(());
-        }
-        for event in &settled.renewed {
-            self.store.outbox_put(event.id(), event.encode());
-            self.mempool.admit(event.clone(), self.now_ms);
-        }
-        self.store.flush()?;
-        let events = fitting(&settled.renewed, EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);
-        self.broadcast(Message::Events(events));
-        Ok(())
-    }
-
     /// Tells everybody how far this node is: a new block travels from node to node by being asked for.
     fn announce(&mut self) {
         self.status_sent_ms = self.now_ms;
@@ -543,23 +385,4 @@ impl<S: Store> Replica<S> {
     fn is_validator(&self) -> bool {
         self.state.as_ref().is_some_and(|state| state.validators().contains(&self.id))
     }
-}
-
-/// Who may send events at all: keeps a stranger from filling the mempool. What each may say is the ledger's business.
-fn may_write(state: &Projections, author: NodeId) -> Result<(), Refusal> {
-    let is_candidate = || state.members.candidate(&author).is_some_and(|candidate| candidate.approved_at.is_some());
-    if state.validators().contains(&author) || author == state.founder() || is_candidate() {
-        return Ok(());
-    }
-    Err(Refusal::NotAuthorized { author })
-}
-
-/// The first events that fit into one message.
-fn fitting<'a>(events: impl IntoIterator<Item = &'a SignedEvent>, events_max: usize, bytes_max: usize) -> Vec<SignedEvent> {
-    let mut size_bytes = 0;
-    let fits = |event: &&SignedEvent| {
-        size_bytes += event.encode().len();
-        size_bytes <= bytes_max
-    };
-    events.into_iter().take(events_max).take_while(fits).cloned().collect()
 }

@@ -119,7 +119,7 @@ impl Mempool {
     /// Waiting events in the order in which they can be used, at most so many and so large.
     pub(super) fn sample(&self, events_max: usize, bytes_max: usize) -> Vec<SignedEvent> {
         let waiting = self.authors.values().flat_map(BTreeMap::values);
-        super::fitting(waiting.map(|waiting| &waiting.event), events_max, bytes_max)
+        super::events::fitting(waiting.map(|waiting| &waiting.event), events_max, bytes_max)
     }
 
     pub(super) fn len(&self) -> usize {

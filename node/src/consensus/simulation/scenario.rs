@@ -28,9 +28,11 @@ fn plan(world: &mut World) -> Plan {
 }
 
 fn weather(world: &mut World) -> Weather {
-    let loss_percent = world.random.below(4) * 6;
+    // In a storm proposals are lost round after round.
+    let is_storm = world.random.percent(15);
+    let loss_percent = if is_storm { 40 + world.random.below(30) } else { world.random.below(4) * 6 };
     let duplicate_percent = world.random.below(3) * 3;
-    let delay_us = (200, 5_000 + world.random.below(400_000));
+    let delay_us = (200, 5_000 + world.random.below(if is_storm { 2_000_000 } else { 400_000 }));
     Weather { loss_percent, duplicate_percent, delay_us, ..Weather::calm(world.nodes.len()) }
 }
 

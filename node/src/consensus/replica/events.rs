@@ -1,0 +1,199 @@
+//! Events on their way into a block: this node's own, which it sees through, and those of others, which it passes on.
+
+use super::mempool::{Admission, MEMPOOL_AUTHOR_EVENTS_MAX, MEMPOOL_EVENTS_MAX};
+use super::{Output, Replica, ReplicaError, Store};
+use crate::consensus::message::{EVENTS_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX, Message};
+use crate::consensus::timer::Timer;
+use pyrsia_ledger::event::NodeActivated;
+use pyrsia_ledger::{Event, EventId, NodeId, Projections, Refusal, SignedEvent};
+use std::collections::BTreeSet;
+
+/// Why an event was not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ProposeError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("this node follows no network yet")]
+    NoNetwork,
+    #[error("too many events wait for a block")]
+    MempoolFull,
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+/// Why another node's event was not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SubmitError {
+    #[error("the signature of the event is wrong")]
+    Signature,
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+}
+
+impl From<Refusal> for SubmitError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Propose(refusal.into())
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// Signs a fact of this node, keeps it until a block has it, and sends it to the validators. A refused one leaves no gap.
+    pub(in crate::consensus) fn propose_event(
+        &mut self,
+        now_ms: u64,
+        event: Event,
+    ) -> Result<Result<EventId, ProposeError>, ReplicaError> {
+        self.now_ms = now_ms;
+        let admitted = self.admit_own(event)?;
+        self.go_on()?;
+        Ok(admitted)
+    }
+
+    fn admit_own(&mut self, event: Event) -> Result<Result<EventId, ProposeError>, ReplicaError> {
+        let Some(state) = self.state.clone() else { return Ok(Err(ProposeError::NoNetwork)) };
+        if let Err(refusal) = may_write(&state, self.id) {
+            return Ok(Err(refusal.into()));
+        }
+        if self.own.pending().len() >= MEMPOOL_AUTHOR_EVENTS_MAX || self.mempool.len() >= MEMPOOL_EVENTS_MAX {
+            return Ok(Err(ProposeError::MempoolFull));
+        }
+        let signed = match self.own.sign(&state, &self.key, self.now_ms, event) {
+            Ok(signed) => signed,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        let id = signed.id();
+        self.store.outbox_put(id, signed.encode());
+        self.store.flush()?;
+        self.mempool.admit(signed.clone(), self.now_ms);
+        self.broadcast(Message::Events(vec![signed]));
+        self.linger();
+        Ok(Ok(id))
+    }
+
+    /// Takes a signed event of another node and passes it on.
+    pub(in crate::consensus) fn submit(
+        &mut self,
+        now_ms: u64,
+        event: SignedEvent,
+    ) -> Result<Result<EventId, SubmitError>, ReplicaError> {
+        self.now_ms = now_ms;
+        let id = event.id();
+        let admitted = self.admit(&event);
+        if let Ok(Admission::Fresh) = admitted {
+            self.broadcast(Message::Events(vec![event]));
+        }
+        self.go_on()?;
+        Ok(admitted.map(|_| id))
+    }
+
+    fn admit(&mut self, event: &SignedEvent) -> Result<Admission, SubmitError> {
+        let Some(state) = self.state.clone() else { return Err(ProposeError::NoNetwork.into()) };
+        may_write(&state, event.author())?;
+        if self.mempool.knows(event, self.now_ms) {
+            return Ok(Admission::Known);
+        }
+        // What is not allowed yet may be when its turn comes.
+        if let Err(refusal) = state.check(event)
+            && refusal.is_for_good()
+        {
+            return Err(refusal.into());
+        }
+        if !event.verify_signature() {
+            return Err(SubmitError::Signature);
+        }
+        match self.mempool.admit(event.clone(), self.now_ms) {
+            Admission::Full => Err(ProposeError::MempoolFull.into()),
+            Admission::Fresh => {
+                self.linger();
+                Ok(Admission::Fresh)
+            }
+            Admission::Known => Ok(Admission::Known),
+        }
+    }
+
+    pub(super) fn on_events(&mut self, from: NodeId, events: Vec<SignedEvent>) {
+        let fresh: Vec<SignedEvent> = events
+            .into_iter()
+            .take(EVENTS_PER_MESSAGE_MAX)
+            .filter(|event| matches!(self.admit(event), Ok(Admission::Fresh)))
+            .collect();
+        // A validator has told the others itself; anybody else may know this node only.
+        let is_told = self.state.as_ref().is_some_and(|state| state.validators().contains(&from));
+        if !fresh.is_empty() && !is_told {
+            self.broadcast(Message::Events(fresh));
+        }
+    }
+
+    pub(super) fn repeat_own_events(&mut self) {
+        if self.own.pending().is_empty() {
+            return;
+        }
+        for event in self.own.pending() {
+            self.mempool.admit(event.clone(), self.now_ms);
+        }
+        let events = fitting(self.own.pending(), EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);
+        self.broadcast(Message::Events(events));
+    }
+
+    pub(super) fn settle_own_events(&mut self, included: &BTreeSet<EventId>) -> Result<(), ReplicaError> {
+        let Some(state) = self.state.clone() else { return Ok(()) };
+        let settled = self.own.settle(&state, &self.key, self.now_ms, included);
+        for id in settled.gone {
+            self.store.outbox_remove(id);
+        }
+        if settled.renewed.is_empty() {
+            return Ok(());
+        }
+        for event in &settled.renewed {
+            self.store.outbox_put(event.id(), event.encode());
+            self.mempool.admit(event.clone(), self.now_ms);
+        }
+        self.store.flush()?;
+        let events = fitting(&settled.renewed, EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);
+        self.broadcast(Message::Events(events));
+        Ok(())
+    }
+
+    fn linger(&mut self) {
+        if self.config.linger_ms > 0 && !self.is_lingering {
+            self.is_lingering = true;
+            self.outputs.push(Output::SetTimer { timer: Timer::Linger, after_ms: self.config.linger_ms });
+        }
+    }
+
+    /// An approved candidate says by itself that it is there. A block that became too old in the meantime makes the event
+    /// fall away, and this says it again with a newer one.
+    pub(super) fn activate(&mut self) -> Result<(), ReplicaError> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let is_approved = state.members.candidate(&self.id).is_some_and(|candidate| candidate.approved_at.is_some());
+        if !is_approved || self.catch_up.is_asking() || self.own.awaits_activation() {
+            return Ok(());
+        }
+        let event = NodeActivated { recent_height: state.height().0, recent_block: state.tip().0 };
+        // A refusal leaves it for the next block or tick.
+        self.admit_own(Event::NodeActivated(event)).map(|_| ())
+    }
+}
+
+/// Who may send events at all: keeps a stranger from filling the mempool. What each may say is the ledger's business.
+fn may_write(state: &Projections, author: NodeId) -> Result<(), Refusal> {
+    let is_candidate = || state.members.candidate(&author).is_some_and(|candidate| candidate.approved_at.is_some());
+    if state.validators().contains(&author) || author == state.founder() || is_candidate() {
+        return Ok(());
+    }
+    Err(Refusal::NotAuthorized { author })
+}
+
+/// The first events that fit into one message.
+pub(super) fn fitting<'a>(
+    events: impl IntoIterator<Item = &'a SignedEvent>,
+    events_max: usize,
+    bytes_max: usize,
+) -> Vec<SignedEvent> {
+    let mut size_bytes = 0;
+    let fits = |event: &&SignedEvent| {
+        size_bytes += event.encode().len();
+        size_bytes <= bytes_max
+    };
+    events.into_iter().take(events_max).take_while(fits).cloned().collect()
+}
