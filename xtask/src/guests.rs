@@ -64,7 +64,7 @@ fn build(guests: &Path) -> Result<Built> {
     let mut built = Built::new();
     for entry in fs::read_dir(guests)? {
         let folder = entry?.path();
-        if folder.join("Cargo.toml").exists() {
+        if is_component(&folder)? {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let module = target_dir.join(TARGET).join("release").join(format!("{PACKAGE_PREFIX}{}.wasm", name.replace('-', "_")));
             let bytes = fs::read(&module).with_context(|| format!("the guest {name} gave no {}", module.display()))?;
@@ -73,6 +73,12 @@ fn build(guests: &Path) -> Result<Built> {
     }
     ensure!(!built.is_empty(), "{} has no guest", guests.display());
     Ok(built)
+}
+
+/// Whether a folder holds a verifier to ship; the kit and the template are there for verifiers.
+fn is_component(folder: &Path) -> Result<bool> {
+    let manifest = folder.join("Cargo.toml");
+    Ok(manifest.exists() && !folder.ends_with("template") && fs::read_to_string(manifest)?.contains("\"cdylib\""))
 }
 
 /// Flags that keep the folders of this machine out of the bytes.

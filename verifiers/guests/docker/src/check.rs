@@ -5,20 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::base64;
-use crate::coordinate::{Coordinate, Reference, is_digest};
-use crate::files::{Blob, Files, Inputs, MANIFEST, file_name};
-use crate::manifest::{Descriptor, Document, Image, check_config, read_document};
-use crate::refusal::Refusal;
+use pyrsia_verifier_kit::{Output as Lent, PublishedArtifact, Refusal, base64};
 
-/// See `published-artifact` in `wit/v1/verifier.wit`; the canonical digest is that of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    pub artifact_id: String,
-    pub file: u32,
-    pub media_type: String,
-    pub sha256: Vec<u8>,
-}
+use crate::coordinate::{Coordinate, Reference, is_digest};
+use crate::files::{Blob, Files, MANIFEST, file_name};
+use crate::manifest::{Descriptor, Document, Image, check_config, read_document};
 
 /// What a descriptor is allowed to point to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,9 +20,9 @@ enum Content {
     Attestation,
 }
 
-pub fn check(coordinate: &str, inputs: &dyn Inputs) -> Result<Vec<Published>, Refusal> {
+pub fn check(coordinate: &str, lent: Lent<'_>) -> Result<Vec<PublishedArtifact>, Refusal> {
     let coordinate = Coordinate::parse(coordinate)?;
-    let mut output = Output { files: Files::open(inputs)?, objects: Vec::new(), seen: BTreeSet::new() };
+    let mut output = Output { files: Files::open(lent)?, objects: Vec::new(), seen: BTreeSet::new() };
 
     let top = output.files.manifest();
     let digest = output.files.digest_of(top);
@@ -161,17 +152,18 @@ impl Output<'_> {
         Ok(blob)
     }
 
-    fn into_published(self, coordinate: &Coordinate) -> Vec<Published> {
+    fn into_published(self, coordinate: &Coordinate) -> Vec<PublishedArtifact> {
         let mut published = Vec::with_capacity(self.objects.len() + 1);
         for object in self.objects {
-            let by_digest = Published {
+            let by_digest = PublishedArtifact {
                 artifact_id: coordinate.object(&object.digest),
-                sha256: self.files.sha256_of(object.file).into(),
+                canonical_digest: self.files.sha256_of(object.file).into(),
                 file: object.file,
                 media_type: object.media_type,
+                passes: Vec::new(),
             };
             if published.is_empty() && matches!(coordinate.reference(), Reference::Tag(_)) {
-                published.push(Published { artifact_id: coordinate.to_string(), ..by_digest.clone() });
+                published.push(PublishedArtifact { artifact_id: coordinate.to_string(), ..by_digest.clone() });
             }
             published.push(by_digest);
         }

@@ -5,30 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::coordinate::is_digest;
-use crate::refusal::Refusal;
+use pyrsia_verifier_kit::hash::{self, hex};
+use pyrsia_verifier_kit::{Output, Refusal, Sha256};
 
-/// Read access to the files of a call: the host's in a component, memory in a native test.
-pub trait Inputs {
-    fn count(&self) -> u32;
-    fn name(&self, file: u32) -> String;
-    fn size(&self, file: u32) -> u64;
-    fn read(&self, file: u32, offset: u64, len: u32) -> Vec<u8>;
-    fn sha256(&self, file: u32, offset: u64, len: u64) -> Vec<u8>;
-    fn sha256_bytes(&self, bytes: &[u8]) -> Vec<u8>;
-}
+use crate::coordinate::is_digest;
 
 /// The file with the top manifest or index.
 pub const MANIFEST: &str = "manifest";
 const BLOB_SUFFIX: &str = ".blob";
-/// The contract's bound of one read, in bytes.
-const READ_BYTES_MAX: u64 = 1 << 20;
 
 /// The files by digest, each hashed once and remembered as referenced or not.
 pub struct Files<'a> {
-    inputs: &'a dyn Inputs,
+    output: Output<'a>,
     /// By file number.
-    sha256: Vec<Vec<u8>>,
+    sha256: Vec<Sha256>,
     manifest: u32,
     blobs: BTreeMap<String, Blob>,
 }
@@ -42,34 +32,34 @@ pub struct Blob {
 
 impl<'a> Files<'a> {
     /// Sorts the files by what their names say they are, and checks that each is that, byte for byte.
-    pub fn open(inputs: &'a dyn Inputs) -> Result<Self, Refusal> {
+    pub fn open(output: Output<'a>) -> Result<Self, Refusal> {
         let mut manifest = None;
         let mut blobs = BTreeMap::new();
-        for file in 0..inputs.count() {
-            let name = inputs.name(file);
+        for file in output.files() {
+            let name = file.name();
             let known_before = match name.strip_suffix(BLOB_SUFFIX) {
-                _ if name == MANIFEST => manifest.replace(file).is_some(),
+                _ if name == MANIFEST => manifest.replace(file.index()).is_some(),
                 Some(digest) if is_digest(digest) => {
-                    let blob = Blob { file, size: inputs.size(file), referenced: false };
+                    let blob = Blob { file: file.index(), size: file.size(), referenced: false };
                     blobs.insert(digest.to_owned(), blob).is_some()
                 }
                 _ => {
                     return Err(Refusal::new(
                         "unknown-file",
-                        &name,
+                        name,
                         "A build of an image gives one file `manifest`, and every other object as `sha256:HEX.blob`.",
                     ));
                 }
             };
             if known_before {
-                return Err(Refusal::new("duplicate-file", &name, "Two files of the build have this name."));
+                return Err(Refusal::new("duplicate-file", name, "Two files of the build have this name."));
             }
         }
         let Some(manifest) = manifest else {
             return Err(Refusal::new("missing-manifest", MANIFEST, "The build gave no file `manifest`."));
         };
-        let sha256 = (0..inputs.count()).map(|file| inputs.sha256(file, 0, inputs.size(file))).collect();
-        let files = Self { inputs, sha256, manifest, blobs };
+        let sha256 = output.files().map(|file| file.sha256()).collect();
+        let files = Self { output, sha256, manifest, blobs };
         for (digest, blob) in &files.blobs {
             let actual = files.digest_of(blob.file);
             if actual != *digest {
@@ -100,19 +90,10 @@ impl<'a> Files<'a> {
 
     /// The whole file, or `None` when it is larger than `bytes_max`.
     pub fn read(&self, file: u32, bytes_max: u64) -> Option<Vec<u8>> {
-        let size = self.inputs.size(file);
-        if size > bytes_max {
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(size as usize);
-        while (bytes.len() as u64) < size {
-            let rest = (size - bytes.len() as u64).min(READ_BYTES_MAX);
-            bytes.extend(self.inputs.read(file, bytes.len() as u64, rest as u32));
-        }
-        Some(bytes)
+        self.output.file(file)?.read_whole(bytes_max)
     }
 
-    pub fn sha256_of(&self, file: u32) -> &[u8] {
+    pub fn sha256_of(&self, file: u32) -> &Sha256 {
         &self.sha256[file as usize]
     }
 
@@ -122,7 +103,7 @@ impl<'a> Files<'a> {
     }
 
     pub fn digest_of_bytes(&self, bytes: &[u8]) -> String {
-        digest_text(&self.inputs.sha256_bytes(bytes))
+        digest_text(&hash::sha256(bytes))
     }
 }
 
@@ -130,8 +111,6 @@ pub fn file_name(digest: &str) -> String {
     format!("{digest}{BLOB_SUFFIX}")
 }
 
-fn digest_text(sha256: &[u8]) -> String {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let hex = sha256.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-    "sha256:".chars().chain(hex.map(char::from)).collect()
+fn digest_text(sha256: &Sha256) -> String {
+    format!("sha256:{}", hex(sha256))
 }

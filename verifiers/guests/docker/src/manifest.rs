@@ -3,11 +3,10 @@
 //! Formats: Docker image manifest version 2 schema 2 and manifest list; OCI image specification 1.1, image manifest, image index, config,
 //! content descriptor. Which media types exist is said here and nowhere else.
 
+use pyrsia_verifier_kit::{Refusal, strict_json};
 use serde::Deserialize;
 
 use crate::files::Files;
-use crate::refusal::Refusal;
-use crate::strict_json;
 
 /// The limit registries and clients keep for a manifest or an index, in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;

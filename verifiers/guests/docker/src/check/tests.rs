@@ -1,8 +1,13 @@
 #![allow(clippy::unwrap_used)]
 
+use pyrsia_verifier_kit::files::MemoryFiles;
 use sha2::{Digest, Sha256};
 
 use super::*;
+
+fn check(coordinate: &str, build: &Build) -> Result<Vec<PublishedArtifact>, Refusal> {
+    super::check(coordinate, MemoryFiles(build.0.clone()).output())
+}
 
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
@@ -13,34 +18,6 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The files of a build, in memory.
 #[derive(Clone, Default)]
 struct Build(Vec<(String, Vec<u8>)>);
-
-impl Inputs for Build {
-    fn count(&self) -> u32 {
-        self.0.len() as u32
-    }
-
-    fn name(&self, file: u32) -> String {
-        self.0[file as usize].0.clone()
-    }
-
-    fn size(&self, file: u32) -> u64 {
-        self.0[file as usize].1.len() as u64
-    }
-
-    fn read(&self, file: u32, offset: u64, len: u32) -> Vec<u8> {
-        let bytes = &self.0[file as usize].1;
-        assert!(len <= 1 << 20, "the contract's bound of one read");
-        bytes[(offset as usize).min(bytes.len())..(offset as usize + len as usize).min(bytes.len())].to_vec()
-    }
-
-    fn sha256(&self, file: u32, offset: u64, len: u64) -> Vec<u8> {
-        self.sha256_bytes(&self.0[file as usize].1[offset as usize..(offset + len) as usize])
-    }
-
-    fn sha256_bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        Sha256::digest(bytes).to_vec()
-    }
-}
 
 impl Build {
     fn digest(bytes: &[u8]) -> String {
@@ -124,7 +101,7 @@ fn edited(mut build: Build, from: &str, to: &str) -> Build {
     build
 }
 
-fn ids(published: &[Published]) -> Vec<&str> {
+fn ids(published: &[PublishedArtifact]) -> Vec<&str> {
     published.iter().map(|artifact| artifact.artifact_id.as_str()).collect()
 }
 
@@ -136,7 +113,7 @@ fn an_image_publishes_its_tag_its_manifest_and_each_object_in_order() {
     assert_eq!(ids(&published), ["alpine:3.16.0", &digest_of(3), &digest_of(0), &digest_of(1), &digest_of(2)]);
     assert_eq!(published[0].file, published[1].file);
     assert_eq!(published[2].media_type, DOCKER_CONFIG);
-    assert_eq!(published[4].sha256, Sha256::digest(b"two").to_vec());
+    assert_eq!(published[4].canonical_digest, Sha256::digest(b"two").to_vec());
 
     let by_digest = check(&digest_of(3), &build).unwrap();
     assert_eq!(by_digest, published[1..]);
@@ -171,8 +148,9 @@ fn the_order_in_which_files_are_lent_changes_nothing() {
     let (build, _) = oci_index();
     let mut reversed = build.clone();
     reversed.0.reverse();
-    let plain =
-        |build| check("a:1", build).unwrap().into_iter().map(|artifact| Published { file: 0, ..artifact }).collect::<Vec<_>>();
+    let plain = |build| {
+        check("a:1", build).unwrap().into_iter().map(|artifact| PublishedArtifact { file: 0, ..artifact }).collect::<Vec<_>>()
+    };
     assert_eq!(plain(&build), plain(&reversed));
 }
 

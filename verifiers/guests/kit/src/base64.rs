@@ -21,6 +21,19 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     (bits == 0).then_some(bytes)
 }
 
+pub fn encode(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = group.iter().chain([0, 0].iter()).take(3).fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
+        for place in 0..4 {
+            let digit = if place <= group.len() { DIGITS[(bits >> (18 - 6 * place)) as usize & 63] } else { b'=' };
+            text.push(char::from(digit));
+        }
+    }
+    text
+}
+
 fn value(digit: u8) -> Option<u8> {
     Some(match digit {
         b'A'..=b'Z' => digit - b'A',
@@ -37,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_vectors_of_the_specification_decode() {
+    fn the_vectors_of_the_specification_decode_and_encode() {
         for (text, bytes) in [
             ("", ""),
             ("Zg==", "f"),
@@ -48,6 +61,7 @@ mod tests {
             ("Zm9vYmFy", "foobar"),
         ] {
             assert_eq!(decode(text).as_deref(), Some(bytes.as_bytes()), "{text}");
+            assert_eq!(encode(bytes.as_bytes()), text);
         }
         assert_eq!(decode("+/+/"), Some(vec![0xfb, 0xff, 0xbf]));
     }
