@@ -17,7 +17,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const REFERENCE_RUSTC: &str = "rustc 1.95.0 ";
 const SUMS: &str = "SHA256SUMS";
 /// What a guest's package is called before the name of its folder.
-const PACKAGE_PREFIX: &str = "pyrsia_verifier_";
+const PACKAGE_PREFIX: &str = "pyrsia-verifier-";
 /// Settings of the caller that would change the bytes of a guest or the place where they are written.
 const FOREIGN_SETTINGS: [&str; 12] = [
     "CARGO_BUILD_RUSTFLAGS",
@@ -34,45 +34,70 @@ const FOREIGN_SETTINGS: [&str; 12] = [
     "RUSTFLAGS",
 ];
 
-/// Builds every guest. Writes the results, or with `check` refuses a difference between them and what is committed.
-pub(crate) fn guests(check: bool) -> Result<()> {
+/// Builds these guests, or every one when none is named, and writes them to be committed.
+pub(crate) fn build(names: &[&str]) -> Result<()> {
+    let (guests, shipped) = folders()?;
+    let every = guest_names(&guests)?;
+    let wanted: Vec<String> = if names.is_empty() { every.clone() } else { names.iter().map(|name| (*name).into()).collect() };
+    if let Some(unknown) = wanted.iter().find(|name| !every.contains(name)) {
+        bail!("there is no guest {unknown}; there are {}", every.join(", "));
+    }
+    write(&shipped, &compile(&guests, &wanted)?, &every)
+}
+
+/// Builds every guest and refuses a difference from what is committed.
+pub(crate) fn check() -> Result<()> {
+    let (guests, shipped) = folders()?;
+    compare(&shipped, &compile(&guests, &guest_names(&guests)?)?)
+}
+
+fn folders() -> Result<(PathBuf, PathBuf)> {
     let verifiers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../verifiers").canonicalize()?;
-    let shipped = verifiers.join("shipped");
-    let built = build(&verifiers.join("guests"))?;
-    if check { compare(&shipped, &built) } else { write(&shipped, &built) }
+    Ok((verifiers.join("guests"), verifiers.join("shipped")))
 }
 
 /// The components by the name of the file they ship as.
 type Built = BTreeMap<String, Vec<u8>>;
 
-fn build(guests: &Path) -> Result<Built> {
+fn compile(guests: &Path, names: &[String]) -> Result<Built> {
     ensure_toolchain(guests)?;
     let target_dir = guests.join("target");
     let cargo = || Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // First, so that the folders whose names are kept out of the bytes exist.
     run(cargo().args(["fetch", "--quiet", "--locked", "--target", TARGET]).current_dir(guests))?;
-    let mut cargo = cargo();
-    cargo
-        .args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "--target-dir"])
-        .arg(&target_dir)
-        .current_dir(guests);
-    for setting in FOREIGN_SETTINGS {
-        cargo.env_remove(setting);
-    }
-    run(cargo.env("CARGO_ENCODED_RUSTFLAGS", path_free_flags(guests)?))?;
-
+    let flags = path_free_flags(guests)?;
     let mut built = Built::new();
+    for name in names {
+        let package = format!("{PACKAGE_PREFIX}{name}");
+        // One at a time: built together they would share the features of their dependencies, and each one's bytes would depend on the others.
+        let mut cargo = cargo();
+        cargo
+            .args(["build", "--quiet", "--release", "--locked", "--package", &package, "--target", TARGET, "--target-dir"])
+            .arg(&target_dir)
+            .current_dir(guests);
+        for setting in FOREIGN_SETTINGS {
+            cargo.env_remove(setting);
+        }
+        run(cargo.env("CARGO_ENCODED_RUSTFLAGS", &flags))?;
+        let module = target_dir.join(TARGET).join("release").join(format!("{}.wasm", package.replace('-', "_")));
+        let bytes = fs::read(&module).with_context(|| format!("the guest {name} gave no {}", module.display()))?;
+        built.insert(format!("{name}.wasm"), bytes);
+    }
+    Ok(built)
+}
+
+/// The folders that hold a verifier to ship, in alphabetical order.
+fn guest_names(guests: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
     for entry in fs::read_dir(guests)? {
         let folder = entry?.path();
         if is_component(&folder)? {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let module = target_dir.join(TARGET).join("release").join(format!("{PACKAGE_PREFIX}{}.wasm", name.replace('-', "_")));
-            let bytes = fs::read(&module).with_context(|| format!("the guest {name} gave no {}", module.display()))?;
-            built.insert(format!("{name}.wasm"), bytes);
+            names.push(folder.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
     }
-    ensure!(!built.is_empty(), "{} has no guest", guests.display());
-    Ok(built)
+    names.sort();
+    ensure!(!names.is_empty(), "{} has no guest", guests.display());
+    Ok(names)
 }
 
 /// Whether a folder holds a verifier to ship; the kit and the template are there for verifiers.
@@ -135,20 +160,24 @@ fn ensure_toolchain(guests: &Path) -> Result<()> {
     )
 }
 
-fn write(shipped: &Path, built: &Built) -> Result<()> {
+fn write(shipped: &Path, built: &Built, every: &[String]) -> Result<()> {
     fs::create_dir_all(shipped)?;
     for (name, bytes) in built {
         fs::write(shipped.join(name), bytes)?;
         println!("{}  {name}  {} bytes", sha256(bytes), bytes.len());
     }
-    fs::write(shipped.join(SUMS), sums(built))?;
-    // A module whose guest is gone would go on being shipped.
+    let mut all = Built::new();
     for name in modules(shipped)? {
-        if !built.contains_key(&name) {
-            fs::remove_file(shipped.join(&name))?;
+        let path = shipped.join(&name);
+        if every.iter().any(|guest| name == format!("{guest}.wasm")) {
+            all.insert(name, fs::read(path)?);
+        } else {
+            // A module whose guest is gone would go on being shipped.
+            fs::remove_file(path)?;
             println!("removed {name}, which has no guest");
         }
     }
+    fs::write(shipped.join(SUMS), sums(&all))?;
     Ok(())
 }
 

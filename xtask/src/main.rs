@@ -20,7 +20,8 @@ cargo xtask TASK
                     PYRSIA_REQUIRE_CLIENTS=1 turns a test skipped for want of a client into a failure
   fmt [--check]     format the source, or only look whether it is
   lint              clippy on everything, warnings are errors
-  guests [--check]  build the verifier components, or compare them with the ones committed
+  guests [NAME...]  build the verifier components, all or these
+  guests --check    build them all and compare them with the ones committed
   sim --seeds A..B  run the consensus simulator on these seeds
   deny              licences, sources and banned packages of the lock file; known vulnerabilities where the list can be had
   bench [TASK]      the measurements of docs/performance.md, with optimized programs
@@ -46,8 +47,8 @@ fn task(words: &[&str]) -> Result<()> {
         ["fmt"] => format(&[]),
         ["fmt", "--check"] => format(&["--check"]),
         ["lint"] => lint(),
-        ["guests"] => guests::guests(false),
-        ["guests", "--check"] => guests::guests(true),
+        ["guests", "--check"] => guests::check(),
+        ["guests", names @ ..] => guests::build(names),
         ["sim", arguments @ ..] => sim::sim(arguments),
         ["deny"] => deny(),
         ["bench", arguments @ ..] => bench(arguments),
