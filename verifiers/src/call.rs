@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::{ResourceLimiter, Trap};
 
 use crate::contract::pyrsia::verifier::{inputs, log};
+use crate::hashing::Hashers;
 use crate::limits::{self, Limits};
 use crate::outcome::{Abstention, InputFile};
 
@@ -21,8 +22,12 @@ pub(crate) struct Call {
     files: Vec<InputFile>,
     /// The file read last, open.
     open: Option<(u32, File)>,
+    fuel: u64,
     input_bytes_max: u64,
     input_bytes: u64,
+    made_bytes_max: u64,
+    made_bytes: u64,
+    pub(crate) hashers: Hashers,
     log_lines: u32,
     module: Sha256Digest,
     limits: Limits,
@@ -35,8 +40,12 @@ impl Call {
         Self {
             files,
             open: None,
+            fuel: limits.fuel.saturating_add(size.saturating_mul(limits::FUEL_PER_INPUT_BYTE)),
             input_bytes_max: size.saturating_mul(limits::INPUT_PASSES_MAX).saturating_add(limits::INPUT_BYTES_FLOOR),
             input_bytes: 0,
+            made_bytes_max: size.saturating_mul(limits::MADE_PASSES_MAX).saturating_add(limits::MADE_BYTES_FLOOR),
+            made_bytes: 0,
+            hashers: Hashers::default(),
             log_lines: 0,
             module,
             limits,
@@ -44,13 +53,19 @@ impl Call {
         }
     }
 
+    /// What the call may take: it depends on what was lent and on nothing else, so that it is the same on every node.
+    pub(crate) fn fuel(&self) -> u64 {
+        self.fuel
+    }
+
     /// Why the call ended without an answer.
-    pub(crate) fn abstention(limits: Limits, error: &wasmtime::Error) -> Abstention {
+    pub(crate) fn abstention(&self, error: &wasmtime::Error) -> Abstention {
+        let limits = self.limits;
         if let Some(abstention) = error.downcast_ref::<Abstention>() {
             return abstention.clone();
         }
         match error.downcast_ref::<Trap>() {
-            Some(Trap::OutOfFuel) => Abstention::OutOfFuel { limit: limits.fuel },
+            Some(Trap::OutOfFuel) => Abstention::OutOfFuel { limit: self.fuel },
             Some(Trap::Interrupt) => Abstention::Deadline { limit: limits.deadline },
             Some(trap) => Abstention::Trap(trap.to_string()),
             None => {
@@ -68,6 +83,37 @@ impl Call {
         self.input_bytes = self.input_bytes.saturating_add(bytes).saturating_add(limits::INPUT_CALL_BYTES);
         if self.input_bytes > self.input_bytes_max {
             return Err(stop(Abstention::OutOfInput { limit: self.input_bytes_max }));
+        }
+        Ok(())
+    }
+
+    /// Counts bytes of the component's own making that the host hashes.
+    pub(crate) fn charge_made(&mut self, bytes: u64) -> wasmtime::Result<()> {
+        self.made_bytes = self.made_bytes.saturating_add(bytes).saturating_add(limits::INPUT_CALL_BYTES);
+        if self.made_bytes > self.made_bytes_max {
+            return Err(stop(Abstention::OutOfHashing { limit: self.made_bytes_max }));
+        }
+        Ok(())
+    }
+
+    /// Adds a range of a file to a digest.
+    pub(crate) fn hash_range(&mut self, hasher: &mut Sha256, file: u32, offset: u64, len: u64) -> wasmtime::Result<()> {
+        let size = self.file(file)?.size_bytes;
+        let Some(end) = offset.checked_add(len).filter(|end| *end <= size) else {
+            return Err(broken(format!("a digest of {len} bytes from {offset} of a file of {size} bytes")));
+        };
+        self.charge(len)?;
+        let mut piece = vec![0; len.min(HASH_PIECE_BYTES as u64) as usize];
+        let mut at = offset;
+        while at < end {
+            // The engine cannot interrupt the host.
+            if self.started.elapsed() > self.limits.deadline {
+                return Err(stop(Abstention::Deadline { limit: self.limits.deadline }));
+            }
+            let part = &mut piece[..(end - at).min(HASH_PIECE_BYTES as u64) as usize];
+            self.read_exact(file, at, part)?;
+            hasher.update(&*part);
+            at += part.len() as u64;
         }
         Ok(())
     }
@@ -136,29 +182,13 @@ impl inputs::Host for Call {
     }
 
     fn sha256(&mut self, file: u32, offset: u64, len: u64) -> wasmtime::Result<Vec<u8>> {
-        let size = self.file(file)?.size_bytes;
-        let Some(end) = offset.checked_add(len).filter(|end| *end <= size) else {
-            return Err(broken(format!("a digest of {len} bytes from {offset} of a file of {size} bytes")));
-        };
-        self.charge(len)?;
         let mut hasher = Sha256::new();
-        let mut piece = vec![0; len.min(HASH_PIECE_BYTES as u64) as usize];
-        let mut at = offset;
-        while at < end {
-            // The engine cannot interrupt the host.
-            if self.started.elapsed() > self.limits.deadline {
-                return Err(stop(Abstention::Deadline { limit: self.limits.deadline }));
-            }
-            let part = &mut piece[..(end - at).min(HASH_PIECE_BYTES as u64) as usize];
-            self.read_exact(file, at, part)?;
-            hasher.update(&*part);
-            at += part.len() as u64;
-        }
+        self.hash_range(&mut hasher, file, offset, len)?;
         Ok(hasher.finalize().to_vec())
     }
 
     fn sha256_bytes(&mut self, bytes: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
-        self.charge(bytes.len() as u64)?;
+        self.charge_made(bytes.len() as u64)?;
         Ok(Sha256::digest(&bytes).to_vec())
     }
 }
@@ -207,6 +237,6 @@ fn stop(abstention: Abstention) -> wasmtime::Error {
     wasmtime::Error::new(abstention)
 }
 
-fn broken(what: String) -> wasmtime::Error {
+pub(crate) fn broken(what: String) -> wasmtime::Error {
     stop(Abstention::BrokenContract(what))
 }

@@ -1,7 +1,7 @@
 //! The engine that all components of a process share, and the way from a module's bytes to a [`Verifier`].
 //!
 //! Owns the engine's configuration (everything that could make an answer depend on the machine is off), the check of a component's imports
-//! and exports, and the cache of compiled modules. Compiles one module at a time, up to a size. Never loads code that was compiled elsewhere.
+//! and exports, and the modules in use. Compiles one module at a time, up to a size. Never loads code that was compiled elsewhere.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyrsia_ledger::Sha256Digest;
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::admission::Admission;
 use crate::call::Call;
-use crate::contract;
+use crate::compiled::CompiledModules;
+use crate::contract::{self, VERSION};
 use crate::limits::{self, Limits};
 use crate::outcome::Abstention;
 use crate::verifier::Verifier;
@@ -40,10 +41,27 @@ pub enum LoadError {
     Malformed { reason: String },
     #[error("it imports `{import}`, which verifiers are not given")]
     ForeignImport { import: String },
-    #[error("it does not fulfil the contract `pyrsia:verifier` 1.0: {reason}")]
+    #[error("it is written for version {found} of the contract `pyrsia:verifier`, this node speaks {VERSION}")]
+    OtherVersion { found: String },
+    #[error("it does not fulfil the contract `pyrsia:verifier` {VERSION}: {reason}")]
     WrongContract { reason: String },
     #[error("it cannot say what it is for")]
     Describe(#[source] Abstention),
+}
+
+/// How much a compiler takes pains. Verdicts are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Optimization {
+    #[default]
+    Speed,
+    None,
+}
+
+#[derive(Debug, Default)]
+pub struct HostOptions {
+    pub optimization: Optimization,
+    /// Where compiled modules outlast the process.
+    pub compiled: Option<CompiledModules>,
 }
 
 /// A cheap clone.
@@ -52,6 +70,7 @@ pub struct VerifierHost {
     sandbox: Arc<Sandbox>,
     /// The least recently loaded first.
     loaded: Arc<Mutex<Vec<Verifier>>>,
+    compiled: Arc<Option<CompiledModules>>,
 }
 
 /// What a call needs besides its component.
@@ -64,12 +83,17 @@ pub(crate) struct Sandbox {
 
 impl VerifierHost {
     pub fn new(limits: Limits) -> Result<Self, HostError> {
+        Self::with_options(limits, HostOptions::default())
+    }
+
+    pub fn with_options(limits: Limits, options: HostOptions) -> Result<Self, HostError> {
         let engine_error = |error: wasmtime::Error| HostError::Engine { reason: format!("{error:#}") };
-        let engine = Engine::new(&configuration(&limits)).map_err(engine_error)?;
+        let engine = Engine::new(&configuration(&limits, options.optimization)).map_err(engine_error)?;
         let mut linker = Linker::new(&engine);
         contract::Verifier::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call).map_err(engine_error)?;
         let admission = Admission::new(engine.clone(), limits::CALLS_AT_ONCE_MAX).map_err(HostError::Thread)?;
-        Ok(Self { sandbox: Arc::new(Sandbox { engine, linker, limits, admission }), loaded: Arc::default() })
+        let sandbox = Arc::new(Sandbox { engine, linker, limits, admission });
+        Ok(Self { sandbox, loaded: Arc::default(), compiled: Arc::new(options.compiled) })
     }
 
     /// Compiles a module and asks it what it is for. A module that was loaded before is not compiled again.
@@ -86,7 +110,7 @@ impl VerifierHost {
             loaded.push(verifier.clone());
             return Ok(verifier);
         }
-        let verifier = Verifier::new(self.sandbox.clone(), digest, self.compile(module)?)?;
+        let verifier = Verifier::new(self.sandbox.clone(), digest, self.component(&digest, module)?)?;
         if loaded.len() >= limits::MODULES_KEPT_MAX {
             loaded.remove(0);
         }
@@ -94,10 +118,14 @@ impl VerifierHost {
         Ok(verifier)
     }
 
-    fn compile(&self, module: &[u8]) -> Result<contract::VerifierPre<Call>, LoadError> {
+    fn component(&self, digest: &Sha256Digest, module: &[u8]) -> Result<contract::VerifierPre<Call>, LoadError> {
         let Sandbox { engine, linker, .. } = &*self.sandbox;
-        let component =
-            Component::from_binary(engine, module).map_err(|error| LoadError::Malformed { reason: format!("{error:#}") })?;
+        let component = self.compile(digest, module)?;
+        let exports = component.component_type();
+        let version = exports.exports(engine).find_map(|(name, _)| name.strip_prefix(contract::EXPORT));
+        if let Some(found) = version.filter(|version| *version != VERSION) {
+            return Err(LoadError::OtherVersion { found: found.into() });
+        }
         for (import, _) in component.component_type().imports(engine) {
             if !contract::OFFERED_IMPORTS.contains(&import) {
                 return Err(LoadError::ForeignImport { import: import.into() });
@@ -107,13 +135,26 @@ impl VerifierHost {
         contract::VerifierPre::new(linker.instantiate_pre(&component).map_err(wrong_contract)?).map_err(wrong_contract)
     }
 
+    fn compile(&self, digest: &Sha256Digest, module: &[u8]) -> Result<Component, LoadError> {
+        let engine = &self.sandbox.engine;
+        if let Some(component) = self.compiled.as_ref().as_ref().and_then(|compiled| compiled.component(engine, digest)) {
+            return Ok(component);
+        }
+        let component =
+            Component::from_binary(engine, module).map_err(|error| LoadError::Malformed { reason: format!("{error:#}") })?;
+        if let Some(compiled) = &*self.compiled {
+            compiled.keep(digest, &component);
+        }
+        Ok(component)
+    }
+
     // What runs under this lock leaves the list whole.
     fn loaded(&self) -> MutexGuard<'_, Vec<Verifier>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn configuration(limits: &Limits) -> Config {
+fn configuration(limits: &Limits, optimization: Optimization) -> Config {
     let places = limits::CALLS_AT_ONCE_MAX;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(places)
@@ -129,6 +170,10 @@ fn configuration(limits: &Limits) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
+        .cranelift_opt_level(match optimization {
+            Optimization::Speed => OptLevel::Speed,
+            Optimization::None => OptLevel::None,
+        })
         .consume_fuel(true)
         .epoch_interruption(true)
         .max_wasm_stack(limits::STACK_BYTES)

@@ -5,16 +5,23 @@
 //! for what a component did; every way a call can go wrong is an [`Abstention`].
 
 mod admission;
+mod answer;
 mod call;
+pub mod compiled;
 mod contract;
+mod hashing;
 pub mod host;
 pub mod limits;
 pub mod outcome;
 pub mod set;
 pub mod verifier;
 
-pub use host::{HostError, LoadError, VerifierHost};
+pub use compiled::CompiledModules;
+pub use host::{HostError, HostOptions, LoadError, Optimization, VerifierHost};
 pub use limits::Limits;
-pub use outcome::{Abstention, Description, InputFile, Outcome, PublishedArtifact, Refusal};
+pub use outcome::{
+    Abstention, CanonicalFile, Comparison, Description, Difference, DifferenceReport, Document, DocumentSources, Finding,
+    HttpTarget, InputFile, Outcome, Pass, PublishedArtifact, PublishedRecord, Refusal,
+};
 pub use set::{SHIPPED, SetError, UnusableModule, UnusableReason, VerifierSet};
 pub use verifier::Verifier;

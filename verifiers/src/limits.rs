@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// Instructions, roughly: some fifteen seconds of one core. The most laborious document of 4 MiB takes less than a fifth of it.
 pub const FUEL: u64 = 100_000_000_000;
+/// And for each byte of the call's files this much more: unpacking and reading what deflate packed into a byte, ordinarily four bytes and sometimes fifty.
+pub const FUEL_PER_INPUT_BYTE: u64 = 1_000;
 /// Linear memory of one call. A component holds one document of a few MiB and what it made of it; 32 MiB are enough for that.
 pub const MEMORY_BYTES: u64 = 128 << 20;
 /// Function tables of real components have some hundred elements.
@@ -32,6 +34,20 @@ pub const INPUT_PASSES_MAX: u64 = 4;
 pub const INPUT_BYTES_FLOOR: u64 = 16 << 20;
 /// What each call of a function of `inputs` counts for besides its bytes, so that their number is bounded as well.
 pub const INPUT_CALL_BYTES: u64 = 64;
+/// What a component hashes of its own making may add up to this many times the size of its files, …
+pub const MADE_PASSES_MAX: u64 = 64;
+/// … and to this much in any case, which leaves room for small files that unpack to zeros. Hashing it takes some four seconds.
+pub const MADE_BYTES_FLOOR: u64 = 4 << 30;
+/// Hashers at a time, as the contract says.
+pub const HASHERS_MAX: usize = 256;
+/// The largest document a verifier makes.
+pub const DOCUMENT_BYTES_MAX: usize = 8 << 20;
+/// Differences of one report, as the contract says.
+pub const DIFFERENCES_MAX: usize = 1_000;
+/// Names on the way to the place of a difference.
+pub const DIFFERENCE_PATH_MAX: usize = 32;
+/// Passes, examples and paths of a description.
+pub const DESCRIPTION_ITEMS_MAX: usize = 100;
 pub const LOG_LINES_MAX: u32 = 100;
 pub const LOG_LINE_CHARS_MAX: usize = 500;
 /// The stack of the component, on the stack of the calling thread: such a thread needs twice this.

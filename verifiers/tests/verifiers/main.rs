@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod docker;
+mod engines;
 mod image;
 mod sandbox;
 mod set;

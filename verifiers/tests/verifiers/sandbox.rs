@@ -11,7 +11,7 @@ use crate::image::Output;
 use crate::{DOCKER, HOST};
 
 /// Limits at which a test of them is quick.
-const TIGHT: Limits = Limits {
+pub(crate) const TIGHT: Limits = Limits {
     fuel: 50_000_000,
     memory_bytes: 8 << 20,
     table_elements: 100,
@@ -19,18 +19,50 @@ const TIGHT: Limits = Limits {
     deadline: Duration::from_secs(60),
 };
 
-static TIGHT_HOST: LazyLock<VerifierHost> = LazyLock::new(|| VerifierHost::new(TIGHT).unwrap());
+pub(crate) static TIGHT_HOST: LazyLock<VerifierHost> = LazyLock::new(|| VerifierHost::new(TIGHT).unwrap());
 
 pub(crate) const UNREACHABLE: &str = "(unreachable)";
 
-/// A component of the contract whose `parse-coordinate` and `check` have these bodies, in the text format. It is described as a verifier of
-/// `test`. Linear memory: from 16 the description, at 256 the word `test`, at 512 an answer "done" with the text `test`, at 1024 free space.
+/// The bodies of a component's functions in the text format. It is described as a verifier of `test` with one pass of that name.
+///
+/// Linear memory: from 16 the description, at 256 the word `test`, at 512 a list with it, at 600 an answer "done" with it, at 640 the pass, from 704 room
+/// for an answer, from 1024 free space.
+#[derive(Clone, Copy)]
+pub(crate) struct Bodies<'b> {
+    pub(crate) parse_coordinate: &'b str,
+    pub(crate) check: &'b str,
+    pub(crate) canonicalize: &'b str,
+    pub(crate) compare: &'b str,
+    pub(crate) http_artifacts: &'b str,
+    pub(crate) http_document: &'b str,
+}
+
+pub(crate) const CRASHING: Bodies<'static> = Bodies {
+    parse_coordinate: UNREACHABLE,
+    check: UNREACHABLE,
+    canonicalize: UNREACHABLE,
+    compare: UNREACHABLE,
+    http_artifacts: UNREACHABLE,
+    http_document: UNREACHABLE,
+};
+
 pub(crate) fn component(parse_coordinate: &str, check: &str) -> Vec<u8> {
-    let module = format!(
-        r#"(module
+    Bodies { parse_coordinate, check, ..CRASHING }.component()
+}
+
+impl Bodies<'_> {
+    pub(crate) fn component(&self) -> Vec<u8> {
+        let Self { parse_coordinate, check, canonicalize, compare, http_artifacts, http_document } = self;
+        let module = format!(
+            r#"(module
           (import "pyrsia:verifier/inputs@1.0.0" "read" (func $read (param i32 i64 i32 i32)))
           (import "pyrsia:verifier/inputs@1.0.0" "sha256" (func $sha256 (param i32 i64 i64 i32)))
           (import "pyrsia:verifier/inputs@1.0.0" "size" (func $size (param i32) (result i64)))
+          (import "pyrsia:verifier/hashing@1.0.0" "[constructor]hasher" (func $hasher (result i32)))
+          (import "pyrsia:verifier/hashing@1.0.0" "[method]hasher.update" (func $update (param i32 i32 i32)))
+          (import "pyrsia:verifier/hashing@1.0.0" "[method]hasher.update-from" (func $update_from (param i32 i32 i64 i64)))
+          (import "pyrsia:verifier/hashing@1.0.0" "[static]hasher.finish" (func $finish (param i32 i32)))
+          (import "pyrsia:verifier/hashing@1.0.0" "[resource-drop]hasher" (func $drop_hasher (param i32)))
           (import "pyrsia:verifier/log@1.0.0" "line" (func $log (param i32 i32)))
           (memory (export "memory") 1)
           (table $table 1 funcref)
@@ -40,23 +72,29 @@ pub(crate) fn component(parse_coordinate: &str, check: &str) -> Vec<u8> {
             (global.set $free (i32.add (global.get $free) (i32.add (local.get 3) (i32.const 8)))))
           (func (export "pyrsia:verifier/verification@1.0.0#describe") (result i32) (i32.const 16))
           (func $parse (export "pyrsia:verifier/verification@1.0.0#parse-coordinate") (param i32 i32) (result i32) {parse_coordinate})
-          (func (export "pyrsia:verifier/verification@1.0.0#check") (param i32 i32) (result i32) {check})
-          (data (i32.const 16) "{text}{nothing}{text}\00\02\00\00\01\00\00\00")
+          (func $check (export "pyrsia:verifier/verification@1.0.0#check") (param i32 i32) (result i32) {check})
+          (func (export "pyrsia:verifier/verification@1.0.0#canonicalize") (param i32 i32 i32) (result i32) {canonicalize})
+          (func (export "pyrsia:verifier/verification@1.0.0#compare") (param i32 i32 i32 i32) (result i32) {compare})
+          (func (export "pyrsia:verifier/verification@1.0.0#http-artifacts") (param i32 i32) (result i32) {http_artifacts})
+          (func (export "pyrsia:verifier/verification@1.0.0#http-document") (param i32 i32 i32 i32 i32 i32) (result i32) {http_document})
+          (data (i32.const 16) "{text}{nothing}{text}\00\02\00\00\01\00\00\00\80\02\00\00\01\00\00\00{nothing}")
           (data (i32.const 256) "test")
           (data (i32.const 512) "{text}")
-          (data (i32.const 600) "\00\00\00\00{text}"))"#,
-        text = r"\00\01\00\00\04\00\00\00",
-        nothing = r"\00\00\00\00\00\00\00\00",
-    );
-    let mut module = wat::parse_str(module).unwrap();
-    let mut resolve = wit_parser::Resolve::default();
-    let (package, _) = resolve.push_dir("../wit/v1").unwrap();
-    let world = resolve.select_world(&[package], Some("verifier")).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+          (data (i32.const 600) "\00\00\00\00{text}")
+          (data (i32.const 640) "{text}{text}"))"#,
+            text = r"\00\01\00\00\04\00\00\00",
+            nothing = r"\00\00\00\00\00\00\00\00",
+        );
+        let mut module = wat::parse_str(module).unwrap();
+        let mut resolve = wit_parser::Resolve::default();
+        let (package, _) = resolve.push_dir("../wit/v1").unwrap();
+        let world = resolve.select_world(&[package], Some("verifier")).unwrap();
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+        ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+    }
 }
 
-fn tight(parse_coordinate: &str, check: &str) -> Verifier {
+pub(crate) fn tight(parse_coordinate: &str, check: &str) -> Verifier {
     TIGHT_HOST.load(&component(parse_coordinate, check)).unwrap()
 }
 
@@ -187,7 +225,7 @@ fn a_file_that_changed_or_went_is_an_abstention_and_not_a_refusal() {
 
 #[test]
 fn remarks_of_a_component_change_nothing() {
-    let talking = "(local $n i32) (loop $on (call $log (i32.const 0) (i32.const 200)) (local.set $n (i32.add (local.get $n) (i32.const 1))) \
+    let talking = "(local $n i32) (loop $on (call $log (i32.const 1024) (i32.const 2048)) (local.set $n (i32.add (local.get $n) (i32.const 1))) \
         (br_if $on (i32.lt_u (local.get $n) (i32.const 1000)))) (i32.const 600)";
     check_parse(talking, |outcome| *outcome == Outcome::Done("test".into()));
 }
@@ -201,6 +239,8 @@ fn a_component_that_asks_for_more_is_refused_by_the_name_of_what_it_asks_for() {
     }
     assert!(matches!(load("(component)"), LoadError::WrongContract { .. }));
     assert!(matches!(load("(module)"), LoadError::Malformed { .. }));
+    let newer = r#"(component (instance $all) (export "pyrsia:verifier/verification@2.0.0" (instance $all)))"#;
+    assert_eq!(load(newer), LoadError::OtherVersion { found: "2.0.0".into() });
 }
 
 #[test]
@@ -223,18 +263,6 @@ fn a_module_that_cannot_describe_itself_does_not_load() {
 }
 
 #[test]
-fn a_verdict_does_not_depend_on_the_limits_unless_they_are_met() {
-    let (_folder, files) = Output::index().lend();
-    let generous = DOCKER.check("alpine:1", &files);
-    let (module, limits) = (
-        pyrsia_verifiers::SHIPPED.iter().find(|(name, _)| *name == "docker.wasm").unwrap().1,
-        Limits { deadline: limits::DEADLINE, ..TIGHT },
-    );
-    assert_eq!(VerifierHost::new(limits).unwrap().load(module).unwrap().check("alpine:1", &files), generous);
-    assert!(generous.done().is_some());
-}
-
-#[test]
 fn more_calls_than_places_all_get_their_answer() {
     let verifier = tight("(i32.const 600)", UNREACHABLE);
     thread::scope(|scope| {
@@ -245,5 +273,21 @@ fn more_calls_than_places_all_get_their_answer() {
                 }
             });
         }
+    });
+}
+
+#[test]
+fn other_calls_go_on_while_one_loops() {
+    let limits = Limits { fuel: u64::MAX, deadline: Duration::from_secs(2), ..TIGHT };
+    let host = VerifierHost::new(limits).unwrap();
+    let looping = host.load(&component("(loop $on (br $on)) (unreachable)", UNREACHABLE)).unwrap();
+    let quick = host.load(&component("(i32.const 600)", UNREACHABLE)).unwrap();
+    thread::scope(|scope| {
+        let stuck = scope.spawn(|| looping.parse_coordinate("x"));
+        for _ in 0..100 {
+            assert_eq!(quick.parse_coordinate("x"), Outcome::Done("test".into()));
+        }
+        assert!(!stuck.is_finished(), "a hundred calls took longer than the deadline of another");
+        assert_eq!(stuck.join().unwrap(), Outcome::Abstained(Abstention::Deadline { limit: limits.deadline }));
     });
 }

@@ -1,0 +1,140 @@
+//! The same verdict from every way of compiling and from many threads at once; compiled modules that outlast the process.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use pyrsia_verifiers::{
+    CompiledModules, HostOptions, Limits, Optimization, Outcome, PublishedArtifact, SHIPPED, VerifierHost, limits,
+};
+
+use crate::DOCKER;
+use crate::image::Output;
+use crate::sandbox::{TIGHT, UNREACHABLE, component};
+
+fn docker() -> &'static [u8] {
+    SHIPPED.iter().find(|(name, _)| *name == "docker.wasm").unwrap().1
+}
+
+/// Sound outputs and broken ones.
+fn outputs() -> Vec<Output> {
+    let mut outputs = vec![Output::docker(), Output::index()];
+    for cut in 0..3 {
+        let mut broken = Output::index();
+        broken.0.remove(cut);
+        outputs.push(broken);
+        let mut changed = Output::docker();
+        let file = cut % changed.0.len();
+        changed.0[file].1.push(b' ');
+        outputs.push(changed);
+    }
+    outputs
+}
+
+fn verdicts(verifier: &pyrsia_verifiers::Verifier) -> Vec<Outcome<Vec<PublishedArtifact>>> {
+    let check = |output: &Output| {
+        let (_folder, files) = output.lend();
+        verifier.check("alpine:1", &files)
+    };
+    outputs().iter().map(check).collect()
+}
+
+#[test]
+fn verdicts_depend_neither_on_the_compiler_nor_on_the_limits() {
+    let expected = verdicts(&DOCKER);
+    assert!(expected.iter().any(|verdict| matches!(verdict, Outcome::Done(_))));
+    assert!(expected.iter().any(|verdict| matches!(verdict, Outcome::Refused(_))));
+    let unoptimized = HostOptions { optimization: Optimization::None, ..HostOptions::default() };
+    let unoptimized = VerifierHost::with_options(Limits::default(), unoptimized).unwrap();
+    assert_eq!(verdicts(&unoptimized.load(docker()).unwrap()), expected);
+    let tight = VerifierHost::new(Limits { deadline: limits::DEADLINE, ..TIGHT }).unwrap();
+    assert_eq!(verdicts(&tight.load(docker()).unwrap()), expected);
+}
+
+#[test]
+fn verdicts_are_the_same_from_many_threads_at_once() {
+    let expected = verdicts(&DOCKER);
+    thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| assert_eq!(verdicts(&DOCKER), expected));
+        }
+    });
+}
+
+const KEY: [u8; 32] = [7; 32];
+
+fn host(folder: &Path, key: [u8; 32]) -> VerifierHost {
+    let compiled = Some(CompiledModules::open(folder, key).unwrap());
+    VerifierHost::with_options(TIGHT, HostOptions { compiled, ..HostOptions::default() }).unwrap()
+}
+
+/// Loads the module, and says whether what lay in the folder was used: whoever does not use it writes it anew.
+#[track_caller]
+fn check_used(folder: &Path, key: [u8; 32], module: &[u8], expected: bool) {
+    let only_file = || fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let inode = fs::metadata(only_file()).unwrap().ino();
+    // Keeps the inode from being given to the file that replaces it.
+    let before = File::open(only_file()).unwrap();
+    let outcome = host(folder, key).load(module).unwrap().parse_coordinate("x");
+    assert_eq!(outcome, Outcome::Done("test".into()));
+    assert_eq!(fs::metadata(only_file()).unwrap().ino() == inode, expected);
+    drop(before);
+}
+
+#[test]
+fn a_module_is_compiled_once_and_only_what_this_node_wrote_is_used() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("compiled");
+    let module = component("(i32.const 600)", UNREACHABLE);
+    host(&folder, KEY).load(&module).unwrap();
+    let path = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let kept = fs::read(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    check_used(&folder, KEY, &module, true);
+
+    // Somebody else's key, changed bytes anywhere, another module's code under this one's name, nothing at all.
+    check_used(&folder, [8; 32], &module, false);
+    for at in [0, 31, 32, kept.len() / 2, kept.len() - 1] {
+        let mut changed = kept.clone();
+        changed[at] ^= 1;
+        fs::write(&path, changed).unwrap();
+        check_used(&folder, KEY, &module, false);
+    }
+    fs::write(&path, &kept[..20]).unwrap();
+    check_used(&folder, KEY, &module, false);
+    let other = component("(nop) (unreachable)", UNREACHABLE);
+    fs::write(&path, "").unwrap();
+    host(&folder, KEY).load(&other).unwrap();
+    let others: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|found| *found != path).collect();
+    fs::rename(&others[0], &path).unwrap();
+    check_used(&folder, KEY, &module, false);
+    check_used(&folder, KEY, &module, true);
+}
+
+#[test]
+fn a_folder_that_others_could_change_is_not_used() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("compiled");
+    CompiledModules::open(&folder, KEY).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o770)).unwrap();
+    assert!(CompiledModules::open(&folder, KEY).is_err());
+}
+
+#[test]
+fn what_is_not_used_for_long_makes_room() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("compiled");
+    let compiled = CompiledModules::open(&folder, KEY).unwrap();
+    drop(compiled);
+    for number in 0..80 {
+        let file = File::create(folder.join(format!("{number:02}.compiled"))).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(number)).unwrap();
+    }
+    host(&folder, KEY).load(&component("(i32.const 600)", UNREACHABLE)).unwrap();
+    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 64);
+    assert!(names.contains(&"79.compiled".into()) && !names.contains(&"00.compiled".into()));
+}
