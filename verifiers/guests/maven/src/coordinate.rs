@@ -8,7 +8,8 @@ use std::fmt;
 use pyrsia_verifier_kit::Refusal;
 
 /// One sentence for a person who wrote a coordinate that is not one.
-pub const SYNTAX: &str = "GROUP:ARTIFACT:VERSION, such as org.slf4j:slf4j-api:2.0.16, where VERSION is one released version and no snapshot";
+pub const SYNTAX: &str =
+    "GROUP:ARTIFACT:VERSION, such as org.slf4j:slf4j-api:2.0.16, where VERSION is one released version and no snapshot";
 
 /// The contract's bound of an artifact id is 512 bytes; this leaves as much for the name of the file, which repeats two of the parts.
 const PART_BYTES_MAX: usize = 120;
@@ -46,7 +47,9 @@ impl Coordinate {
             return refuse("malformed-version", "version", version);
         }
         if is_snapshot(version) {
-            let sentence = format!("`{version}` is a snapshot, which stands for something else every day; only released versions are built.");
+            let sentence = format!(
+                "`{version}` is a snapshot, which stands for something else every day; only released versions are built."
+            );
             return Err(Refusal::new("snapshot", text, sentence));
         }
         if FLOATING_VERSIONS.contains(&version) {

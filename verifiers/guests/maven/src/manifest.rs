@@ -3,7 +3,7 @@
 //! The order of attributes and sections and the folding of lines mean nothing, a few attributes only tell about the build, and a few OSGi headers are sets. All else
 //! is compared byte for byte. What Java's own reader would refuse or resolve by order is [`Unreadable`]: equal names, equal sections, lines beyond its buffer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pyrsia_verifier_kit::Unreadable;
 use pyrsia_verifier_kit::hash::{FieldHasher, Sha256};
@@ -18,8 +18,8 @@ pub const BYTES_MAX: u64 = 8 << 20;
 /// Java reads lines into a buffer of 512 bytes with their ends.
 const LINE_BYTES_MAX: usize = 510;
 
-/// Main attributes without a meaning for whoever runs the code; named one by one in the pass.
-const BUILD_INFO: [&str; 40] = [
+/// Main attributes without a meaning for whoever runs the code; named one by one in the pass. In lower case.
+const BUILD_INFO: [&str; 38] = [
     "ant-version",
     "archiver-version",
     "bnd-lastmodified",
@@ -58,12 +58,9 @@ const BUILD_INFO: [&str; 40] = [
     "today",
     "tstamp",
     "tool",
-    // Of these the writing tool decides by its own age whether they are there at all; both are empty of meaning beside `Created-By`.
-    "x-comment",
-    "x-generated-by",
 ];
 
-/// OSGi headers that are sets of clauses.
+/// OSGi headers that are sets of clauses. In lower case.
 const CLAUSE_SETS: [&str; 4] = ["export-package", "include-resource", "private-package", "provide-capability"];
 
 /// A manifest in canonical form.
@@ -73,42 +70,41 @@ pub struct Manifest {
     /// By the value of `Name`.
     pub sections: BTreeMap<Vec<u8>, Section>,
     /// Java's writer puts it first, and readers of signed archives insist.
-    version_first: bool,
+    pub version_first: bool,
 }
 
-/// Values by the name of the attribute in lower case, since Java takes names in any case.
+/// Values by the name of the attribute, as it is spelled.
 pub type Section = BTreeMap<String, Vec<u8>>;
 
 impl Manifest {
     pub fn parse(bytes: &[u8]) -> Result<(Self, PassSet)> {
         let mut passes = PassSet::default();
-        let sections = sections(bytes)?;
-        let mut sections = sections.into_iter();
+        let mut sections = sections(bytes)?.into_iter();
         let main = sections.next().unwrap_or_default();
-        let version_first = main.first().is_some_and(|(name, _)| *name == "manifest-version" || *name == "signature-version");
+        let version_first = main.first().is_some_and(|(name, _)| is_version(name));
         let mut manifest = Self { main: section(main)?, sections: BTreeMap::new(), version_first };
-        let count = manifest.main.len();
-        manifest.main.retain(|name, _| !BUILD_INFO.contains(&name.as_str()));
-        passes.add_if(Pass::ManifestBuildInfo, manifest.main.len() != count);
-        for name in CLAUSE_SETS {
-            if let Some(value) = manifest.main.get_mut(name) {
-                let sorted = sorted_clauses(value).ok_or_else(|| Unreadable::new(format!("{name} has a quotation without end")))?;
-                passes.add_if(Pass::OsgiOrder, sorted != *value);
-                *value = sorted;
-            }
-        }
         for attributes in sections {
-            let mut attributes = section(attributes)?;
-            let name = attributes.remove("name").ok_or_else(|| Unreadable::new("a section of the manifest has no name"))?;
-            if manifest.sections.insert(name.clone(), attributes).is_some() {
+            let mut attributes = attributes.into_iter();
+            let (_, name) = attributes
+                .next()
+                .filter(|(name, _)| name == "Name")
+                .ok_or_else(|| Unreadable::new("a section of the manifest does not begin with its name"))?;
+            if manifest.sections.insert(name.clone(), section(attributes.collect())?).is_some() {
                 let name = String::from_utf8_lossy(&name);
                 return Err(Unreadable::new(format!("the manifest has two sections for {name:?}")));
             }
         }
-        // Written anew it is what its canonical form would be as a file.
-        passes.add_if(Pass::ManifestForm, !passes.contains(Pass::ManifestBuildInfo) && manifest.write() != bytes);
-        if passes.contains(Pass::ManifestBuildInfo) {
-            passes.add(Pass::ManifestForm);
+        passes.add_if(Pass::ManifestForm, manifest.write() != bytes);
+        let count = manifest.main.len();
+        manifest.main.retain(|name, _| !BUILD_INFO.contains(&name.to_ascii_lowercase().as_str()));
+        passes.add_if(Pass::ManifestBuildInfo, manifest.main.len() != count);
+        for (name, value) in &mut manifest.main {
+            if CLAUSE_SETS.contains(&name.to_ascii_lowercase().as_str()) {
+                let sorted =
+                    sorted_clauses(value).ok_or_else(|| Unreadable::new(format!("{name} has a quotation without end")))?;
+                passes.add_if(Pass::OsgiOrder, sorted != *value);
+                *value = sorted;
+            }
         }
         Ok((manifest, passes))
     }
@@ -128,18 +124,16 @@ impl Manifest {
         hasher.finish()
     }
 
-    /// The canonical form as a manifest: names in lower case, sorted, with Java's line ends and folding.
+    /// The canonical form as a manifest: sorted, with the line ends and the folding of Java's writer.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let lead = ["manifest-version", "signature-version"];
-        let is_lead = |name: &str| self.version_first && lead.contains(&name);
-        let (first, rest): (Vec<_>, Vec<_>) = self.main.iter().partition(|(name, _)| is_lead(name));
+        let (first, rest): (Vec<_>, Vec<_>) = self.main.iter().partition(|(name, _)| self.version_first && is_version(name));
         for (name, value) in first.into_iter().chain(rest) {
             write_line(&mut out, name, value);
         }
         out.extend(b"\r\n");
         for (section, attributes) in &self.sections {
-            write_line(&mut out, "name", section);
+            write_line(&mut out, "Name", section);
             for (name, value) in attributes {
                 write_line(&mut out, name, value);
             }
@@ -147,6 +141,10 @@ impl Manifest {
         }
         out
     }
+}
+
+fn is_version(name: &str) -> bool {
+    ["manifest-version", "signature-version"].contains(&name.to_ascii_lowercase().as_str())
 }
 
 /// Folds to lines of 72 bytes, as the specification asks for.
@@ -184,17 +182,21 @@ fn sections(bytes: &[u8]) -> Result<Vec<Attributes>> {
         }
         let section = sections.last_mut().expect("there is a section from the beginning");
         if let Some(continuation) = line.strip_prefix(b" ") {
-            let (_, value) = section.last_mut().ok_or_else(|| Unreadable::new("the manifest continues a line that is not there"))?;
+            let (_, value) =
+                section.last_mut().ok_or_else(|| Unreadable::new("the manifest continues a line that is not there"))?;
             value.extend(continuation);
             continue;
         }
         let at = line.windows(2).position(|pair| pair == b": ");
-        let (name, value) = at.map(|at| (&line[..at], &line[at + 2..])).ok_or_else(|| Unreadable::new("the manifest has a line without a name"))?;
-        let is_name = (1..=70).contains(&name.len()) && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let (name, value) = at
+            .map(|at| (&line[..at], &line[at + 2..]))
+            .ok_or_else(|| Unreadable::new("the manifest has a line without a name"))?;
+        let is_name =
+            (1..=70).contains(&name.len()) && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         if !is_name {
             return Err(Unreadable::new("the manifest has a name with other characters than letters, digits, `-` and `_`"));
         }
-        section.push((String::from_utf8_lossy(name).to_ascii_lowercase(), value.to_vec()));
+        section.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
     }
     Ok(sections)
 }
@@ -214,14 +216,15 @@ fn lines(bytes: &[u8]) -> Result<Vec<&[u8]>> {
     Ok(lines)
 }
 
+/// Java takes names in any case.
 fn section(attributes: Attributes) -> Result<Section> {
-    let mut section = Section::new();
-    for (name, value) in attributes {
-        if let Some((name, _)) = section.insert(name.clone(), value).map(|before| (name, before)) {
+    let mut seen = BTreeSet::new();
+    for (name, _) in &attributes {
+        if !seen.insert(name.to_ascii_lowercase()) {
             return Err(Unreadable::new(format!("the manifest has the attribute {name:?} twice in one section")));
         }
     }
-    Ok(section)
+    Ok(attributes.into_iter().collect())
 }
 
 /// Clauses end at commas outside quotations, in which a backslash takes the next byte as it is.
@@ -257,10 +260,10 @@ mod tests {
 
     #[test]
     fn order_folding_line_ends_and_build_info_mean_nothing() {
-        let other: &[u8] = b"Manifest-Version: 1.0\nBuilt-By: someone\nExport-Package: a,b;us\n es:=\"a,c\"\nmain-class: org.exam\n ple.Main\n\n\nName: y\n\
+        let other: &[u8] = b"Manifest-Version: 1.0\nBuilt-By: someone\nExport-Package: a,b;us\n es:=\"a,c\"\nMain-Class: org.exam\n ple.Main\n\n\nName: y\n\
             SHA-256-Digest: abc\n\nName: x/\nSealed: true\n";
         assert_eq!(digest(MANIFEST), digest(other));
-        let (_, passes) = Manifest::parse(other).unwrap();
+        let (_, passes) = Manifest::parse(MANIFEST).unwrap();
         assert_eq!(passes.names(), ["manifest-form", "manifest-build-info", "osgi-order"]);
     }
 
@@ -279,7 +282,6 @@ mod tests {
             for bit in [0x01, 0x04, 0x40] {
                 let mut changed = MANIFEST.to_vec();
                 changed[at] ^= bit;
-                // A line end may become another, and a name is read in any case: neither changes what a reader sees.
                 let Ok((manifest, _)) = Manifest::parse(&changed) else { continue };
                 assert_ne!(manifest.digest(), digest(MANIFEST), "bit {bit:#x} of byte {at}");
             }
@@ -319,7 +321,8 @@ mod tests {
         }
         let classpath = |value: &str| digest(format!("Manifest-Version: 1.0\nClass-Path: {value}\n").as_bytes());
         assert_ne!(classpath("a.jar b.jar"), classpath("b.jar a.jar"));
-        let in_section: fn(&str) -> Sha256 = |value| digest(format!("Manifest-Version: 1.0\n\nName: a\nCreated-By: {value}\n").as_bytes());
+        let in_section: fn(&str) -> Sha256 =
+            |value| digest(format!("Manifest-Version: 1.0\n\nName: a\nCreated-By: {value}\n").as_bytes());
         assert_ne!(in_section("1"), in_section("2"), "build info is forgiven in the main section only");
     }
 
@@ -329,6 +332,7 @@ mod tests {
             &b"Manifest-Version: 1.0\nMain-Class: a\nmain-class: b\n"[..],
             b"Manifest-Version: 1.0\n\nName: a\n\nName: a\n",
             b"Manifest-Version: 1.0\n\nSealed: true\n",
+            b"Manifest-Version: 1.0\n\nname: a\n",
             b"Manifest-Version: 1.0\nMain-Class: a",
             b" x\n",
             b"Main-Class:a\n",
