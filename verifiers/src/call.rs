@@ -43,7 +43,7 @@ impl Call {
             fuel: limits.fuel.saturating_add(size.saturating_mul(limits::FUEL_PER_INPUT_BYTE)),
             input_bytes_max: size.saturating_mul(limits::INPUT_PASSES_MAX).saturating_add(limits::INPUT_BYTES_FLOOR),
             input_bytes: 0,
-            made_bytes_max: size.saturating_mul(limits::MADE_PASSES_MAX).saturating_add(limits::MADE_BYTES_FLOOR),
+            made_bytes_max: size.saturating_mul(limits::MADE_PASSES_MAX).saturating_add(limits.made_bytes),
             made_bytes: 0,
             hashers: Hashers::default(),
             log_lines: 0,

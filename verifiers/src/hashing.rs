@@ -10,6 +10,7 @@ use crate::contract::pyrsia::verifier::hashing;
 use crate::limits;
 
 /// One digest under way.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct HasherState(Sha256);
 
 #[derive(Default)]

@@ -62,6 +62,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     pub table_elements: u32,
     pub output_bytes: u64,
+    /// Bytes of its own making that a call may have hashed in any case.
+    pub made_bytes: u64,
     /// From the start of the call; waiting for a place does not count.
     pub deadline: Duration,
 }
@@ -73,6 +75,7 @@ impl Default for Limits {
             memory_bytes: MEMORY_BYTES,
             table_elements: TABLE_ELEMENTS,
             output_bytes: OUTPUT_BYTES,
+            made_bytes: MADE_BYTES_FLOOR,
             deadline: DEADLINE,
         }
     }

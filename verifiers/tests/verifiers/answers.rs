@@ -1,9 +1,9 @@
 //! Answers of components that are not what the contract promises, and hashers they were not given.
 
-use pyrsia_verifiers::{Abstention, Comparison, HttpTarget, Outcome, limits};
+use pyrsia_verifiers::{Abstention, Comparison, HttpTarget, Outcome};
 
 use crate::image::Output;
-use crate::sandbox::{Bodies, CRASHING, TIGHT_HOST, UNREACHABLE, tight};
+use crate::sandbox::{Bodies, CRASHING, TIGHT, TIGHT_HOST, UNREACHABLE, tight};
 
 #[track_caller]
 fn compared(body: &str) -> Outcome<Comparison> {
@@ -116,5 +116,5 @@ fn hashers_are_as_bounded_as_all_else() {
     let endless = "(local $h i32) (drop (memory.grow (i32.const 16))) (local.set $h (call $hasher)) \
         (loop $on (call $update (local.get $h) (i32.const 0) (i32.const 0x100000)) (br $on)) (unreachable)";
     let outcome = tight(endless, UNREACHABLE).parse_coordinate("x");
-    assert_eq!(outcome, Outcome::Abstained(Abstention::OutOfHashing { limit: limits::MADE_BYTES_FLOOR }));
+    assert_eq!(outcome, Outcome::Abstained(Abstention::OutOfHashing { limit: TIGHT.made_bytes }));
 }

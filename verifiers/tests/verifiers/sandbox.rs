@@ -16,6 +16,7 @@ pub(crate) const TIGHT: Limits = Limits {
     memory_bytes: 8 << 20,
     table_elements: 100,
     output_bytes: 1 << 20,
+    made_bytes: 16 << 20,
     deadline: Duration::from_secs(60),
 };
 
