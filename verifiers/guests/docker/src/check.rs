@@ -1,12 +1,14 @@
 //! The check of one build output: complete, well formed, nothing left over, and what it publishes.
 //!
 //! Artifacts and their order: the coordinate; the manifest by digest; then, in the order the manifest names them, its config and layers,
-//! or for an index each child manifest followed by its config and layers. Each object once. Canonical digests are those of the raw bytes.
+//! or for an index each child manifest followed by its config and layers. Each object once. A layer without a canonical form is no reason to refuse: it is
+//! compared bit for bit.
 
 use std::collections::BTreeSet;
 
-use pyrsia_verifier_kit::{Output as Lent, PublishedArtifact, Refusal, base64};
+use pyrsia_verifier_kit::{Output as Lent, PublishedArtifact, Refusal};
 
+use crate::contents::Contents;
 use crate::coordinate::{Coordinate, Reference, is_digest};
 use crate::files::{Blob, Files, MANIFEST, file_name};
 use crate::manifest::{Descriptor, Document, Image, check_config, read_document};
@@ -41,10 +43,10 @@ pub fn check(coordinate: &str, lent: Lent<'_>) -> Result<Vec<PublishedArtifact>,
         Document::Image(image) => output.image(&image, Content::Image)?,
         Document::Index(children) => output.index(&children)?,
     }
-    if let Some(name) = output.files.unreferenced() {
+    if let Some(name) = output.files.unreferenced().next() {
         return Err(Refusal::new("unreferenced-file", &name, "No manifest of the image refers to this file."));
     }
-    Ok(output.into_published(&coordinate))
+    output.into_published(&coordinate)
 }
 
 struct Output<'a> {
@@ -67,7 +69,7 @@ impl Output<'_> {
     }
 
     fn index(&mut self, children: &[Descriptor]) -> Result<(), Refusal> {
-        if children.is_empty() {
+        if children.iter().all(Descriptor::is_attestation) {
             return Err(Refusal::new("empty-index", MANIFEST, "The index lists no image."));
         }
         for child in children {
@@ -111,7 +113,7 @@ impl Output<'_> {
 
     /// Finds what `descriptor` points to. That the bytes have the digest of the file's name was checked when the files were opened.
     fn object(&mut self, descriptor: &Descriptor, role: &str) -> Result<Blob, Refusal> {
-        let Descriptor { digest, size, media_type, data, .. } = descriptor;
+        let Descriptor { digest, size, media_type, .. } = descriptor;
         if !is_digest(digest) {
             return Err(Refusal::new(
                 "malformed-digest",
@@ -138,36 +140,32 @@ impl Output<'_> {
                 format!("The {role}{platform} has {} bytes, its descriptor says {size}.", blob.size),
             ));
         }
-        if let Some(data) = data {
-            let same = base64::decode(data).is_some_and(|bytes| self.files.digest_of_bytes(&bytes) == *digest);
-            if !same {
-                return Err(Refusal::new(
-                    "wrong-data",
-                    digest,
-                    format!("The {role}'s descriptor embeds data that is not the {role}."),
-                ));
-            }
+        if !descriptor.data_agrees() {
+            let sentence = format!("The {role}'s descriptor embeds data that is not the {role}.");
+            return Err(Refusal::new("wrong-data", digest, sentence));
         }
         self.publish(digest, blob.file, media_type);
         Ok(blob)
     }
 
-    fn into_published(self, coordinate: &Coordinate) -> Vec<PublishedArtifact> {
+    fn into_published(self, coordinate: &Coordinate) -> Result<Vec<PublishedArtifact>, Refusal> {
+        let contents = Contents::read(self.files)?;
         let mut published = Vec::with_capacity(self.objects.len() + 1);
         for object in self.objects {
+            let (canonical, passes) = contents.form(object.file);
             let by_digest = PublishedArtifact {
                 artifact_id: coordinate.object(&object.digest),
-                canonical_digest: self.files.sha256_of(object.file).into(),
+                canonical_digest: canonical.into(),
                 file: object.file,
                 media_type: object.media_type,
-                passes: Vec::new(),
+                passes: passes.names(),
             };
             if published.is_empty() && matches!(coordinate.reference(), Reference::Tag(_)) {
                 published.push(PublishedArtifact { artifact_id: coordinate.to_string(), ..by_digest.clone() });
             }
             published.push(by_digest);
         }
-        published
+        Ok(published)
     }
 }
 

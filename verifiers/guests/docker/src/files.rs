@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use pyrsia_verifier_kit::hash::{self, hex};
-use pyrsia_verifier_kit::{Output, Refusal, Sha256};
+use pyrsia_verifier_kit::{File, Output, Refusal, Sha256};
 
 use crate::coordinate::is_digest;
 
@@ -73,6 +73,22 @@ impl<'a> Files<'a> {
         Ok(files)
     }
 
+    pub fn count(&self) -> u32 {
+        self.output.count()
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = File<'a>> + use<'a> {
+        self.output.files()
+    }
+
+    pub fn file(&self, file: u32) -> File<'a> {
+        self.output.file(file).expect("the numbers of files come from this output")
+    }
+
+    pub fn name_of(&self, file: u32) -> String {
+        self.file(file).name().into()
+    }
+
     pub fn manifest(&self) -> u32 {
         self.manifest
     }
@@ -84,13 +100,13 @@ impl<'a> Files<'a> {
         Some(*blob)
     }
 
-    pub fn unreferenced(&self) -> Option<String> {
-        self.blobs.iter().find(|(_, blob)| !blob.referenced).map(|(digest, _)| file_name(digest))
+    pub fn unreferenced(&self) -> impl Iterator<Item = String> {
+        self.blobs.iter().filter(|(_, blob)| !blob.referenced).map(|(digest, _)| file_name(digest))
     }
 
     /// The whole file, or `None` when it is larger than `bytes_max`.
     pub fn read(&self, file: u32, bytes_max: u64) -> Option<Vec<u8>> {
-        self.output.file(file)?.read_whole(bytes_max)
+        self.file(file).read_whole(bytes_max)
     }
 
     pub fn sha256_of(&self, file: u32) -> &Sha256 {
@@ -102,9 +118,15 @@ impl<'a> Files<'a> {
         digest_text(self.sha256_of(file))
     }
 
-    pub fn digest_of_bytes(&self, bytes: &[u8]) -> String {
-        digest_text(&hash::sha256(bytes))
+    /// Whether both have the same files, bit for bit.
+    pub fn are(&self, other: &Self) -> bool {
+        // The names of blobs are their digests, which were checked.
+        self.sha256_of(self.manifest) == other.sha256_of(other.manifest) && self.blobs.keys().eq(other.blobs.keys())
     }
+}
+
+pub fn digest_of_bytes(bytes: &[u8]) -> String {
+    digest_text(&hash::sha256(bytes))
 }
 
 pub fn file_name(digest: &str) -> String {

@@ -1,15 +1,24 @@
 //! The verifier of container images: the package type `docker`.
 //!
-//! Owns what the name of an image means, when the output of an image build is complete and well formed, and which artifacts it publishes
-//! (`wit/v1/verifier.wit`). Docker schema 2 and OCI, image and index. Compares bit for bit: the canonical digest of an object is
-//! the digest of its bytes. Never unpacks a layer and never holds one in memory.
+//! Owns what the name of an image means, when the output of an image build is complete and well formed, which artifacts it publishes, and when two outputs are
+//! the same (`wit/v1/verifier.wit`). Docker schema 2 and OCI, image and index. Images are compared by what they put into a file system and how they run:
+//! layers as decoded tar entries, configs and manifests as JSON, each without the noise that [`passes`] names. Never extracts a layer and never holds one in memory.
 
 pub mod check;
+pub mod compare;
+pub mod contents;
 pub mod coordinate;
 pub mod files;
+#[cfg(test)]
+mod fixture;
+pub mod json;
+pub mod layer;
 pub mod manifest;
+pub mod passes;
 
-use pyrsia_verifier_kit::{CanonicalFile, Description, Output, PublishedArtifact, Refusal, Verifier, export_verifier};
+use pyrsia_verifier_kit::{
+    CanonicalFile, Comparison, Description, Output, PublishedArtifact, Refusal, Verifier, export_verifier,
+};
 
 pub struct Docker;
 
@@ -24,7 +33,7 @@ impl Verifier for Docker {
                 "grafana/grafana:9.0.1".into(),
                 "alpine@sha256:4ff3ca91275773af45cb4b0834e12b7eb47d1c18f770a0b151381cd227f4c253".into(),
             ],
-            passes: Vec::new(),
+            passes: passes::Pass::described(),
             http_paths: Vec::new(),
         }
     }
@@ -38,13 +47,11 @@ impl Verifier for Docker {
     }
 
     fn canonicalize(_coordinate: Option<&str>, output: Output<'_>) -> Result<Vec<CanonicalFile>, Refusal> {
-        let canonical = |file: pyrsia_verifier_kit::File<'_>| CanonicalFile {
-            file: file.index(),
-            canonical_digest: file.sha256().into(),
-            passes: Vec::new(),
-            findings: Vec::new(),
-        };
-        Ok(output.files().map(canonical).collect())
+        Ok(contents::Contents::read(files::Files::open(output)?)?.canonical_files())
+    }
+
+    fn compare(_coordinate: Option<&str>, a: Output<'_>, b: Output<'_>) -> Comparison {
+        compare::compare(a, b)
     }
 }
 

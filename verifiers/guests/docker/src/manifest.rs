@@ -3,10 +3,11 @@
 //! Formats: Docker image manifest version 2 schema 2 and manifest list; OCI image specification 1.1, image manifest, image index, config,
 //! content descriptor. Which media types exist is said here and nowhere else.
 
-use pyrsia_verifier_kit::{Refusal, strict_json};
+use pyrsia_verifier_kit::inflate::Compression;
+use pyrsia_verifier_kit::{Refusal, base64, strict_json};
 use serde::Deserialize;
 
-use crate::files::Files;
+use crate::files::{Files, digest_of_bytes};
 
 /// The limit registries and clients keep for a manifest or an index, in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
@@ -19,16 +20,20 @@ const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 const CONFIGS: [&str; 2] = ["application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"];
-const LAYERS: [&str; 5] = [
-    "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    "application/vnd.docker.image.rootfs.diff.tar",
-    "application/vnd.oci.image.layer.v1.tar",
-    "application/vnd.oci.image.layer.v1.tar+gzip",
-    "application/vnd.oci.image.layer.v1.tar+zstd",
+const LAYERS: [(&str, Compression); 5] = [
+    ("application/vnd.docker.image.rootfs.diff.tar.gzip", Compression::Gzip),
+    ("application/vnd.docker.image.rootfs.diff.tar", Compression::None),
+    ("application/vnd.oci.image.layer.v1.tar", Compression::None),
+    ("application/vnd.oci.image.layer.v1.tar+gzip", Compression::Gzip),
+    ("application/vnd.oci.image.layer.v1.tar+zstd", Compression::Zstd),
 ];
 
+/// How buildkit marks a manifest that says something about an image of the same index, and the platform it gives it.
+const ATTESTATION: &str = "attestation-manifest";
+const UNKNOWN: &str = "unknown";
+
 /// Every field of these documents that a client gives a meaning to. Another spelling of one could be read as it.
-const FIELDS: [&str; 20] = [
+pub const FIELDS: [&str; 20] = [
     "schemaVersion",
     "mediaType",
     "artifactType",
@@ -93,9 +98,13 @@ struct Annotations {
 }
 
 impl Descriptor {
-    /// Whether this is a manifest about an image rather than an image.
+    /// Whether this is a manifest about an image rather than an image, as buildkit marks it. The platform counts as well: a client that looks
+    /// for its own would run what is listed under it, whatever the annotations say.
     pub fn is_attestation(&self) -> bool {
-        self.annotations.as_ref().is_some_and(|annotations| annotations.reference_type.is_some())
+        let marked =
+            self.annotations.as_ref().is_some_and(|annotations| annotations.reference_type.as_deref() == Some(ATTESTATION));
+        let runnable = self.platform.as_ref().is_none_or(|platform| platform.os != UNKNOWN || platform.architecture != UNKNOWN);
+        marked && !runnable
     }
 
     pub fn is_manifest(&self) -> bool {
@@ -111,7 +120,18 @@ impl Descriptor {
     }
 
     pub fn is_layer(&self) -> bool {
-        LAYERS.contains(&self.media_type.as_str())
+        self.layer_compression().is_some()
+    }
+
+    /// How a layer of this media type is compressed; none where it is the media type of something else.
+    pub fn layer_compression(&self) -> Option<Compression> {
+        let (_, compression) = LAYERS.iter().find(|(media_type, _)| *media_type == self.media_type)?;
+        Some(*compression)
+    }
+
+    /// Whether the data embedded in the descriptor, if there is any, is the object itself.
+    pub fn data_agrees(&self) -> bool {
+        self.data.as_ref().is_none_or(|data| base64::decode(data).is_some_and(|bytes| digest_of_bytes(&bytes) == self.digest))
     }
 
     /// Whose image it is, for a sentence: `linux/arm/v7`.
