@@ -164,7 +164,8 @@ impl<'n> FileName<'n> {
         let is_extension = extension.starts_with(|c: char| c.is_ascii_alphabetic())
             && is_word(extension.strip_prefix("tar.").unwrap_or(extension));
         let is_classifier = |text: &str| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+'))
+            text.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+'))
         };
         // What a tool adds behind a whole name is no classifier.
         let is_signature = ["asc", "sig", "sigstore"].contains(&extension);
