@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 
 use pyrsia_verifier_kit::hash::hex;
 use pyrsia_verifier_kit::inflate::Compression;
-use pyrsia_verifier_kit::{Comparison, Hasher, Output, Refusal, Report};
+use pyrsia_verifier_kit::{Comparison, Hasher, Output, Refusal, Report, Sha256};
 use serde_json::Value;
 
-use crate::contents::{Child, Contents, Image, Index, Part, Top};
+use crate::contents::{Child, Contents, Image, Index, Part, Tar, Top};
 use crate::files::{Files, MANIFEST};
 use crate::json::CANONICAL;
-use crate::layer::{LayerForm, explanation};
+use crate::layer::explanation;
 use crate::passes::{Noise, Pass, PassSet};
 
 pub fn compare(a: Output<'_>, b: Output<'_>) -> Comparison {
@@ -62,7 +62,7 @@ fn both<T>(a: Result<T, Refusal>, b: Result<T, Refusal>) -> Result<(T, T), Refus
 }
 
 impl Top {
-    fn canonical(&self) -> [u8; 32] {
+    fn canonical(&self) -> Sha256 {
         match self {
             Self::Image(image) => image.canonical,
             Self::Index(index) => index.canonical,
@@ -108,8 +108,8 @@ impl Pair<'_> {
             passes = passes.union(self.of_documents((a.file, &a.noise), (b.file, &b.noise)));
         }
         for (a, b) in a.layers.iter().zip(&b.layers) {
-            if let (Some(Part { file, layer: Some((_, a)), .. }), Some(Part { file: other, layer: Some((_, b)), .. })) = (a, b) {
-                passes = passes.union(self.of_layers((*file, a), (*other, b)));
+            if let (Some(a), Some(b)) = (a, b) {
+                passes = passes.union(self.of_layers(a, b));
             }
         }
         passes
@@ -127,13 +127,14 @@ impl Pair<'_> {
         passes
     }
 
-    fn of_layers(&self, (file, form): (u32, &LayerForm), (other_file, other_form): (u32, &LayerForm)) -> PassSet {
-        if self.a.files.sha256_of(file) == self.b.files.sha256_of(other_file) {
+    fn of_layers(&self, a: &Part, b: &Part) -> PassSet {
+        let (Some(tar_a), Some(tar_b)) = (a.tar, b.tar) else { return PassSet::default() };
+        if self.a.files.sha256_of(a.file) == self.b.files.sha256_of(b.file) {
             return PassSet::default();
         }
-        let mut passes = form.noise.different(&other_form.noise);
-        if form.diff_id == other_form.diff_id {
-            if self.compressed(self.a, file, form) != self.compressed(self.b, other_file, other_form) {
+        let mut passes = a.noise.different(&b.noise);
+        if tar_a.diff_id == tar_b.diff_id {
+            if compressed(self.a, a.file, tar_a) != compressed(self.b, b.file, tar_b) {
                 passes.insert(Pass::Compression);
             }
         } else if !Pass::OF_TAR.iter().any(|pass| passes.contains(*pass)) {
@@ -141,14 +142,14 @@ impl Pair<'_> {
         }
         passes
     }
+}
 
-    /// The sha256 of a layer without its gzip header.
-    fn compressed(&self, contents: &Contents<'_>, file: u32, form: &LayerForm) -> [u8; 32] {
-        let file = contents.files.file(file);
-        let mut hasher = Hasher::new();
-        hasher.update_from(&file, form.compressed_at, file.size() - form.compressed_at);
-        hasher.finish()
-    }
+/// The sha256 of a layer without its gzip header.
+fn compressed(contents: &Contents<'_>, file: u32, tar: Tar) -> Sha256 {
+    let file = contents.files.file(file);
+    let mut hasher = Hasher::new();
+    hasher.update_from(&file, tar.compressed_at, file.size() - tar.compressed_at);
+    hasher.finish()
 }
 
 impl Index {
@@ -229,7 +230,7 @@ impl Explanation {
         if a.canonical == b.canonical || !self.readable(pair, a, b) {
             return;
         }
-        let compression = |part: &Part| part.layer.as_ref().map_or(Compression::None, |(compression, _)| *compression);
+        let compression = |part: &Part| part.tar.map_or(Compression::None, |tar| tar.compression);
         let (file_a, file_b) = (pair.a.files.file(a.file), pair.b.files.file(b.file));
         if explanation::explain((&file_a, compression(a)), (&file_b, compression(b)), report).is_err() {
             report.content((file_a.size(), &file_a.sha256()), (file_b.size(), &file_b.sha256()));

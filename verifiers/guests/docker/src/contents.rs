@@ -12,9 +12,15 @@ use serde_json::Value;
 
 use crate::files::{Files, MANIFEST, file_name};
 use crate::json;
-use crate::layer::{self, LayerForm};
+use crate::layer::{self, Budget, LayerForm};
 use crate::manifest::{self, CONFIG_BYTES_MAX, Descriptor, Document, FIELDS, MANIFEST_BYTES_MAX, check_config, read_document};
 use crate::passes::{Noise, Pass, PassSet};
+
+/// What the layers of an output may unpack to: this many times the bytes of the output, and this many bytes besides. Ordinary layers unpack to less than ten times their size.
+/// A comparison reads a layer up to three times and hashes up to four times what it unpacks to; so it stays within what a call may do, and whether a
+/// layer has a canonical form depends on its output alone.
+const UNPACKED_RATIO_MAX: u64 = 15;
+const UNPACKED_BYTES_FLOOR: u64 = 500 << 20;
 
 pub struct Contents<'a> {
     pub files: Files<'a>,
@@ -22,11 +28,12 @@ pub struct Contents<'a> {
     /// By file number.
     forms: Vec<Option<FileForm>>,
     layers: BTreeMap<(u32, u8), Part>,
+    budget: Budget,
 }
 
 pub enum Top {
-    Image(Image),
-    Index(Index),
+    Image(Box<Image>),
+    Index(Box<Index>),
 }
 
 pub struct Index {
@@ -60,7 +67,16 @@ pub struct Part {
     pub noise: Noise,
     /// Why it is compared bit for bit.
     pub unreadable: Option<Unreadable>,
-    pub layer: Option<(Compression, LayerForm)>,
+    pub tar: Option<Tar>,
+}
+
+/// The tar of a layer that can be read.
+#[derive(Clone, Copy)]
+pub struct Tar {
+    pub compression: Compression,
+    pub diff_id: Sha256,
+    /// Where the deflate stream begins; 0 without a gzip header.
+    pub compressed_at: u64,
 }
 
 struct FileForm {
@@ -74,11 +90,13 @@ impl<'a> Contents<'a> {
         let forms = (0..files.count()).map(|_| None).collect();
         let file = files.manifest();
         let document = read_document(&files, file, MANIFEST, None)?.0;
+        let bytes = files.all().map(|file| file.size()).fold(0, u64::saturating_add);
+        let budget = Budget::new(bytes.saturating_mul(UNPACKED_RATIO_MAX).saturating_add(UNPACKED_BYTES_FLOOR));
         let unread = Index { file, canonical: [0; 32], noise: Noise::default(), children: Vec::new() };
-        let mut contents = Self { files, top: Top::Index(unread), forms, layers: BTreeMap::new() };
+        let mut contents = Self { files, top: Top::Index(Box::new(unread)), forms, layers: BTreeMap::new(), budget };
         contents.top = match document {
-            Document::Image(image) => Top::Image(contents.image(file, &image)?),
-            Document::Index(children) => Top::Index(contents.index(file, children)?),
+            Document::Image(image) => Top::Image(Box::new(contents.image(file, &image)?)),
+            Document::Index(children) => Top::Index(Box::new(contents.index(file, children)?)),
         };
         Ok(contents)
     }
@@ -153,20 +171,16 @@ impl<'a> Contents<'a> {
             return Some(known.clone());
         }
         let lent = self.files.file(file);
-        let form = match compression {
-            Some(compression) => layer::canonical_form(&lent, self.files.sha256_of(file), compression),
-            None => Err(Unreadable::new(format!("`{}` is not a known media type of a layer", descriptor.media_type))),
-        };
-        let part = match (form, compression) {
-            (Ok(form), Some(compression)) => Part {
-                file,
-                canonical: form.canonical,
-                noise: form.noise.clone(),
-                unreadable: None,
-                layer: Some((compression, form)),
-            },
-            (Err(fault), _) => self.as_it_is(file, fault),
-            (Ok(_), None) => unreachable!("a layer is only read by its compression"),
+        let unknown = || Unreadable::new(format!("`{}` is not a known media type of a layer", descriptor.media_type));
+        let read = compression.ok_or_else(unknown).and_then(|compression| {
+            let form = layer::canonical_form(&lent, self.files.sha256_of(file), compression, &self.budget)?;
+            Ok((compression, form))
+        });
+        let part = match read {
+            Ok((compression, LayerForm { canonical, diff_id, noise, compressed_at })) => {
+                Part { file, canonical, noise, unreadable: None, tar: Some(Tar { compression, diff_id, compressed_at }) }
+            }
+            Err(fault) => self.as_it_is(file, fault),
         };
         let findings = part.unreadable.iter().map(|fault| {
             let sentence = format!("The layer is compared bit for bit, because it cannot be read without doubt: {fault}.");
@@ -193,7 +207,7 @@ impl<'a> Contents<'a> {
                     Finding::new("wrong-diff-id", &name, sentence)
                 }));
                 let canonical = json::digest("pyrsia docker config 1", &value);
-                Part { file, canonical, noise, unreadable: None, layer: None }
+                Part { file, canonical, noise, unreadable: None, tar: None }
             }
             Err(fault) => {
                 let sentence = format!("The config is compared bit for bit, because it cannot be read without doubt: {fault}.");
@@ -232,7 +246,7 @@ impl<'a> Contents<'a> {
 
     fn as_it_is(&self, file: u32, fault: Unreadable) -> Part {
         let canonical = *self.files.sha256_of(file);
-        Part { file, canonical, noise: Noise::default(), unreadable: Some(fault), layer: None }
+        Part { file, canonical, noise: Noise::default(), unreadable: Some(fault), tar: None }
     }
 
     fn document(&self, file: u32, descriptor: &Descriptor) -> Result<Document, Refusal> {
@@ -305,7 +319,7 @@ fn config_value(files: &Files<'_>, file: u32, layers: &[Option<Part>]) -> Result
     let mut noise = Noise::default();
     let mut value = json::read(&bytes, &[], &mut noise)?;
     json::strip_config(&mut value, &mut noise);
-    let forms = |part: &Option<Part>| part.as_ref()?.layer.as_ref().map(|(_, form)| (form.diff_id, form.canonical));
+    let forms = |part: &Option<Part>| part.as_ref().and_then(|part| Some((part.tar?.diff_id, part.canonical)));
     let layers: Vec<_> = layers.iter().map(forms).collect();
     let wrong = json::refer_to_layers(&mut value, &layers, &mut noise);
     Ok((value, noise, wrong))

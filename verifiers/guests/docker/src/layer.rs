@@ -17,10 +17,6 @@ use crate::passes::{Noise, Pass, fingerprint};
 
 pub mod explanation;
 
-/// What one layer may unpack to, in bytes. Registries accept no layer near it.
-const UNPACKED_BYTES_MAX: u64 = 64 << 30;
-/// What a layer may unpack to for each of its bytes. Ordinary layers stay below 20; beyond this, the work of one call would not be bounded by the size of its files.
-const UNPACKED_RATIO_MAX: u64 = 200;
 /// Memory for the entries of a layer, in bytes: some 150 000 files. Guests have 64 MiB, and a zstd window takes 8 of them.
 const ENTRIES_BYTES_MAX: u64 = 32 << 20;
 /// Memory for an entry besides its path, in bytes, in a map whose nodes are half full.
@@ -44,15 +40,34 @@ pub struct LayerForm {
     pub compressed_at: u64,
 }
 
+/// How many bytes the layers of one output may still unpack to.
+pub struct Budget(Cell<u64>);
+
+impl Budget {
+    pub const fn new(bytes: u64) -> Self {
+        Self(Cell::new(bytes))
+    }
+
+    fn spend(&self, bytes: u64) {
+        self.0.set(self.0.get().saturating_sub(bytes));
+    }
+}
+
 /// `sha256` is that of the file.
-pub fn canonical_form(file: &File<'_>, sha256: &Sha256, compression: Compression) -> Result<LayerForm, Unreadable> {
-    let (entries, unpacked, noise) = read_entries(file, compression)?;
+pub fn canonical_form(
+    file: &File<'_>,
+    sha256: &Sha256,
+    compression: Compression,
+    budget: &Budget,
+) -> Result<LayerForm, Unreadable> {
+    let tar = RefCell::new(Hasher::new());
+    let (entries, compressed_at, noise) = read_entries(file, compression, Some(&tar), budget)?;
     let mut hasher = FieldHasher::new("pyrsia docker layer 1");
     for path in entries.paths() {
         hasher.field("path", path).field("entry", &entries.digest(path).expect("the path is one of the layer's"));
     }
-    let diff_id = unpacked.sha256.unwrap_or(*sha256);
-    Ok(LayerForm { canonical: hasher.finish(), diff_id, noise, compressed_at: unpacked.compressed_at })
+    let diff_id = if compression == Compression::None { *sha256 } else { tar.into_inner().finish() };
+    Ok(LayerForm { canonical: hasher.finish(), diff_id, noise, compressed_at })
 }
 
 /// The entries of a layer by their path.
@@ -83,12 +98,18 @@ struct Inode {
     records: Option<Box<Sha256>>,
 }
 
-fn read_entries(file: &File<'_>, compression: Compression) -> Result<(Entries, Unpacked, Noise), Unreadable> {
+fn read_entries(
+    file: &File<'_>,
+    compression: Compression,
+    tar: Option<&RefCell<Hasher>>,
+    budget: &Budget,
+) -> Result<(Entries, u64, Noise), Unreadable> {
     let mut entries = Entries::default();
     let mut noise = Noise::default();
     noise.note(Pass::TarDialect, &[]);
     let mut order = Order::default();
-    let unpacked = scan(file, compression, &mut noise, |entry, content| {
+    let unpacking = Unpacking { tar, budget, with_content: |_: &Entry| true };
+    let compressed_at = unpacking.scan(file, compression, &mut noise, |entry, content| {
         let path = clean_path(&entry.path)?;
         note(&entry, &path, order.noise());
         order.follow(&path);
@@ -96,7 +117,7 @@ fn read_entries(file: &File<'_>, compression: Compression) -> Result<(Entries, U
     })?;
     entries.check()?;
     order.finish(&mut noise);
-    Ok((entries, unpacked, noise))
+    Ok((entries, compressed_at, noise))
 }
 
 impl Entries {
@@ -304,68 +325,75 @@ impl Order {
     }
 }
 
-/// What reading a layer to its end says about its bytes.
-struct Unpacked {
-    /// None where the file is the tar.
-    sha256: Option<Sha256>,
-    compressed_at: u64,
+/// How a layer is read from end to end.
+struct Unpacking<'h, W> {
+    /// Takes the tar of a compressed layer.
+    tar: Option<&'h RefCell<Hasher>>,
+    budget: &'h Budget,
+    /// Whether the content of an entry is to be hashed.
+    with_content: W,
 }
 
-/// Reads the layer from end to end, entry by entry, each with the digest of its content if it has any.
-fn scan(
-    file: &File<'_>,
-    compression: Compression,
-    noise: &mut Noise,
-    visit: impl FnMut(Entry, Option<Sha256>) -> Result<(), Unreadable>,
-) -> Result<Unpacked, Unreadable> {
-    let actual = Compression::of(&file.read_at(0, 4));
-    if actual != compression {
-        return Err(Unreadable::new(format!("its media type says {}, its bytes {}", word(compression), word(actual))));
-    }
-    let bounds = Bounds { bytes_max: UNPACKED_BYTES_MAX, ratio_max: UNPACKED_RATIO_MAX };
-    let taken = Cell::new(0);
-    let source = Counted { source: file.reader(), taken: &taken };
-    if compression == Compression::None {
-        walk(source, visit)?;
-        return Ok(Unpacked { sha256: None, compressed_at: 0 });
-    }
-    noise.note(Pass::Compression, &[]);
-    let hasher = RefCell::new(Hasher::new());
-    let mut compressed_at = 0;
-    if compression == Compression::Gzip {
-        const PLAIN: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-        let unpacked = GzipReader::new(source, bounds)?;
-        compressed_at = taken.get();
-        let header = file.read_at(0, compressed_at as usize);
-        if header != PLAIN {
-            noise.note(Pass::GzipHeader, &[&header]);
+impl<W: Fn(&Entry) -> bool> Unpacking<'_, W> {
+    /// Entry by entry, each with the digest of its content if it has any. Says where the deflate stream begins.
+    fn scan(
+        &self,
+        file: &File<'_>,
+        compression: Compression,
+        noise: &mut Noise,
+        visit: impl FnMut(Entry, Option<Sha256>) -> Result<(), Unreadable>,
+    ) -> Result<u64, Unreadable> {
+        let actual = Compression::of(&file.read_at(0, 4));
+        if actual != compression {
+            return Err(Unreadable::new(format!("its media type says {}, its bytes {}", word(compression), word(actual))));
         }
-        walk(Hashed { source: unpacked, hasher: &hasher }, visit)?;
-    } else {
-        walk(Hashed { source: ZstdReader::new(source, bounds)?, hasher: &hasher }, visit)?;
-    }
-    Ok(Unpacked { sha256: Some(hasher.into_inner().finish()), compressed_at })
-}
-
-fn walk(unpacked: impl Read, mut visit: impl FnMut(Entry, Option<Sha256>) -> Result<(), Unreadable>) -> Result<(), Unreadable> {
-    let mut archive = TarReader::new(BufReader::with_capacity(PIECE_BYTES, unpacked));
-    let mut piece = vec![0; PIECE_BYTES];
-    while let Some(entry) = archive.next_entry()? {
-        let content = if entry.kind == Kind::File && entry.size > 0 {
-            let mut hasher = Hasher::new();
-            loop {
-                match archive.read(&mut piece)? {
-                    0 => break,
-                    len => hasher.update(&piece[..len]),
+        let bounds = Bounds::new(self.budget.0.get());
+        let taken = Cell::new(0);
+        let source = Counted { source: file.reader(), taken: &taken };
+        if compression != Compression::None {
+            noise.note(Pass::Compression, &[]);
+        }
+        match compression {
+            Compression::None => self.walk(source, visit)?,
+            Compression::Zstd => self.walk(Unpacked { source: ZstdReader::new(source, bounds)?, unpacking: self }, visit)?,
+            Compression::Gzip => {
+                const PLAIN: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+                let unpacked = GzipReader::new(source, bounds)?;
+                let compressed_at = taken.get();
+                let header = file.read_at(0, compressed_at as usize);
+                if header != PLAIN {
+                    noise.note(Pass::GzipHeader, &[&header]);
                 }
+                self.walk(Unpacked { source: unpacked, unpacking: self }, visit)?;
+                return Ok(compressed_at);
             }
-            Some(hasher.finish())
-        } else {
-            None
-        };
-        visit(entry, content)?;
+        }
+        Ok(0)
     }
-    Ok(())
+
+    fn walk(
+        &self,
+        unpacked: impl Read,
+        mut visit: impl FnMut(Entry, Option<Sha256>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        let mut archive = TarReader::new(BufReader::with_capacity(PIECE_BYTES, unpacked));
+        let mut piece = vec![0; PIECE_BYTES];
+        while let Some(entry) = archive.next_entry()? {
+            let mut content = None;
+            if entry.kind == Kind::File && entry.size > 0 && (self.with_content)(&entry) {
+                let mut hasher = Hasher::new();
+                loop {
+                    match archive.read(&mut piece)? {
+                        0 => break,
+                        len => hasher.update(&piece[..len]),
+                    }
+                }
+                content = Some(hasher.finish());
+            }
+            visit(entry, content)?;
+        }
+        Ok(())
+    }
 }
 
 fn word(compression: Compression) -> &'static str {
@@ -389,15 +417,18 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-struct Hashed<'h, R> {
+struct Unpacked<'u, 'h, R, W> {
     source: R,
-    hasher: &'h RefCell<Hasher>,
+    unpacking: &'u Unpacking<'h, W>,
 }
 
-impl<R: Read> Read for Hashed<'_, R> {
+impl<R: Read, W> Read for Unpacked<'_, '_, R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.source.read(buffer)?;
-        self.hasher.borrow_mut().update(&buffer[..len]);
+        self.unpacking.budget.spend(len as u64);
+        if let Some(tar) = self.unpacking.tar {
+            tar.borrow_mut().update(&buffer[..len]);
+        }
         Ok(len)
     }
 }

@@ -10,7 +10,7 @@ use pyrsia_verifier_kit::report::DIFFERENCES_MAX;
 use pyrsia_verifier_kit::tar::{Entry, Kind, clean_path};
 use pyrsia_verifier_kit::{File, Report, Unreadable};
 
-use super::{Entries, PERMISSIONS, kept_records, read_entries, scan};
+use super::{Budget, Entries, PERMISSIONS, Unpacking, kept_records, read_entries};
 use crate::passes::Noise;
 
 /// The longest value of an attribute that is written out, in bytes.
@@ -18,8 +18,9 @@ const VALUE_BYTES_MAX: usize = 64;
 
 /// Adds to the report what two layers with different canonical forms differ in.
 pub fn explain(a: (&File<'_>, Compression), b: (&File<'_>, Compression), report: &mut Report) -> Result<(), Unreadable> {
-    let side_a = Side::read(a)?;
-    let side_b = Side::read(b)?;
+    // Both have a canonical form, and so have been unpacked within their budgets before.
+    let unbounded = Budget::new(u64::MAX);
+    let (side_a, side_b) = (Side::read(a, &unbounded)?, Side::read(b, &unbounded)?);
     let paths: BTreeSet<&[u8]> = side_a.entries.paths().chain(side_b.entries.paths()).collect();
     let differing = paths.into_iter().filter(|path| side_a.entries.digest(path) != side_b.entries.digest(path));
     let mut shown: Vec<&[u8]> = differing.collect();
@@ -54,18 +55,21 @@ struct Side<'f> {
     file: &'f File<'f>,
     compression: Compression,
     entries: Entries,
+    budget: &'f Budget,
 }
 
 impl<'f> Side<'f> {
-    fn read((file, compression): (&'f File<'f>, Compression)) -> Result<Self, Unreadable> {
-        Ok(Self { file, compression, entries: read_entries(file, compression)?.0 })
+    fn read((file, compression): (&'f File<'f>, Compression), budget: &'f Budget) -> Result<Self, Unreadable> {
+        Ok(Self { file, compression, entries: read_entries(file, compression, None, budget)?.0, budget })
     }
 
     /// Of the files that `paths` name, by where the archive has them.
     fn aspects(&self, paths: &[&[u8]]) -> Result<BTreeMap<Vec<u8>, Aspects>, Unreadable> {
         let places: BTreeSet<&[u8]> = paths.iter().map(|path| self.entries.place(path)).collect();
         let mut found = BTreeMap::new();
-        scan(self.file, self.compression, &mut Noise::default(), |entry, content| {
+        let wanted = |entry: &Entry| clean_path(&entry.path).is_ok_and(|path| places.contains(&path[..]));
+        let unpacking = Unpacking { tar: None, budget: self.budget, with_content: wanted };
+        unpacking.scan(self.file, self.compression, &mut Noise::default(), |entry, content| {
             let path = clean_path(&entry.path)?;
             if places.contains(&path[..]) {
                 found.insert(path, aspects(&entry, content));

@@ -7,10 +7,12 @@ use pyrsia_verifier_kit::hash;
 use super::*;
 use crate::fixture::{Member, gzip, ordinary, tar, with_checksum, zstd};
 
+const BUDGET_BYTES: u64 = 8 << 20;
+
 fn form_as(bytes: &[u8], compression: Compression) -> Result<LayerForm, Unreadable> {
     let files = MemoryFiles(vec![("layer".into(), bytes.into())]);
     let file = files.output().file(0).unwrap();
-    canonical_form(&file, &hash::sha256(bytes), compression)
+    canonical_form(&file, &hash::sha256(bytes), compression, &Budget::new(BUDGET_BYTES))
 }
 
 fn form(bytes: &[u8]) -> Result<LayerForm, Unreadable> {
@@ -293,9 +295,17 @@ fn archives_that_are_cut_or_go_on_have_no_form() {
 
 #[test]
 fn bombs_are_stopped() {
-    let zeros = tar(&[Member::file("zeros", &vec![0; 16 << 20])]);
-    let error = form(&gzip(&zeros, 9)).unwrap_err();
-    assert!(error.0.contains("200 times"), "{error}");
+    let zeros = tar(&[Member::file("zeros", &vec![0; BUDGET_BYTES as usize])]);
+    for bomb in [gzip(&zeros, 9), zstd(&zeros)] {
+        let error = form(&bomb).unwrap_err();
+        assert!(error.0.contains("unpacks to more than"), "{error}");
+    }
+    // Several together as well.
+    let half = gzip(&tar(&[Member::file("zeros", &vec![0; BUDGET_BYTES as usize / 2])]), 9);
+    let files = MemoryFiles(vec![("layer".into(), half.clone())]);
+    let (file, sha256, budget) = (files.output().file(0).unwrap(), hash::sha256(&half), Budget::new(BUDGET_BYTES));
+    assert!(canonical_form(&file, &sha256, Compression::Gzip, &budget).is_ok());
+    assert!(canonical_form(&file, &sha256, Compression::Gzip, &budget).is_err());
     // A frame that asks for a window of 2 GiB: single-segment unset, exponent 21.
     let window = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0, 0];
     let error = form(&window).unwrap_err();
@@ -304,13 +314,12 @@ fn bombs_are_stopped() {
 
 #[test]
 fn entries_beyond_the_memory_for_them_are_not_kept() {
-    let path = "p".repeat(90);
-    let mut archive = Vec::new();
-    for at in 0..ENTRIES_BYTES_MAX / (ENTRY_BYTES + 90) + 1 {
-        Member::file(&format!("{at:06}{}", &path[6..]), b"").write(&mut archive);
-    }
-    archive.extend([0; 1024]);
-    assert!(form(&archive).unwrap_err().0.contains("entries"));
+    let path_bytes = 4000;
+    let count = (ENTRIES_BYTES_MAX / (ENTRY_BYTES + path_bytes)) as usize;
+    let members: Vec<_> =
+        (0..=count).map(|at| Member::file("long", b"").with_pax("path", format!("{at:04000}").as_bytes())).collect();
+    assert!(form(&tar(&members[..count])).is_ok());
+    assert!(form(&tar(&members)).unwrap_err().0.contains("entries"));
 }
 
 fn members() -> impl Strategy<Value = Vec<Member>> {
