@@ -1,5 +1,6 @@
 //! The command line of `pyrsia`: its commands, flags and help, and nothing of what they do.
 
+use crate::commands::compare;
 use crate::exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -31,6 +32,9 @@ pub enum Command {
     /// Request a build, or ask what became of one
     #[command(short_flag = 'b', subcommand, arg_required_else_help = true)]
     Build(BuildCommand),
+    /// Compare two build outputs on this machine, without a node
+    #[command(arg_required_else_help = true, after_help = compare::EXIT_HELP)]
+    Compare(CompareArguments),
     /// Which node this program talks to
     #[command(short_flag = 'c', args_conflicts_with_subcommands = true, arg_required_else_help = true)]
     Config(ConfigArguments),
@@ -47,6 +51,9 @@ pub enum Command {
     /// Show how the node is doing
     #[command(short_flag = 's')]
     Status(OutputArguments),
+    /// Write, test, describe and approve verifiers
+    #[command(subcommand, arg_required_else_help = true)]
+    Verifier(VerifierCommand),
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -166,6 +173,90 @@ pub struct EditArguments {
     /// Print help
     #[arg(short = 'h', long, action = clap::ArgAction::Help)]
     pub help: Option<bool>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CompareArguments {
+    /// A folder with an output, or one file of it
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// The other one
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    #[command(flatten)]
+    pub verifier: VerifierSource,
+    /// Of what they are the output, for verifiers that look at that too
+    #[arg(long, value_name = "COORDINATE")]
+    pub coordinate: Option<String>,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// Whose word counts.
+#[derive(Debug, Clone, Args)]
+pub struct VerifierSource {
+    /// The package type of the outputs
+    #[arg(long = "type", value_name = "TYPE", required_unless_present = "module")]
+    pub package_type: Option<String>,
+    /// Also look for verifiers in this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "module")]
+    pub verifiers: Option<PathBuf>,
+    /// Use the verifier in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "package_type")]
+    pub module: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VerifierCommand {
+    /// Approve a verifier that the node has, in the node's name
+    Approve(ApproveArguments),
+    /// Show what a verifier is for
+    Describe(ModuleArguments),
+    /// Begin a verifier for a new package type
+    New(NewArguments),
+    /// Test a verifier against cases: folders with outputs and the verdict they should get
+    Test(TestArguments),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ApproveArguments {
+    /// The sha256 of the module, as the node's log and /api/v1/network show it
+    #[arg(value_name = "DIGEST")]
+    pub module: String,
+    /// The node's admin token; by default the one that a node of this user on this machine left for this program
+    #[arg(long, value_name = "TOKEN", env = "PYRSIA_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ModuleArguments {
+    /// The module's file
+    #[arg(value_name = "MODULE")]
+    pub module: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct NewArguments {
+    /// The word for the package type: lower-case letters, digits and hyphens
+    #[arg(value_name = "TYPE")]
+    pub package_type: String,
+    /// Where to write it; by default a new folder of that name
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct TestArguments {
+    /// The module's file
+    #[arg(value_name = "MODULE")]
+    pub module: PathBuf,
+    /// The folder with the cases
+    #[arg(value_name = "CASES")]
+    pub cases: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,11 +4,13 @@
 
 mod authorize;
 mod build;
+pub(crate) mod compare;
 mod config;
 mod inspect_log;
 mod list;
 mod ping;
 mod status;
+mod verifier;
 
 use crate::arguments::{Arguments, Command};
 use crate::demo;
@@ -28,22 +30,26 @@ const REMINDER: &str = "Please make sure the pyrsia CLI config is up to date and
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match carry_out(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(""),
     }
 }
 
-fn carry_out(command: Command) -> Result<(), Failure> {
-    match command {
+fn carry_out(command: Command) -> Result<ExitCode, Failure> {
+    let done = match command {
         Command::Authorize(arguments) => on_this_thread(authorize::run(arguments)),
         Command::Build(command) => on_this_thread(build::run(command)),
+        // The one command whose codes say what it found.
+        Command::Compare(arguments) => return compare::run(arguments),
         Command::Config(arguments) => config::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::InspectLog(command) => on_this_thread(inspect_log::run(command)),
         Command::List(output) => on_this_thread(list::run(output)),
         Command::Ping(output) => on_this_thread(ping::run(output)),
         Command::Status(output) => on_this_thread(status::run(output)),
-    }
+        Command::Verifier(command) => verifier::run(command, on_this_thread),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A command waits for a few answers; threads of its own would cost more than they bring.

@@ -32,6 +32,11 @@ impl Failure {
         Self { code: USAGE, ..Self::new(sentence) }
     }
 
+    /// With an exit code that the command promises.
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     /// `what: error`, with every cause of the error.
     pub fn because(what: &str, error: &dyn Error) -> Self {
         Self::new(format!("{what}: {}", chain(error)))

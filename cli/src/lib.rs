@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod commands;
 pub mod exit;
+pub mod outputs;
 pub mod settings;
 
 pub mod admin_token;

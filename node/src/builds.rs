@@ -24,7 +24,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pyrsia_ledger::{BuildId, NodeId, PackageCoordinate};
-use pyrsia_verifiers::VerifierSet;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +41,7 @@ use crate::config::NodeConfig;
 use crate::consensus::ConsensusHandle;
 use crate::p2p::{InboundRequest, P2pHandle};
 use crate::package_types::PackageTypes;
+use crate::verifiers::Verifiers;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildsError {
@@ -56,7 +56,7 @@ pub(crate) struct Neighbours {
     pub(crate) consensus: ConsensusHandle,
     pub(crate) p2p: P2pHandle,
     pub(crate) store: ArtifactStore,
-    pub(crate) verifiers: Arc<VerifierSet>,
+    pub(crate) verifiers: Verifiers,
     pub(crate) package_types: PackageTypes,
 }
 
@@ -86,14 +86,14 @@ impl Builds {
         let runner = Runner {
             pipeline,
             store,
-            verifiers,
+            verifiers: verifiers.clone(),
             notes: open_notes(&config.artifact_path)?,
             progress: progress.clone(),
             places: Semaphore::new(RUNS_AT_ONCE_MAX),
             timeouts,
         };
         let driver = Driver::new(me, consensus.clone(), Arc::new(runner));
-        let wishes = Arc::new(Wishes::new(me, consensus.clone(), p2p, package_types));
+        let wishes = Arc::new(Wishes::new(me, consensus.clone(), p2p, package_types, verifiers));
         let tasks = vec![tokio::spawn(driver.drive(stop.clone())), tokio::spawn(wishes.clone().serve(requests, stop.clone()))];
         Ok((Self { consensus, wishes, progress }, tasks))
     }

@@ -24,20 +24,24 @@ use crate::metrics::NodeMetrics;
 use crate::p2p::{FetchError, P2pHandle};
 use crate::package_types::PackageTypes;
 use crate::verification::{self, Withheld};
+use crate::verifier_approval::{self, ApproveVerifierError, OfferedVerifier, VerifierApproval};
+use crate::verifiers::Verifiers;
 
 #[derive(Clone)]
 pub struct NodeHandle {
     node: Arc<Parts>,
 }
 
-struct Parts {
-    me: NodeId,
-    consensus: ConsensusHandle,
-    p2p: P2pHandle,
-    store: ArtifactStore,
-    builds: Builds,
-    package_types: PackageTypes,
-    metrics: NodeMetrics,
+/// What a handle asks.
+pub(crate) struct Parts {
+    pub(crate) me: NodeId,
+    pub(crate) consensus: ConsensusHandle,
+    pub(crate) p2p: P2pHandle,
+    pub(crate) store: ArtifactStore,
+    pub(crate) builds: Builds,
+    pub(crate) package_types: PackageTypes,
+    pub(crate) verifiers: Verifiers,
+    pub(crate) metrics: NodeMetrics,
 }
 
 /// A published artifact whose bytes are here and verified.
@@ -70,16 +74,8 @@ pub enum ArtifactError {
 }
 
 impl NodeHandle {
-    pub(crate) fn new(
-        me: NodeId,
-        consensus: ConsensusHandle,
-        p2p: P2pHandle,
-        store: ArtifactStore,
-        builds: Builds,
-        package_types: PackageTypes,
-        metrics: NodeMetrics,
-    ) -> Self {
-        Self { node: Arc::new(Parts { me, consensus, p2p, store, builds, package_types, metrics }) }
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { node: Arc::new(parts) }
     }
 
     pub fn node_id(&self) -> NodeId {
@@ -116,6 +112,18 @@ impl NodeHandle {
     /// Approves a node in this node's name and waits until that stands in a block.
     pub async fn authorize(&self, node: NodeId) -> Result<Authorization, AuthorizeError> {
         authorization::authorize(&self.node.consensus, self.node.me, node).await
+    }
+
+    /// Approves a verifier module that this node has, in its name, and waits until that stands in a block.
+    pub async fn approve_verifier(&self, module: Sha256Digest) -> Result<VerifierApproval, ApproveVerifierError> {
+        verifier_approval::approve_module(self.node.me, &self.node.consensus, &self.node.verifiers, module).await
+    }
+
+    /// The modules this node has that the network does not judge by: an operator may approve them.
+    pub fn offered_verifiers(&self) -> Vec<OfferedVerifier> {
+        let view = self.ledger();
+        let offered = |state: &Projections| verifier_approval::offered(state, &self.node.verifiers.set());
+        view.state.as_deref().map(offered).unwrap_or_default()
     }
 
     /// Sees to it that a build stands on the ledger; an authorized node proposes it, another one relays the wish.

@@ -21,6 +21,7 @@ mod ledger_wait;
 mod metrics;
 mod package_types;
 mod verifier_approval;
+mod verifiers;
 
 pub use authorization::{Authorization, AuthorizeError, Authorized};
 pub use builds::view::{BuildView, JudgeView, LocalBuildProgress, LocalPhase, OutcomeView};
@@ -29,3 +30,4 @@ pub use config::NodeConfig;
 pub use handle::{ArtifactError, NodeHandle, OpenArtifact};
 pub use libp2p::Multiaddr;
 pub use node::{FatalError, Node, StartError};
+pub use verifier_approval::{ApproveVerifierError, OfferedVerifier, VerifierApproval};

@@ -3,13 +3,14 @@
 //! Owns every task. They are started in the order of their needs (key, store, ledger, consensus, network, builds) and stopped in
 //! the opposite one; each leaves its files whole, so a stop is as good as a kill and only more polite.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use pyrsia_ledger::Sha256Digest;
 use pyrsia_ledger::log::{BlockLog, LogError};
 use pyrsia_ledger::signed::node_id_of;
-use pyrsia_verifiers::{HostError, Limits, SetError, VerifierHost, VerifierSet};
+use pyrsia_verifiers::{CompiledModules, HostError, HostOptions, Limits, SetError, VerifierHost};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -18,11 +19,12 @@ use crate::artifacts::{ArtifactStore, StoreError};
 use crate::builds::{Builds, BuildsError, Neighbours};
 use crate::config::NodeConfig;
 use crate::consensus::{self, Consensus, ConsensusFailure, ConsensusTask, FoundError};
-use crate::handle::NodeHandle;
+use crate::handle::{NodeHandle, Parts};
 use crate::identity::{self, IdentityError};
 use crate::metrics::{Gauges, NodeMetrics};
 use crate::p2p::{P2p, P2pConfig, P2pError, P2pTask};
 use crate::package_types::PackageTypes;
+use crate::verifiers::{OpenedVerifiers, Verifiers};
 use crate::{bootstrap, verifier_approval};
 
 /// Frames of consensus that wait for the network.
@@ -85,9 +87,6 @@ impl Node {
             move || open(&config)
         });
         let Opened { key, store, log, state, verifiers } = opened.await??;
-        for unusable in verifiers.unusable() {
-            tracing::warn!(error = %unusable, cause = std::error::Error::source(unusable), "a verifier module is left out");
-        }
         let me = node_id_of(&key);
 
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES_MAX);
@@ -122,6 +121,7 @@ impl Node {
         let (p2p, p2p_task) = P2p::start(p2p_config, consensus.clone(), frames, store.clone(), requests, &mut registry).await?;
 
         let stop = CancellationToken::new();
+        let verifiers = Verifiers::new(verifiers, consensus.clone(), p2p.clone());
         let package_types = PackageTypes::new(verifiers.clone(), consensus.clone());
         let neighbours = Neighbours {
             consensus: consensus.clone(),
@@ -131,12 +131,13 @@ impl Node {
             package_types: package_types.clone(),
         };
         let (builds, mut tasks) = Builds::start(me, &config, neighbours, peer_requests, &stop)?;
-        tasks.push(tokio::spawn(verifier_approval::approve(me, consensus.clone(), verifiers, stop.clone())));
+        tasks.push(tokio::spawn(verifier_approval::approve(me, consensus.clone(), verifiers.clone(), stop.clone())));
+        tasks.push(tokio::spawn(verifiers.clone().follow(stop.clone())));
         if let Some(url) = config.bootstrap_url.filter(|_| !config.listen_only) {
             tasks.push(tokio::spawn(bootstrap::keep_connected(url, p2p.clone(), stop.clone())));
         }
         let metrics = NodeMetrics::new(registry, gauges);
-        let handle = NodeHandle::new(me, consensus, p2p, store, builds, package_types, metrics);
+        let handle = NodeHandle::new(Parts { me, consensus, p2p, store, builds, package_types, verifiers, metrics });
         Ok(Self { handle, stop, consensus: consensus_task, p2p: p2p_task, tasks })
     }
 
@@ -183,14 +184,22 @@ struct Opened {
     store: ArtifactStore,
     log: BlockLog,
     state: Option<pyrsia_ledger::Projections>,
-    verifiers: Arc<VerifierSet>,
+    verifiers: OpenedVerifiers,
 }
 
 fn open(config: &NodeConfig) -> Result<Opened, StartError> {
     let key = identity::load_or_create(&config.keypair_path)?;
     let store = ArtifactStore::open(&config.artifact_path)?;
     let (log, state) = BlockLog::open(&config.ledger_path)?;
-    let host = VerifierHost::new(Limits::default())?;
-    let verifiers = Arc::new(VerifierSet::open(&host, config.verifiers_path.as_deref())?);
+    let host = verifier_host(&config.artifact_path.join("compiled"), &key)?;
+    let verifiers = OpenedVerifiers::open(host, config.verifiers_path.clone(), config.artifact_path.join("modules"))?;
     Ok(Opened { key, store, log, state, verifiers })
+}
+
+/// Compiled modules outlast the process where the folder for them is this node's alone; the key that authenticates them follows from the node's own.
+fn verifier_host(folder: &Path, key: &ed25519_dalek::SigningKey) -> Result<VerifierHost, HostError> {
+    let secret = [b"key of compiled verifier modules".as_slice(), key.as_bytes()].concat();
+    let compiled = CompiledModules::open(folder, *Sha256Digest::of(&secret).as_bytes());
+    let compiled = compiled.inspect_err(|error| tracing::warn!(%error, "verifiers are compiled at each start")).ok();
+    VerifierHost::with_options(Limits::default(), HostOptions { compiled, ..HostOptions::default() })
 }

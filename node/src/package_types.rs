@@ -2,32 +2,31 @@
 //!
 //! Knows no package type itself. Verifiers block, so each call goes to a thread that may.
 
-use std::sync::Arc;
-
 use pyrsia_ledger::{PackageCoordinate, PackageType};
-use pyrsia_verifiers::{Outcome, Verifier, VerifierSet};
+use pyrsia_verifiers::{Outcome, Verifier};
 
 use crate::builds::wish::{PackageTypeInfo, WishError};
 use crate::consensus::ConsensusHandle;
+use crate::verifiers::Verifiers;
 
 /// Longer texts are refused before a verifier reads them: the longest id, with room for what normalising removes.
 const COORDINATE_BYTES_MAX: usize = 1024;
 
 #[derive(Clone)]
 pub(crate) struct PackageTypes {
-    verifiers: Arc<VerifierSet>,
+    verifiers: Verifiers,
     consensus: ConsensusHandle,
 }
 
 impl PackageTypes {
-    pub(crate) fn new(verifiers: Arc<VerifierSet>, consensus: ConsensusHandle) -> Self {
+    pub(crate) fn new(verifiers: Verifiers, consensus: ConsensusHandle) -> Self {
         Self { verifiers, consensus }
     }
 
     /// One entry for each package type, with the verifier that this node prefers.
     pub(crate) fn infos(&self) -> Vec<PackageTypeInfo> {
         let mut infos: Vec<PackageTypeInfo> = vec![];
-        for verifier in self.verifiers.iter() {
+        for verifier in self.verifiers.set().iter() {
             let described = verifier.description();
             if infos.iter().all(|info| info.name != described.package_type) {
                 infos.push(PackageTypeInfo {
@@ -45,7 +44,7 @@ impl PackageTypes {
 
     /// The coordinate that a text of a caller means.
     pub(crate) async fn parse(&self, package_type: &str, text: &str) -> Result<PackageCoordinate, WishError> {
-        let verifier = self.verifier(package_type)?;
+        let verifier = self.verifier(package_type).await?;
         let package_type = verifier.description().package_type.clone();
         let refused = |sentence: String| WishError::Coordinate { text: text.chars().take(80).collect(), sentence };
         if text.len() > COORDINATE_BYTES_MAX {
@@ -62,14 +61,23 @@ impl PackageTypes {
         }
     }
 
-    /// The verifier that the network uses for a type, if this node has it, else the one it prefers itself.
-    fn verifier(&self, package_type: &str) -> Result<Verifier, WishError> {
-        let preferred = self.verifiers.preferred(&package_type.to_ascii_lowercase()).ok_or_else(|| {
-            WishError::UnknownPackageType { found: package_type.chars().take(80).collect(), known: self.known() }
-        })?;
+    /// The verifier that the network uses for a type, if this node has it or can get it, else the one it prefers itself.
+    async fn verifier(&self, package_type: &str) -> Result<Verifier, WishError> {
+        let word = package_type.to_ascii_lowercase();
+        let preferred = self.verifiers.set().preferred(&word).cloned();
+        let name = match &preferred {
+            Some(verifier) => Some(verifier.description().package_type.clone()),
+            None => PackageType::new(word).ok(),
+        };
         let view = self.consensus.view();
-        let agreed = view.state.as_deref().and_then(|state| state.verifiers.current(&preferred.description().package_type));
-        Ok(agreed.and_then(|digest| self.verifiers.by_digest(&digest)).unwrap_or(preferred).clone())
+        let agreed = view.state.as_deref().zip(name).and_then(|(state, name)| state.verifiers.current(&name));
+        if let Some(digest) = agreed
+            && let Ok(verifier) = self.verifiers.module(&digest).await
+        {
+            return Ok(verifier);
+        }
+        preferred
+            .ok_or_else(|| WishError::UnknownPackageType { found: package_type.chars().take(80).collect(), known: self.known() })
     }
 
     fn known(&self) -> Vec<PackageType> {

@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod inspect;
 pub(crate) mod log;
 pub(crate) mod status;
+pub(crate) mod verifiers;
 
 use poem::Response;
 use poem::http::{StatusCode, header};

@@ -5,7 +5,7 @@
 
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
-use crate::management::{authorize, builds, inspect, log, status};
+use crate::management::{authorize, builds, inspect, log, status, verifiers};
 use crate::server::Front;
 use crate::uri::decode_segment;
 use poem::http::{Method, StatusCode};
@@ -20,6 +20,7 @@ enum Action {
     Peers,
     Network,
     Authorize,
+    ApproveVerifier,
     BuildDocker,
     BuildMaven,
     BuildStatus,
@@ -55,6 +56,7 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/api/v1/peers", Action::Peers),
     (Method::GET, "/api/v1/network", Action::Network),
     (Method::POST, "/api/v1/authorizations", Action::Authorize),
+    (Method::POST, "/api/v1/verifiers", Action::ApproveVerifier),
     (Method::GET, "/api/v1/builds", Action::Builds),
     (Method::POST, "/api/v1/builds", Action::RequestBuild),
     (Method::GET, "/api/v1/builds/{build_id}", Action::Build),
@@ -89,6 +91,7 @@ async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Respons
         Action::Peers => status::peers(front),
         Action::Network => status::network(front),
         Action::Authorize => authorize::authorize(front, request).await,
+        Action::ApproveVerifier => verifiers::approve(front, request).await,
         Action::BuildDocker => builds::request_docker(front, request).await,
         Action::BuildMaven => builds::request_maven(front, request).await,
         Action::BuildStatus => builds::status(front, request).await,

@@ -274,6 +274,9 @@ pub struct NetworkView {
     pub validators: Vec<NodeId>,
     pub verifiers: Vec<VerifierView>,
     pub package_types: Vec<PackageTypeView>,
+    /// Verifiers this node has and the network does not judge by; an operator may approve them.
+    #[serde(default)]
+    pub offered_verifiers: Vec<OfferedVerifierView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,6 +302,44 @@ pub struct VerifierView {
     pub approved_at: Option<Height>,
     /// Whether the next build of the type is judged by it.
     pub current: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedVerifierView {
+    pub module: Sha256Digest,
+    pub package_type: PackageType,
+    pub aliases: Vec<PackageType>,
+    pub coordinate_syntax: String,
+    pub examples: Vec<String>,
+    pub passes: Vec<PassView>,
+    pub http_paths: Vec<String>,
+    pub approvals: Vec<NodeId>,
+}
+
+/// What a verifier forgives when it compares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassView {
+    pub name: String,
+    pub forgives: String,
+}
+
+/// `POST /api/v1/verifiers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApproveVerifierRequest {
+    /// The sha256 of the module.
+    pub module: Sha256Digest,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApproveVerifierResponse {
+    pub package_type: PackageType,
+    pub module: Sha256Digest,
+    pub approvals: usize,
+    pub needed: usize,
+    /// Whether builds requested from now on are judged by it.
+    pub current: bool,
+    /// What this means and what is to do next, for a person.
+    pub message: String,
 }
 
 /// A type of packages that this node can parse the names of.

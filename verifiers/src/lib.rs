@@ -23,5 +23,5 @@ pub use outcome::{
     Abstention, CanonicalFile, Comparison, Description, Difference, DifferenceReport, Document, DocumentSources, Finding,
     HttpTarget, InputFile, Outcome, Pass, PublishedArtifact, PublishedRecord, Refusal,
 };
-pub use set::{SHIPPED, SetError, UnusableModule, UnusableReason, VerifierSet};
+pub use set::{Origin, SHIPPED, SetError, UnusableModule, UnusableReason, VerifierSet};
 pub use verifier::Verifier;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pyrsia_ledger::Sha256Digest;
 
@@ -46,11 +47,21 @@ pub enum UnusableReason {
     Load(#[from] LoadError),
 }
 
-/// In order of preference, the operator's before the shipped.
-#[derive(Debug)]
+/// Where a verifier came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The operator's folder.
+    File(PathBuf),
+    Shipped,
+    /// Other nodes, because the ledger names it.
+    Network,
+}
+
+/// In order of preference: the operator's, the shipped, those of other nodes.
+#[derive(Clone, Debug)]
 pub struct VerifierSet {
-    verifiers: Vec<Verifier>,
-    unusable: Vec<UnusableModule>,
+    verifiers: Vec<(Verifier, Origin)>,
+    unusable: Vec<Arc<UnusableModule>>,
 }
 
 impl VerifierSet {
@@ -62,41 +73,57 @@ impl VerifierSet {
             let paths = modules_in(folder).map_err(|source| SetError::Folder { folder: folder.into(), source })?;
             for path in paths.into_iter().rev() {
                 match read_module(&path).map_err(UnusableReason::from).and_then(|module| Ok(host.load(&module)?)) {
-                    Ok(verifier) => set.add(verifier),
-                    Err(source) => set.unusable.push(UnusableModule { path, source }),
+                    Ok(verifier) => set.add(verifier, Origin::File(path)),
+                    Err(source) => set.unusable.push(Arc::new(UnusableModule { path, source })),
                 }
             }
         }
         for (name, module) in SHIPPED {
-            set.add(host.load(module).map_err(|source| SetError::Shipped { name, source })?);
+            set.add(host.load(module).map_err(|source| SetError::Shipped { name, source })?, Origin::Shipped);
         }
         Ok(set)
     }
 
     pub fn by_digest(&self, digest: &Sha256Digest) -> Option<&Verifier> {
-        self.verifiers.iter().find(|verifier| verifier.digest() == *digest)
+        self.iter().find(|verifier| verifier.digest() == *digest)
+    }
+
+    pub fn origin(&self, digest: &Sha256Digest) -> Option<&Origin> {
+        self.verifiers.iter().find(|(verifier, _)| verifier.digest() == *digest).map(|(_, origin)| origin)
+    }
+
+    /// With one more, which is preferred to none of the others.
+    pub fn with(&self, verifier: Verifier) -> Self {
+        let mut set = self.clone();
+        set.add(verifier, Origin::Network);
+        set
     }
 
     /// The verifier for a package type, called by its name or by an alias. A name goes before an alias.
     pub fn preferred(&self, package_type: &str) -> Option<&Verifier> {
         let named = |verifier: &&Verifier| verifier.description().package_type.as_str() == package_type;
         let aliased = |verifier: &&Verifier| verifier.description().aliases.iter().any(|alias| alias.as_str() == package_type);
-        self.verifiers.iter().find(named).or_else(|| self.verifiers.iter().find(aliased))
+        self.iter().find(named).or_else(|| self.iter().find(aliased))
     }
 
     /// In order of preference.
     pub fn iter(&self) -> impl Iterator<Item = &Verifier> {
-        self.verifiers.iter()
+        self.verifiers.iter().map(|(verifier, _)| verifier)
+    }
+
+    /// With where each came from.
+    pub fn origins(&self) -> impl Iterator<Item = (&Verifier, &Origin)> {
+        self.verifiers.iter().map(|(verifier, origin)| (verifier, origin))
     }
 
     /// What the operator should be told about the folder.
-    pub fn unusable(&self) -> &[UnusableModule] {
+    pub fn unusable(&self) -> &[Arc<UnusableModule>] {
         &self.unusable
     }
 
-    fn add(&mut self, verifier: Verifier) {
+    fn add(&mut self, verifier: Verifier, origin: Origin) {
         if self.by_digest(&verifier.digest()).is_none() {
-            self.verifiers.push(verifier);
+            self.verifiers.push((verifier, origin));
         }
     }
 }
@@ -109,7 +136,7 @@ fn modules_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Reads one byte more than is allowed at most, so that the host sees that the module is too large.
-fn read_module(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read_module(path: &Path) -> io::Result<Vec<u8>> {
     let mut module = Vec::new();
     File::open(path)?.take(limits::MODULE_BYTES_MAX + 1).read_to_end(&mut module)?;
     Ok(module)

@@ -21,6 +21,7 @@ use crate::consensus::{ConsensusHandle, ProposeError};
 use crate::ledger_wait::{self, Waited};
 use crate::p2p::{InboundRequest, NodeRequest, NodeResponse, P2pHandle, WireReceipt};
 use crate::package_types::PackageTypes;
+use crate::verifiers::Verifiers;
 
 /// How long a block with a request is waited for.
 const REQUEST_WAIT: Duration = Duration::from_secs(20);
@@ -50,6 +51,7 @@ pub(super) struct Wishes {
     consensus: ConsensusHandle,
     p2p: P2pHandle,
     package_types: PackageTypes,
+    verifiers: Verifiers,
     /// Builds that this node has proposed and that do not stand on the ledger yet.
     proposing: Mutex<BTreeSet<BuildId>>,
     background: Mutex<BTreeMap<PackageCoordinate, Instant>>,
@@ -57,12 +59,19 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
-    pub(super) fn new(me: NodeId, consensus: ConsensusHandle, p2p: P2pHandle, package_types: PackageTypes) -> Self {
+    pub(super) fn new(
+        me: NodeId,
+        consensus: ConsensusHandle,
+        p2p: P2pHandle,
+        package_types: PackageTypes,
+        verifiers: Verifiers,
+    ) -> Self {
         Self {
             me,
             consensus,
             p2p,
             package_types,
+            verifiers,
             proposing: Mutex::default(),
             background: Mutex::default(),
             background_places: Arc::new(Semaphore::new(BACKGROUND_WISHES_MAX)),
@@ -124,6 +133,9 @@ impl Wishes {
                 Ok(NodeResponse::Build(receipt)) => return Ok(self.seen(receipt.into()).await),
                 Ok(NodeResponse::Error { code: code::REFUSED, sentence }) => return Err(WishError::Refused(sentence)),
                 Ok(NodeResponse::Error { sentence, .. }) => WishError::Refused(format!("build node {node}: {sentence}")),
+                Ok(NodeResponse::VerifierModule { .. }) => {
+                    WishError::Refused(format!("build node {node} answered something else"))
+                }
                 Err(error) => {
                     tracing::debug!(%node, %error, "a wish could not be relayed");
                     WishError::Refused(format!("build node {node} did not answer: {error}"))
@@ -201,7 +213,7 @@ impl Wishes {
         true
     }
 
-    /// Answers the wishes of peers.
+    /// Answers the requests of peers.
     pub(super) async fn serve(self: Arc<Self>, mut requests: mpsc::Receiver<InboundRequest>, stop: CancellationToken) {
         let (mut rate, mut working) = (WishRate::default(), JoinSet::new());
         loop {
@@ -210,7 +222,18 @@ impl Wishes {
                 Some(_) = working.join_next() => continue,
                 request = requests.recv() => match request { Some(request) => request, None => break },
             };
-            let NodeRequest::Build { coordinate, again } = request;
+            let (coordinate, again) = match request {
+                NodeRequest::Build { coordinate, again } => (coordinate, again),
+                NodeRequest::VerifierModule { sha256, offset } => {
+                    if working.len() < PEER_WISHES_AT_ONCE_MAX {
+                        let verifiers = self.verifiers.clone();
+                        working.spawn(async move {
+                            let _ = reply.send(verifiers.piece(sha256, offset).await);
+                        });
+                    }
+                    continue;
+                }
+            };
             let granted = match rate.take(from, Instant::now()) {
                 Ok(()) if working.len() >= PEER_WISHES_AT_ONCE_MAX => Err(WishError::Busy),
                 Ok(()) => Ok(()),

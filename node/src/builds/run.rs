@@ -6,7 +6,6 @@
 //! pipeline sends, and never puts a byte into the store under another name than its digest.
 
 use std::io::{self, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use pyrsia_ledger::event::{BuildOutcome, BuildResultReported, BuildSource, BuiltArtifact, TEXT_BYTES_MAX};
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
 use pyrsia_ledger::{ArtifactId, BuildId, Event, PackageCoordinate, Sha256Digest};
-use pyrsia_verifiers::{InputFile, Outcome, PublishedArtifact, Verifier, VerifierSet};
+use pyrsia_verifiers::{InputFile, Outcome, PublishedArtifact, Verifier};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -24,6 +23,7 @@ use super::pipeline_client::{ArtifactUrl, PipelineClient, PipelineError, Pipelin
 use super::progress::LocalProgress;
 use super::view::LocalPhase;
 use crate::artifacts::store::{ArtifactStore, Ingest, StoreError, Stored};
+use crate::verifiers::Verifiers;
 
 /// Builds that run at the same time on this node; the pipeline has a queue of its own behind them.
 pub(super) const RUNS_AT_ONCE_MAX: usize = 4;
@@ -48,7 +48,7 @@ const ENVELOPE_BYTES: usize = 512;
 pub(super) struct Runner {
     pub(super) pipeline: PipelineClient,
     pub(super) store: ArtifactStore,
-    pub(super) verifiers: Arc<VerifierSet>,
+    pub(super) verifiers: Verifiers,
     pub(super) notes: Notes,
     pub(super) progress: LocalProgress,
     pub(super) places: Semaphore,
@@ -109,9 +109,9 @@ impl Runner {
     }
 
     async fn built(&self, order: &Order) -> Result<Built, Ended> {
-        let verifier = self.verifiers.by_digest(&order.verifier).cloned().ok_or_else(|| {
+        let verifier = self.verifiers.module(&order.verifier).await.map_err(|error| {
             Ended::Abstained(format!(
-                "this node has no verifier module {} for {} packages: put it into the node's folder of verifiers and start the node again",
+                "this node cannot use the verifier module {} for {} packages: {error}",
                 order.verifier, order.coordinate.package_type
             ))
         })?;

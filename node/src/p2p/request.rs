@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::request_response::OutboundFailure;
 use libp2p::{StreamProtocol, request_response};
-use pyrsia_ledger::{BuildId, NodeId, PackageCoordinate};
+use pyrsia_ledger::{BuildId, NodeId, PackageCoordinate, Sha256Digest};
 use std::io;
 use tokio::sync::oneshot;
 
@@ -22,12 +22,22 @@ pub const CODE_TIMED_OUT: u16 = 504;
 pub enum NodeRequest {
     /// A wish for a build, to an authorized node.
     Build { coordinate: PackageCoordinate, again: bool },
+    /// A piece of a verifier module that the ledger names, from `offset` on.
+    VerifierModule { sha256: Sha256Digest, offset: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum NodeResponse {
     Build(WireReceipt),
-    Error { code: u16, sentence: String },
+    Error {
+        code: u16,
+        sentence: String,
+    },
+    /// As much as fits from the offset on, and how large the module is.
+    VerifierModule {
+        size_bytes: u64,
+        piece: Vec<u8>,
+    },
 }
 
 /// What became of a wish for a build.

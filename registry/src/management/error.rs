@@ -3,7 +3,7 @@
 use crate::wire::{ErrorBody, ErrorEntry, Problem};
 use poem::Response;
 use poem::http::{Method, StatusCode, header};
-use pyrsia_node::{AuthorizeError, WishError};
+use pyrsia_node::{ApproveVerifierError, AuthorizeError, WishError};
 
 /// Which form an error has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,22 @@ impl From<AuthorizeError> for Refused {
             AuthorizeError::NoNetwork | AuthorizeError::Busy | AuthorizeError::Stopped => {
                 (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
             }
+        };
+        Self::new(status, code, with_sources(&error))
+    }
+}
+
+impl From<ApproveVerifierError> for Refused {
+    fn from(error: ApproveVerifierError) -> Self {
+        let (status, code) = match &error {
+            ApproveVerifierError::Unknown { .. } => (StatusCode::NOT_FOUND, "UNKNOWN_VERIFIER"),
+            ApproveVerifierError::NotAuthorized => (StatusCode::FORBIDDEN, "FORBIDDEN"),
+            ApproveVerifierError::Refused { .. } => (StatusCode::CONFLICT, "REFUSED"),
+            ApproveVerifierError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "TIMEOUT"),
+            ApproveVerifierError::Unusable { .. }
+            | ApproveVerifierError::NoNetwork
+            | ApproveVerifierError::Busy
+            | ApproveVerifierError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
         };
         Self::new(status, code, with_sources(&error))
     }

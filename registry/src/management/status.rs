@@ -4,13 +4,15 @@ use super::error::Refused;
 use super::json;
 use crate::metrics;
 use crate::server::Front;
-use crate::wire::{CandidateView, MemberView, NetworkView, NodeStatus, PackageTypeView, VerifierView};
+use crate::wire::{
+    CandidateView, MemberView, NetworkView, NodeStatus, OfferedVerifierView, PackageTypeView, PassView, VerifierView,
+};
 use poem::Response;
 use poem::http::{StatusCode, header};
 use pyrsia_ledger::projection::members::Candidate;
 use pyrsia_ledger::projection::verifiers::Module;
 use pyrsia_ledger::{NodeId, PackageType, Projections, Sha256Digest};
-use pyrsia_node::{NodeHandle, PackageTypeInfo};
+use pyrsia_node::{NodeHandle, OfferedVerifier, PackageTypeInfo};
 
 /// The description of `/api/v1` (OpenAPI 3.1).
 pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
@@ -67,10 +69,10 @@ pub(crate) fn peers(front: &Front) -> Result<Response, Refused> {
 pub(crate) fn network(front: &Front) -> Result<Response, Refused> {
     let view = front.node.ledger();
     let state = view.state.as_deref().ok_or_else(Refused::no_network)?;
-    Ok(json(StatusCode::OK, &network_view(state, front.node.package_types())))
+    Ok(json(StatusCode::OK, &network_view(state, front.node.package_types(), front.node.offered_verifiers())))
 }
 
-fn network_view(state: &Projections, package_types: Vec<PackageTypeInfo>) -> NetworkView {
+fn network_view(state: &Projections, package_types: Vec<PackageTypeInfo>, offered: Vec<OfferedVerifier>) -> NetworkView {
     let verifier = |((package_type, digest), module): (&(PackageType, Sha256Digest), &Module)| VerifierView {
         package_type: package_type.clone(),
         module: *digest,
@@ -107,5 +109,20 @@ fn network_view(state: &Projections, package_types: Vec<PackageTypeInfo>) -> Net
         validators: state.validators().nodes().to_vec(),
         verifiers: state.verifiers.modules().map(verifier).collect(),
         package_types: package_types.into_iter().map(package_type).collect(),
+        offered_verifiers: offered.into_iter().map(offered_view).collect(),
+    }
+}
+
+fn offered_view(offered: OfferedVerifier) -> OfferedVerifierView {
+    let OfferedVerifier { module, description, approvals } = offered;
+    OfferedVerifierView {
+        module,
+        package_type: description.package_type,
+        aliases: description.aliases,
+        coordinate_syntax: description.coordinate_syntax,
+        examples: description.examples,
+        passes: description.passes.into_iter().map(|pass| PassView { name: pass.name, forgives: pass.forgives }).collect(),
+        http_paths: description.http_paths,
+        approvals,
     }
 }

@@ -1,0 +1,48 @@
+//! Lists the author's kit (template, kit, contract), so that `pyrsia verifier new` carries it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("..");
+    let guests = root.join("verifiers/guests");
+    let mut files = Vec::new();
+    collect(&guests.join("template"), "", &mut files)?;
+    collect(&guests.join("kit"), "kit/", &mut files)?;
+    collect(&root.join("wit/v1"), "wit/v1/", &mut files)?;
+    files.push((".cargo/config.toml".into(), guests.join(".cargo/config.toml")));
+    // The template is a member of the guests' workspace; on its own it is a workspace itself.
+    files.retain(|(name, _)| name != "Cargo.toml");
+    files.iter_mut().filter(|(name, _)| name == "standalone.toml").for_each(|(name, _)| *name = "Cargo.toml".into());
+    files.sort();
+
+    let mut list = String::from("&[\n");
+    for (name, path) in &files {
+        println!("cargo::rerun-if-changed={}", path.display());
+        let text = fs::read_to_string(path)?;
+        // Where the kit lies beside the contract instead of three folders away.
+        let text = if name == "kit/src/contract.rs" { text.replace("../../../wit/v1", "../wit/v1") } else { text };
+        writeln!(list, "    ({name:?}, {text:?}),").map_err(io::Error::other)?;
+    }
+    list.push(']');
+    for folder in ["template", "kit"] {
+        println!("cargo::rerun-if-changed={}", guests.join(folder).display());
+    }
+    fs::write(Path::new(&env::var("OUT_DIR").map_err(io::Error::other)?).join("kit.rs"), list)
+}
+
+fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
+        if path.is_dir() {
+            if !name.ends_with("target") {
+                collect(&path, &format!("{name}/"), files)?;
+            }
+        } else if !name.ends_with(".lock") {
+            files.push((name, path));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! `pyrsia compare`: what two outputs on this machine are to each other, by a verifier's word and without any node.
+
+use super::{print, print_json};
+use crate::arguments::{CompareArguments, VerifierSource};
+use crate::exit::{self, Failure, chain};
+use crate::outputs;
+use pyrsia_ledger::Sha256Digest;
+use pyrsia_verifiers::{
+    Comparison, CompiledModules, Description, Difference, HostOptions, Limits, Outcome, Verifier, VerifierHost, VerifierSet,
+};
+use serde::Serialize;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The outputs are the same, or the same after passes.
+const SAME: u8 = 0;
+const DIFFERENT: u8 = 1;
+/// There is no verdict: an output cannot be read without doubt, or something went wrong.
+const UNDECIDED: u8 = 2;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    verdict: Verdict,
+    package_type: &'a str,
+    module: Sha256Digest,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Verdict {
+    Reached(Comparison),
+    Abstained { verdict: &'static str, reason: String },
+}
+
+pub(super) fn run(arguments: CompareArguments) -> Result<ExitCode, Failure> {
+    let undecided = |failure: Failure| failure.with_code(UNDECIDED);
+    let verifier = load(&arguments.verifier).map_err(undecided)?;
+    let read = outputs::read_pair(&arguments.a, &arguments.b);
+    let (a, b) = read.map_err(|error| undecided(Failure::because("the outputs cannot be compared", &error)))?;
+    let coordinate = match &arguments.coordinate {
+        None => None,
+        Some(text) => match verifier.parse_coordinate(text) {
+            Outcome::Done(coordinate) => Some(coordinate),
+            Outcome::Refused(refusal) => return Err(undecided(Failure::new(refusal.to_string()))),
+            Outcome::Abstained(abstention) => return Err(undecided(Failure::new(abstention.to_string()))),
+        },
+    };
+    let verdict = match verifier.compare(coordinate.as_deref(), &a, &b) {
+        Outcome::Done(comparison) => Verdict::Reached(comparison),
+        Outcome::Refused(refusal) => Verdict::Reached(Comparison::Undecidable(refusal)),
+        Outcome::Abstained(abstention) => Verdict::Abstained { verdict: "undecidable", reason: abstention.to_string() },
+    };
+    let code = match &verdict {
+        Verdict::Reached(Comparison::Identical | Comparison::SameAfter { .. }) => SAME,
+        Verdict::Reached(Comparison::Different(_)) => DIFFERENT,
+        Verdict::Reached(Comparison::Undecidable(_)) | Verdict::Abstained { .. } => UNDECIDED,
+    };
+    if arguments.output.json {
+        let package_type = verifier.description().package_type.as_str();
+        print_json(&Answer { verdict, package_type, module: verifier.digest() })?;
+    } else {
+        print(&text(&verdict, verifier.description()))?;
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// The verifier of a package type, or the one in a file.
+pub(super) fn load(source: &VerifierSource) -> Result<Verifier, Failure> {
+    let host = host()?;
+    if let Some(path) = &source.module {
+        return load_file(&host, path);
+    }
+    let set = VerifierSet::open(&host, source.verifiers.as_deref());
+    let set = set.map_err(|error| Failure::because("the verifiers cannot be loaded", &error))?;
+    for unusable in set.unusable() {
+        eprintln!("warning: {}", chain(unusable));
+    }
+    let package_type = source.package_type.clone().unwrap_or_default();
+    set.preferred(&package_type.to_ascii_lowercase()).cloned().ok_or_else(|| {
+        let known: Vec<_> = set.iter().map(|verifier| verifier.description().package_type.to_string()).collect();
+        Failure::usage(format!("there is no verifier for {package_type:?} packages, there are: {}", known.join(", ")))
+            .hint("name a module with --module FILE, or a folder of them with --verifiers DIR")
+    })
+}
+
+pub(super) fn load_file(host: &VerifierHost, path: &Path) -> Result<Verifier, Failure> {
+    let module = fs::read(path).map_err(|error| Failure::because(&format!("cannot read {}", path.display()), &error))?;
+    host.load(&module).map_err(|error| Failure::because(&format!("{} is not a verifier", path.display()), &error))
+}
+
+pub(super) fn host() -> Result<VerifierHost, Failure> {
+    let options = HostOptions { compiled: None::<CompiledModules>, ..HostOptions::default() };
+    VerifierHost::with_options(Limits::default(), options).map_err(|error| Failure::because("verifiers cannot be run", &error))
+}
+
+fn text(verdict: &Verdict, described: &Description) -> String {
+    match verdict {
+        Verdict::Reached(comparison) => comparison_text(comparison, described),
+        Verdict::Abstained { reason, .. } => format!("undecided: {reason}\n"),
+    }
+}
+
+/// What a person reads.
+pub(super) fn comparison_text(comparison: &Comparison, described: &Description) -> String {
+    match comparison {
+        Comparison::Identical => "the same, bit for bit\n".into(),
+        Comparison::SameAfter { passes } => {
+            let mut text = String::from("the same, after these passes:\n");
+            for pass in described.passes.iter().filter(|pass| passes.contains(&pass.name)) {
+                let _ = writeln!(text, "  {}: {}", pass.name, pass.forgives);
+            }
+            text
+        }
+        Comparison::Undecidable(refusal) => format!("undecided: {refusal}\n"),
+        Comparison::Different(report) => {
+            let count = report.differences.len() as u64 + report.omitted;
+            let mut text = format!("different, in {count} {}:\n", if count == 1 { "place" } else { "places" });
+            let mut artifact = None;
+            for difference in &report.differences {
+                if artifact != Some(&difference.artifact) {
+                    artifact = Some(&difference.artifact);
+                    let _ = writeln!(text, "{}", difference.artifact);
+                }
+                difference_text(&mut text, difference);
+            }
+            if report.omitted > 0 {
+                let _ = writeln!(text, "… and {} more", report.omitted);
+            }
+            text
+        }
+    }
+}
+
+fn difference_text(text: &mut String, difference: &Difference) {
+    let place = if difference.path.is_empty() { String::new() } else { format!("{}: ", difference.path.join(" > ")) };
+    let _ = writeln!(text, "  {place}{}", difference.what);
+    for (side, value) in [("A", &difference.a), ("B", &difference.b)] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "    {side}: {value}");
+        }
+    }
+}
+
+/// The paragraph of `--help` about the codes, which are not those of the other commands.
+pub(crate) const EXIT_HELP: &str = "Exit codes:\n  0  the same, bit for bit or after named passes\n  1  different\n  2  undecided: an output cannot be read without doubt, or could not be compared";
+const _: () = assert!(SAME == exit::SUCCESS && DIFFERENT == exit::FAILED);

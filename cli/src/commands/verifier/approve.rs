@@ -1,0 +1,29 @@
+//! `pyrsia verifier approve`: the node approves a module it has, in its own name.
+
+use super::super::{client, print, print_json, request_failure, settings};
+use crate::arguments::ApproveArguments;
+use crate::exit::Failure;
+use pyrsia_registry::wire::{ApproveVerifierRequest, ApproveVerifierResponse};
+use reqwest::StatusCode;
+
+pub(super) async fn run(arguments: ApproveArguments) -> Result<(), Failure> {
+    let module =
+        arguments.module.parse().map_err(|error| Failure::usage(format!("{:?} is no digest: {error}", arguments.module)))?;
+    let settings = settings()?;
+    let node = client(&settings)?.with_admin_token(arguments.admin_token, &settings);
+    let request = ApproveVerifierRequest { module };
+    let answer: ApproveVerifierResponse = node.post("/api/v1/verifiers", &request).await.map_err(|error| {
+        let failure = request_failure("The verifier is not approved", &error);
+        match error.status() {
+            Some(StatusCode::UNAUTHORIZED) => failure.hint(
+                "run this command as the user who runs the node, or give the content of admin.token in the node's data folder \
+                 with --admin-token or PYRSIA_ADMIN_TOKEN",
+            ),
+            _ => failure,
+        }
+    })?;
+    if arguments.output.json {
+        return print_json(&answer);
+    }
+    print(&format!("{}\n", answer.message))
+}

@@ -1,0 +1,238 @@
+//! The verifiers this node has: shipped with the program, in the operator's folder, and those of the ledger that other nodes gave it.
+//!
+//! Owns the set, which changes while the node runs: a module that is put into the folder is loaded, and one that the network has agreed on is
+//! fetched. A module is known by its digest alone, so it does not matter who gave it. Never forgets one that the ledger may still name.
+
+mod fetch;
+mod folder;
+mod kept;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pyrsia_ledger::{Projections, Sha256Digest};
+use pyrsia_verifiers::{LoadError, Origin, SHIPPED, SetError, Verifier, VerifierHost, VerifierSet};
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::folder::{FOLDER_POLL, Folder};
+use self::kept::KeptModules;
+use crate::consensus::ConsensusHandle;
+use crate::p2p::{NodeResponse, P2pHandle};
+
+/// Why a module cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ModuleError {
+    #[error("none of the nodes that were asked gave it: {reason}; put the module into the node's folder of verifiers")]
+    Unavailable { reason: String },
+    #[error("it does not load: {0}")]
+    Load(#[from] LoadError),
+    #[error("it cannot be read or kept: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What is opened before the node has neighbours.
+pub(crate) struct OpenedVerifiers {
+    host: VerifierHost,
+    folder: Option<PathBuf>,
+    kept: KeptModules,
+    set: VerifierSet,
+}
+
+impl OpenedVerifiers {
+    /// Loads everything there is; blocks.
+    pub(crate) fn open(host: VerifierHost, folder: Option<PathBuf>, kept: PathBuf) -> Result<Self, SetError> {
+        let set = VerifierSet::open(&host, folder.as_deref())?;
+        for unusable in set.unusable() {
+            tracing::warn!(error = %unusable, cause = std::error::Error::source(&**unusable), "a verifier module is left out");
+        }
+        let kept = KeptModules::new(kept);
+        keep(&kept, &set);
+        Ok(Self { host, folder, kept, set })
+    }
+}
+
+/// A cheap clone.
+#[derive(Clone)]
+pub(crate) struct Verifiers(Arc<Shared>);
+
+struct Shared {
+    host: VerifierHost,
+    folder: Option<PathBuf>,
+    kept: KeptModules,
+    set: watch::Sender<Arc<VerifierSet>>,
+    consensus: ConsensusHandle,
+    p2p: P2pHandle,
+    /// One module at a time: whoever waits for the same one finds it here afterwards.
+    getting: Mutex<()>,
+}
+
+impl Verifiers {
+    pub(crate) fn new(opened: OpenedVerifiers, consensus: ConsensusHandle, p2p: P2pHandle) -> Self {
+        let OpenedVerifiers { host, folder, kept, set } = opened;
+        let set = watch::Sender::new(Arc::new(set));
+        Self(Arc::new(Shared { host, folder, kept, set, consensus, p2p, getting: Mutex::default() }))
+    }
+
+    pub(crate) fn set(&self) -> Arc<VerifierSet> {
+        self.0.set.borrow().clone()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<VerifierSet>> {
+        self.0.set.subscribe()
+    }
+
+    /// The module with this digest: from the set, from what was kept, or from another node.
+    pub(crate) async fn module(&self, digest: &Sha256Digest) -> Result<Verifier, ModuleError> {
+        if let Some(verifier) = self.set().by_digest(digest) {
+            return Ok(verifier.clone());
+        }
+        let _getting = self.0.getting.lock().await;
+        if let Some(verifier) = self.set().by_digest(digest) {
+            return Ok(verifier.clone());
+        }
+        let (shared, wanted) = (self.0.clone(), *digest);
+        let kept = tokio::task::spawn_blocking(move || shared.kept.get(&wanted)).await.map_err(std::io::Error::other)??;
+        let (module, is_new) = match kept {
+            Some(module) => (module, false),
+            None => (fetch::module(&self.0.p2p, &self.validators(), digest).await?, true),
+        };
+        let shared = self.0.clone();
+        let load = move || -> Result<Verifier, ModuleError> {
+            let verifier = shared.host.load(&module)?;
+            if is_new {
+                shared.kept.put(&verifier.digest(), &module)?;
+            }
+            Ok(verifier)
+        };
+        let verifier = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
+        if is_new {
+            let package_type = &verifier.description().package_type;
+            tracing::info!(%package_type, module = %digest, "a verifier module came from another node");
+        }
+        self.0.set.send_modify(|set| *set = Arc::new(set.with(verifier.clone())));
+        Ok(verifier)
+    }
+
+    /// A piece of a module for a peer, if the ledger names it.
+    pub(crate) async fn piece(&self, digest: Sha256Digest, offset: u64) -> NodeResponse {
+        let view = self.0.consensus.view();
+        let is_named =
+            view.state.as_deref().is_some_and(|state| state.verifiers.modules().any(|((_, named), _)| *named == digest));
+        let shared = self.0.clone();
+        let read = move || match SHIPPED.iter().find(|(_, module)| is_named && Sha256Digest::of(module) == digest) {
+            Some((_, module)) => Ok(Some(fetch::piece_of(module, offset))),
+            None if is_named => shared.kept.piece(&digest, offset),
+            None => Ok(None),
+        };
+        match tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other).and_then(|read| read) {
+            Ok(Some((size_bytes, piece))) => NodeResponse::VerifierModule { size_bytes, piece },
+            Ok(None) | Err(_) => {
+                NodeResponse::Error { code: fetch::CODE_NOT_HERE, sentence: format!("this node has no verifier module {digest}") }
+            }
+        }
+    }
+
+    /// Notices what is put into the folder and gets what the network agrees on, until `stop` is cancelled.
+    pub(crate) async fn follow(self, stop: CancellationToken) {
+        let mut folder = Folder::new(self.0.folder.clone());
+        let mut ledger = self.0.consensus.watch();
+        let mut poll = tokio::time::interval(FOLDER_POLL);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut known_missing = Vec::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = poll.tick() => {
+                    if folder.has_settled_anew().await {
+                        self.reload().await;
+                    }
+                }
+                changed = ledger.changed() => if changed.is_err() { return },
+            }
+            let missing = ledger.borrow_and_update().state.as_deref().map(|state| self.missing(state)).unwrap_or_default();
+            for digest in missing {
+                let got = tokio::select! {
+                    () = stop.cancelled() => return,
+                    got = self.module(&digest) => got,
+                };
+                if let Err(error) = got
+                    && !known_missing.contains(&digest)
+                {
+                    tracing::warn!(module = %digest, %error, "a verifier module of the network is not here; it is tried again");
+                    known_missing.push(digest);
+                }
+            }
+        }
+    }
+
+    /// The modules that the network uses and this node does not have.
+    fn missing(&self, state: &Projections) -> Vec<Sha256Digest> {
+        let set = self.set();
+        let used = state.verifiers.modules().map(|((package_type, _), _)| state.verifiers.current(package_type));
+        let mut missing: Vec<_> = used.flatten().filter(|digest| set.by_digest(digest).is_none()).collect();
+        missing.sort();
+        missing.dedup();
+        missing
+    }
+
+    async fn reload(&self) {
+        let shared = self.0.clone();
+        let reload = move || {
+            let before = shared.set.borrow().clone();
+            let mut set = VerifierSet::open(&shared.host, shared.folder.as_deref())?;
+            keep(&shared.kept, &set);
+            report(&before, &set);
+            // What left the folder may still be named by the ledger, and what came from the network is not in any folder.
+            for verifier in before.iter() {
+                set = set.with(verifier.clone());
+            }
+            shared.set.send_replace(Arc::new(set));
+            Ok::<_, SetError>(())
+        };
+        match tokio::task::spawn_blocking(reload).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the folder of verifiers is not read"),
+            Err(error) => tracing::error!(%error, "reading the folder of verifiers crashed"),
+        }
+    }
+
+    fn validators(&self) -> Vec<pyrsia_ledger::NodeId> {
+        self.0.consensus.view().state.as_deref().map(|state| state.validators().nodes().to_vec()).unwrap_or_default()
+    }
+}
+
+/// Keeps the operator's modules: the ledger may name one after it was removed from the folder.
+fn keep(kept: &KeptModules, set: &VerifierSet) {
+    for (verifier, origin) in set.origins() {
+        let Origin::File(path) = origin else { continue };
+        let digest = verifier.digest();
+        let kept = pyrsia_verifiers::set::read_module(path).and_then(|module| kept.put(&digest, &module));
+        if let Err(error) = kept {
+            tracing::warn!(module = %digest, %error, "a verifier module cannot be kept for other nodes");
+        }
+    }
+}
+
+/// Tells the operator what is new in the folder.
+fn report(before: &VerifierSet, after: &VerifierSet) {
+    for (verifier, origin) in after.origins() {
+        if let Origin::File(path) = origin
+            && before.by_digest(&verifier.digest()).is_none()
+        {
+            let (module, described) = (verifier.digest(), verifier.description());
+            tracing::info!(
+                %module,
+                package_type = %described.package_type,
+                coordinates = described.coordinate_syntax,
+                path = %path.display(),
+                "a verifier module was found; `pyrsia verifier approve {module}` approves it in this node's name"
+            );
+        }
+    }
+    for unusable in after.unusable() {
+        if before.unusable().iter().all(|known| known.path != unusable.path) {
+            tracing::warn!(error = %unusable, cause = std::error::Error::source(&**unusable), "a verifier module is left out");
+        }
+    }
+}
