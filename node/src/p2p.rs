@@ -36,6 +36,7 @@ use exchange::fetch::Fetcher;
 use exchange::serve::{self, Server};
 use ledger_frames::LedgerFrames;
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, TransportError, noise};
 use metrics::Metrics;
 use prometheus_client::registry::Registry;
@@ -44,7 +45,8 @@ use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{NodeId, Sha256Digest};
 use reach::{COMMANDS_WAITING_MAX, Command, Reach};
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use swarm_task::{Pending, SwarmTask};
@@ -81,7 +83,7 @@ pub enum P2pError {
     Listen {
         address: Multiaddr,
         #[source]
-        source: TransportError<std::io::Error>,
+        source: io::Error,
     },
     #[error("{address} cannot be dialed: {reason}")]
     Dial { address: Multiaddr, reason: String },
@@ -121,7 +123,7 @@ impl P2p {
         let mut swarm = behaviour::build(&key, config.max_provided_keys).map_err(P2pError::Key)?;
         let mut listeners = HashSet::new();
         for address in config.listen {
-            let listening = swarm.listen_on(address.clone());
+            let listening = check_free(&address).and_then(|()| swarm.listen_on(address.clone()).map_err(io_error));
             listeners.insert(listening.map_err(|source| P2pError::Listen { address, source })?);
         }
 
@@ -166,6 +168,27 @@ impl P2p {
         let fetcher = Fetcher::new(me, store.clone(), control, reach.clone(), metrics, patience, tasks.clone());
         tasks.spawn(announce_stored(reach.clone(), store, config.max_provided_keys.min(ANNOUNCED_AT_START_MAX)));
         Ok((P2pHandle { reach, fetcher }, P2pTask { tasks }))
+    }
+}
+
+fn io_error(error: TransportError<io::Error>) -> io::Error {
+    match error {
+        TransportError::Other(error) => error,
+        error @ TransportError::MultiaddrNotSupported(_) => io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
+    }
+}
+
+/// Binds a TCP port for a moment: libp2p shares ports, and two nodes on one port would each get half of the connections.
+fn check_free(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::from(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::from(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
     }
 }
 
