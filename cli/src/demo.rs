@@ -22,7 +22,7 @@ use pyrsia_node::{BuildReceipt, BuildView, BuildWish, OutcomeView};
 use pyrsia_registry::wire::{InspectDockerRequest, LogRecord, LogView};
 use source::SourceRepository;
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use story::{Story, short};
@@ -251,7 +251,7 @@ async fn finish(summary: &Summary, network: &Network, story: &Story, arguments: 
     if arguments.output.json {
         let text =
             serde_json::to_string_pretty(summary).map_err(|error| Failure::because("the summary cannot be printed", &error))?;
-        println!("{text}");
+        writeln!(io::stdout(), "{text}").map_err(|error| Failure::because("cannot write to stdout", &error))?;
     }
     if let Some(folder) = &arguments.keep {
         story.fact("kept", &format!("the data of every node is in {}", folder.display()));

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The request was carried out.
@@ -44,7 +45,8 @@ impl Failure {
 
     /// The exit code, after the reason was printed on stderr with `prefix` before it.
     pub fn report(&self, prefix: &str) -> ExitCode {
-        eprintln!("{prefix}{self}");
+        // Where nobody reads stderr, the exit code still tells.
+        let _ = writeln!(io::stderr(), "{prefix}{self}");
         ExitCode::from(self.code)
     }
 }

@@ -139,6 +139,8 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // Printing such an error panics where stderr is what failed, as it does when the reader of a pipe has gone.
+        .log_internal_errors(false)
         .init();
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use crate::node_client::{NodeClient, RequestError};
 use indicatif::{ProgressBar, ProgressStyle};
 use pyrsia_registry::wire::BuildView;
 use std::cell::RefCell;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(300);
@@ -85,7 +85,7 @@ impl Progress {
             Some(bar) => bar.set_message(text),
             None if self.quiet || *self.last.borrow() == text => {}
             None => {
-                eprintln!("{text}");
+                let _ = writeln!(std::io::stderr(), "{text}");
                 self.last.replace(text);
             }
         }
