@@ -6,7 +6,7 @@ use pyrsia_ledger::{Height, NodeId};
 use std::collections::BTreeMap;
 
 /// How long a peer may take to answer with a range of blocks.
-const ANSWER_MS_MAX: u64 = 10_000;
+const ANSWER_MS_MAX: u64 = 5_000;
 /// How long a running height may need for the block that a peer has already, before it is fetched instead.
 const PATIENCE_MS: u64 = 500;
 /// The most peers whose claims are remembered.
