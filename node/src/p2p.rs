@@ -44,7 +44,7 @@ use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{NodeId, Sha256Digest};
 use reach::{COMMANDS_WAITING_MAX, Command, Reach};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::Arc;
@@ -158,6 +158,7 @@ impl P2p {
             dialing,
             probes: config.probe,
             book: AddressBook::default(),
+            local_peers: BTreeSet::new(),
             pending: Pending::default(),
         };
         if timeout(LISTEN_TIMEOUT, swarm_task.settle(listeners)).await.is_err() {

@@ -51,6 +51,8 @@ pub(super) struct SwarmTask {
     /// Nodes asked to tell whether this one can be reached, by the addresses that were given.
     pub(super) probes: Vec<Multiaddr>,
     pub(super) book: AddressBook,
+    /// Peers that are connected through loopback: the only ones whose loopback addresses mean this host.
+    pub(super) local_peers: BTreeSet<PeerId>,
     pub(super) pending: Pending,
 }
 
@@ -134,6 +136,7 @@ impl SwarmTask {
             match self.swarm.dial(options) {
                 Ok(()) => self.dialing.dialed(&target, connection),
                 Err(error) => {
+                    tracing::debug!(?target, %error, "not dialed");
                     if let (Target::Validator(peer), DialError::NoAddresses) = (&target, &error) {
                         self.look_up(*peer);
                     }
@@ -217,6 +220,7 @@ impl SwarmTask {
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.dialing.disconnected(&peer_id, Instant::now(), chance());
+                self.local_peers.remove(&peer_id);
                 if let Some(node) = node_of(&peer_id) {
                     self.frames.peer_lost(node);
                     self.change_peers(|peers| peers.retain(|peer| *peer != node));
@@ -249,6 +253,9 @@ impl SwarmTask {
         }
         for done in self.pending.connects.remove(&peer).unwrap_or_default() {
             answer(done, ());
+        }
+        if is_loopback(endpoint.get_remote_address()) {
+            self.local_peers.insert(peer);
         }
         if endpoint.is_dialer() {
             let address = endpoint.get_remote_address().clone();
@@ -331,7 +338,8 @@ impl SwarmTask {
             return;
         }
         let mut addresses = info.listen_addrs;
-        addresses.retain(|address| peer_in(address).is_none_or(|named| named == peer));
+        let is_local = self.local_peers.contains(&peer);
+        addresses.retain(|address| peer_in(address).is_none_or(|named| named == peer) && (is_local || !is_loopback(address)));
         addresses.sort_by_key(usefulness);
         self.book.set(peer, addresses.clone());
         for address in self.book.get(&peer) {
@@ -425,7 +433,7 @@ fn starts_with(address: &Multiaddr, beginning: &Multiaddr) -> bool {
     beginning.iter().all(|part| parts.next() == Some(part))
 }
 
-/// The address with another IPv4 address at its beginning, if it begins with one that is not of this host alone.
+/// The address with another IPv4 address at its beginning, if it begins with one.
 fn replace_ip(address: &Multiaddr, ip: Ipv4Addr) -> Option<Multiaddr> {
     match address.iter().next() {
         Some(Protocol::Ip4(_)) => address.replace(0, |_| Some(Protocol::Ip4(ip))),
@@ -436,12 +444,16 @@ fn replace_ip(address: &Multiaddr, ip: Ipv4Addr) -> Option<Multiaddr> {
 /// Lower is more useful to others on this host: loopback before the rest, TCP before QUIC, IPv4 before IPv6.
 fn usefulness(address: &Multiaddr) -> (bool, bool, bool) {
     let mut parts = address.iter();
-    let (is_loopback, is_ip4) = match parts.next() {
-        Some(Protocol::Ip4(ip)) => (ip.is_loopback(), true),
-        Some(Protocol::Ip6(ip)) => (ip.is_loopback(), false),
-        _ => (false, false),
-    };
-    (!is_loopback, !matches!(parts.next(), Some(Protocol::Tcp(_))), !is_ip4)
+    let is_ip4 = matches!(parts.next(), Some(Protocol::Ip4(_)));
+    (!is_loopback(address), !matches!(parts.next(), Some(Protocol::Tcp(_))), !is_ip4)
+}
+
+fn is_loopback(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

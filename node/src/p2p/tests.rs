@@ -188,7 +188,7 @@ pub(super) async fn in_time<T>(what: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn blocks_reach_a_node_that_knows_only_another_node() {
+async fn a_node_that_knows_only_another_one_gets_the_blocks_and_finds_the_validator() {
     let founder = Setup::new(1).start().await;
     founder.found().await;
     let middle = Setup::new(2).peer(&founder).start().await;
@@ -196,6 +196,7 @@ async fn blocks_reach_a_node_that_knows_only_another_node() {
     let far = Setup::new(3).listen("/ip4/127.0.0.1/udp/0/quic-v1").peer(&middle).start().await;
     let published = founder.publish("alpine:1", b"bytes").await;
     far.wait_for_state(|state| state.packages.digest(&published.sha256).is_some()).await;
+    far.wait_for_peers(|peers| peers.contains(&founder.id)).await;
     for node in [far, middle, founder] {
         node.stop().await;
     }
