@@ -1,5 +1,7 @@
 //! Whole nodes in one process, each with a pipeline that a test can break: from the wish to the published artifact.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
 #[path = "builds/nodes.rs"]
 mod nodes;
 #[path = "builds/pipeline.rs"]

@@ -16,6 +16,8 @@ pub(super) const PUBLISH_RANK_DELAY: Duration = Duration::from_secs(5);
 /// What this node did for a build so far. Times are milliseconds of this node's own clock, whatever it counts from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
+    /// Before this a run is not begun.
+    pub(super) run_after_ms: u64,
     pub(super) running: bool,
     /// What the run came to, until it stands on the ledger.
     pub(super) outcome: Option<BuildOutcome>,
@@ -56,6 +58,7 @@ pub(super) fn next_step(state: &Projections, me: NodeId, id: &BuildId, progress:
     match &build.status {
         BuildStatus::Open if reported => Step::Idle,
         // What was reported before a restart is about to stand in a block: not yet a reason to build again.
+        BuildStatus::Open if now_ms < progress.run_after_ms => Step::Wait { until_ms: progress.run_after_ms },
         BuildStatus::Open => again(progress.reported_ms, now_ms, || Step::Run),
         BuildStatus::Agreed { .. } => publication(state, me, id, build, progress, now_ms),
         BuildStatus::Published { .. } | BuildStatus::Failed | BuildStatus::Disputed => Step::Done,
