@@ -38,7 +38,7 @@ mod manifest;
 pub(crate) mod platform;
 mod rootfs;
 mod source;
-mod upstream;
+pub(crate) mod upstream;
 
 /// What a build that could not be done died of.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,7 @@ pub(crate) struct BuildContext {
     pub(crate) artifacts: Artifacts,
     pub(crate) log: BuildLog,
     pub(crate) progress: Progress,
+    pub(crate) http: reqwest::Client,
     pub(crate) retry_delay: Duration,
     pub(crate) builder: BuilderChoice,
     pub(crate) local_sources: LocalSources,

@@ -23,7 +23,7 @@ const MAX_MANIFESTS: usize = 512;
 pub(super) async fn build(recipe: &ImportRecipe, context: &BuildContext) -> Result<(), BuildError> {
     context.enter(Phase::Fetching);
     let log = &context.log;
-    let upstream = Upstream::new(&recipe.upstream, recipe.image.repository(), context.retry_delay, log.clone());
+    let upstream = Upstream::new(&recipe.upstream, recipe.image.repository(), context);
     log.line(format!("importing {} from {}", recipe.image, upstream.location()));
     let mut top = upstream.manifest(recipe.image.reference()).await?;
     if let Some(platform) = &recipe.platform {
