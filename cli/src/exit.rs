@@ -78,11 +78,11 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot open the ledger")]
-    struct Outer(#[source] std::io::Error);
+    struct Outer(#[source] io::Error);
 
     #[test]
     fn a_failure_names_its_causes_and_what_to_do() {
-        let outer = Outer(std::io::Error::other("the disk is full"));
+        let outer = Outer(io::Error::other("the disk is full"));
         let failure = Failure::because("the node cannot start", &outer).hint("make room");
         assert_eq!(failure.to_string(), "the node cannot start: cannot open the ledger: the disk is full\nhint: make room");
     }

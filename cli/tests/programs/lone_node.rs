@@ -19,23 +19,24 @@ struct LoneNode {
 impl LoneNode {
     /// Founds a network and listens on a free port. From then on nobody reads its log, which it has to bear.
     fn start(home: &Path) -> Self {
-        let mut child = program(PYRSIA_NODE, home)
+        let child = program(PYRSIA_NODE, home)
             .args("--port 0 --listen /ip4/127.0.0.1/tcp/0 --listen-only true --init-blockchain true".split(' '))
             .stderr(Stdio::piped())
             .spawn()
             .expect("the node starts");
+        let mut node = Self { child, port: 0 };
         let (send, lines) = mpsc::channel();
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let stderr = BufReader::new(node.child.stderr.take().expect("a pipe"));
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
         let (begin, mut said) = (Instant::now(), vec![]);
         while begin.elapsed() < DEADLINE {
             let Ok(line) = lines.recv_timeout(DEADLINE) else { break };
             if let Some((_, port)) = line.rsplit_once("Pyrsia Node will start running on 127.0.0.1:") {
-                return Self { child, port: port.trim().parse().expect("a port") };
+                node.port = port.trim().parse().expect("a port");
+                return node;
             }
             said.push(line);
         }
-        let _ = child.kill();
         panic!("the node did not start:\n{}", said.join("\n"));
     }
 
