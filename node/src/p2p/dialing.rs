@@ -164,7 +164,7 @@ mod tests {
         dialing.add(target.clone(), start);
         let (mut now, mut pauses) = (start, vec![]);
         for attempt in 0..20 {
-            assert_eq!(dialing.due(now, |_| false), [target.clone()]);
+            assert_eq!(dialing.due(now, |_| false), std::slice::from_ref(&target));
             dialing.dialed(&target, connection(attempt));
             assert!(dialing.due(now + RETRY_MAX * 9, |_| false).is_empty(), "a dial is under way");
             dialing.failed(connection(attempt), now, u32::MAX / 2);

@@ -153,7 +153,7 @@ impl TestNode {
     pub(super) fn stored(&self, artifact: &BuiltArtifact) -> Option<Vec<u8>> {
         let mut file = self.store.open_file(&artifact.sha256).expect("looks")?;
         let mut bytes = vec![];
-        std::io::Read::read_to_end(&mut file, &mut bytes).expect("reads");
+        io::Read::read_to_end(&mut file, &mut bytes).expect("reads");
         Some(bytes)
     }
 }
@@ -210,7 +210,7 @@ async fn a_lost_connection_comes_back_by_itself() {
     let mut address = server.p2p.addresses()[0].clone();
     let (id, with_id) = (server.id, Setup::new(2).peer(&server));
     // An address without a peer id has to be enough.
-    assert!(matches!(address.pop(), Some(libp2p::multiaddr::Protocol::P2p(_))));
+    assert!(matches!(address.pop(), Some(Protocol::P2p(_))));
     let nameless = Setup { peers: vec![address.clone()], ..Setup::new(3) };
     let clients = [with_id.start().await, nameless.start().await];
     for client in &clients {
@@ -267,6 +267,6 @@ async fn a_port_in_use_is_an_error_that_names_the_address() {
     taken.pop();
     let dialed = first.p2p.dial("/ip4/127.0.0.1/tcp/1".parse().expect("an address")).await;
     assert!(matches!(dialed, Err(P2pError::Dial { .. })), "{dialed:?}");
-    assert!(matches!(check_free(&taken), Err(error) if error.kind() == std::io::ErrorKind::AddrInUse));
+    assert!(matches!(check_free(&taken), Err(error) if error.kind() == io::ErrorKind::AddrInUse));
     first.stop().await;
 }

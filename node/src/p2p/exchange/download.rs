@@ -170,23 +170,19 @@ impl Download {
             Response::ChunkList { .. } => return Err(unexpected("an answer to another question")),
         }
         let mut keeping: Option<JoinHandle<Kept>> = None;
-        let mut failed = Ok(());
         for chunk in range {
             let bytes = self.partial.list().bytes_of(chunk);
             let mut buffer = buffers.pop().unwrap_or_default();
             buffer.resize((bytes.end - bytes.start) as usize, 0);
-            match timeout(self.patience.chunk, stream.read_exact(&mut buffer)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => failed = Err(error.into()),
-                Err(_) => failed = Err(unexpected("nothing for too long")),
-            }
+            let arrived = match timeout(self.patience.chunk, stream.read_exact(&mut buffer)).await {
+                Ok(read) => read.map_err(ProviderFailure::from),
+                Err(_) => Err(unexpected("nothing for too long")),
+            };
             // One chunk is verified and written while the next one comes in.
             if let Some(before) = keeping.take() {
                 buffers.push(settle(before).await?);
             }
-            if failed.is_err() {
-                return failed;
-            }
+            arrived?;
             let download = self.clone();
             keeping = Some(spawn_blocking(move || {
                 let kept = download.keep(claim, chunk, &buffer);
