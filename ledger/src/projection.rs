@@ -35,6 +35,10 @@ use verifiers::Verifiers;
 /// How many blocks back an activation may point: the candidate has that long to be heard.
 pub const ACTIVATION_WINDOW_BLOCKS: u64 = 100;
 
+/// The end of the year 9999. A time may stand still but not pass this: a proposer that lies about it spoils times, and cannot
+/// leave its successors without a valid one.
+pub const TIME_MS_MAX: u64 = 253_402_300_799_999;
+
 /// An ordered map whose every change is also a change of the state root.
 #[derive(Clone, Debug)]
 pub struct Table<K: Ord + Clone, V: Clone> {
@@ -210,6 +214,9 @@ impl Projections {
         let Event::NetworkFounded(body) = founded.event() else {
             return Err(BlockError::Genesis("its event does not found a network"));
         };
+        if header.time_ms > TIME_MS_MAX {
+            return Err(BlockError::Genesis("its time is past the year 9999"));
+        }
         if header.height != Height::GENESIS || header.parent != BlockHash::NONE {
             return Err(BlockError::Genesis("it has a parent"));
         }
@@ -331,7 +338,7 @@ impl Projections {
 
     /// Takes as many of `candidates`, in their order, as are allowed and fit into one block.
     pub fn propose<'a>(&self, proposer: NodeId, now_ms: u64, candidates: impl IntoIterator<Item = &'a SignedEvent>) -> Proposal {
-        let time_ms = now_ms.max(self.time_ms + 1);
+        let time_ms = now_ms.clamp(self.time_ms, TIME_MS_MAX);
         let (mut next, mut events, mut refused, mut size_bytes) = (self.clone(), vec![], vec![], 0);
         for candidate in candidates {
             let encoded = EncodedEvent::new(candidate);
@@ -399,7 +406,7 @@ impl Projections {
         if height != expected {
             found(BlockError::Height { expected, found: height })?;
         }
-        if header.time_ms <= self.time_ms {
+        if !(self.time_ms..=TIME_MS_MAX).contains(&header.time_ms) {
             found(BlockError::Header { height, what: HeaderPart::Time })?;
         }
         if !self.validators().contains(&header.proposer) {

@@ -3,7 +3,7 @@
 use super::{Place, Table};
 use crate::block::Height;
 use crate::certificate::absolute_majority;
-use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate};
+use crate::coordinate::{BuildId, PackageCoordinate};
 use crate::digest::Sha256Digest;
 use crate::event::{BuildOutcome, BuildRequested, BuildResultReported, BuildSource, BuiltArtifact};
 use crate::identity::NodeId;

@@ -332,6 +332,17 @@ fn an_event_stands_once_and_for_one_network() {
     bench.log.clear();
 }
 
+#[test]
+fn a_proposer_that_lies_about_the_time_leaves_its_successors_a_valid_one() {
+    let mut bench = Bench::with_members(1);
+    let request = bench.sign(0, bench.request());
+    let proposal = bench.state.propose(bench.node(0), u64::MAX, [&request]);
+    assert_eq!(proposal.block.header.time_ms, TIME_MS_MAX);
+    bench.state = bench.state.apply_sealed(&bench.seal(proposal.block)).expect("the last time there is");
+    bench.commit(0, bench.approval(1));
+    assert_eq!(bench.state.time_ms(), TIME_MS_MAX);
+}
+
 /// Whatever is changed in a sealed block, it is refused.
 #[test]
 fn a_changed_block_is_refused() {
@@ -349,7 +360,8 @@ fn a_changed_block_is_refused() {
     refused(&|b| b.block.header.state_root = Sha256Digest::of(b""));
     refused(&|b| b.block.header.tree_root = Sha256Digest::of(b""));
     refused(&|b| b.block.header.tree_size += 1);
-    refused(&|b| b.block.header.time_ms = before.time_ms());
+    refused(&|b| b.block.header.time_ms = before.time_ms() - 1);
+    refused(&|b| b.block.header.time_ms = TIME_MS_MAX + 1);
     refused(&|b| b.block.header.height = Height(99));
     refused(&|b| b.block.header.validators = Sha256Digest::of(b""));
     refused(&|b| b.block.header.version = 2);

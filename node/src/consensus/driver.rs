@@ -23,6 +23,8 @@ use tracing::{debug, error, warn};
 /// The most frames that wait for the replica, and the most bytes of them.
 const QUEUED_FRAMES_MAX: usize = 4_096;
 const QUEUED_FRAME_BYTES_MAX: usize = 64 << 20;
+/// The most proposals that share one flush: the artifacts of a build.
+const PROPOSALS_AT_ONCE_MAX: usize = 256;
 /// The most calls of this node that wait for the replica.
 const QUEUED_CALLS_MAX: usize = 256;
 /// How often the replica looks after what nobody reminds it of.
@@ -60,8 +62,10 @@ struct Counters {
     queued_frame_bytes: AtomicUsize,
 }
 
+type ProposeReply = oneshot::Sender<Result<EventId, ProposeError>>;
+
 enum Call {
-    Propose(Event, oneshot::Sender<Result<EventId, ProposeError>>),
+    Propose(Event, ProposeReply),
     Submit(Box<SignedEvent>, oneshot::Sender<Result<EventId, SubmitError>>),
     Found { name: String, nonce: [u8; 32], reply: oneshot::Sender<Result<NetworkId, FoundError>> },
     Blocks { from: Height, bytes_max: usize, reply: oneshot::Sender<Vec<SealedBlock>> },
@@ -323,10 +327,7 @@ impl Driver {
     /// Whoever asked may have gone; then the answer is of no use to anybody.
     fn answer(&mut self, call: Call) -> Result<(), ReplicaError> {
         match call {
-            Call::Propose(event, reply) => {
-                let answer = self.replica.propose_event(now_ms(), event)?;
-                let _ = reply.send(answer);
-            }
+            Call::Propose(event, reply) => self.propose(event, reply)?,
             Call::Submit(event, reply) => {
                 let answer = self.replica.submit(now_ms(), *event)?;
                 let _ = reply.send(answer);
@@ -345,6 +346,26 @@ impl Driver {
             Call::PeerLost(peer) => self.replica.on_peer_disconnected(now_ms(), &peer)?,
         }
         Ok(())
+    }
+
+    /// Proposes an event together with all that wait right behind it, so that they share one flush.
+    fn propose(&mut self, event: Event, reply: ProposeReply) -> Result<(), ReplicaError> {
+        let (mut events, mut replies, mut other) = (vec![event], vec![reply], None);
+        while other.is_none() && events.len() < PROPOSALS_AT_ONCE_MAX {
+            match self.calls.try_recv() {
+                Ok(Call::Propose(event, reply)) => {
+                    events.push(event);
+                    replies.push(reply);
+                }
+                Ok(call) => other = Some(call),
+                Err(_) => break,
+            }
+        }
+        let answers = self.replica.propose_events(now_ms(), events)?;
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            let _ = reply.send(answer);
+        }
+        other.map_or(Ok(()), |call| self.answer(call))
     }
 
     fn carry_out(&mut self) {
