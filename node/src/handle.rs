@@ -57,8 +57,6 @@ pub struct OpenArtifact {
 pub enum ArtifactError {
     #[error("{package_type} artifact {id} is not published")]
     Unpublished { package_type: PackageType, id: ArtifactId },
-    #[error("{package_type} artifact {id} was withdrawn: {reason}")]
-    Withdrawn { package_type: PackageType, id: ArtifactId, reason: String },
     #[error("{id} is published, but cannot be had right now: {reason}; try again when a node that has it is online")]
     Unavailable { id: ArtifactId, reason: String },
     #[error("the copy of {id} on this node cannot be read or written: {reason}")]

@@ -14,7 +14,7 @@ use nodes::{LoneNode, config, published, settled, wait_for, wish};
 use pipeline::{Fault, Image, Pipeline};
 use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::{ArtifactId, PackageType, Sha256Digest};
-use pyrsia_node::{ArtifactError, AuthorizeError, Authorized, BuildReceipt, BuildWish, Node, OutcomeView, WishError};
+use pyrsia_node::{ArtifactError, AuthorizeError, Authorized, BuildReceipt, BuildWish, Node, OutcomeView, StartError, WishError};
 
 fn docker() -> PackageType {
     PackageType::new("docker").unwrap()
@@ -195,7 +195,7 @@ async fn a_regular_node_relays_a_wish_and_serves_what_was_built() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), &lone.pipeline);
     (config.init_network, config.peers) = (None, vec![builder.addresses()[0].clone()]);
-    let node = Node::start(config).await.unwrap();
+    let node = Node::start(config.clone()).await.unwrap();
     let handle = node.handle();
     wait_for("the network", || handle.ledger().state.as_ref().is_some_and(|state| state.members.contains(&builder.node_id())))
         .await;
@@ -216,7 +216,11 @@ async fn a_regular_node_relays_a_wish_and_serves_what_was_built() {
     let other = handle.parse_coordinate("docker", "other:1").await.unwrap();
     let error = handle.request_build(wish(&other)).await.unwrap_err();
     assert!(matches!(error, WishError::NoBuildNodeReachable { authorized: 1 }), "{error}");
+    drop(handle);
     node.stop().await;
+    config.init_network = Some("mine".into());
+    let Err(error) = Node::start(config).await else { panic!("the folder follows another network") };
+    assert!(matches!(error, StartError::Found { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
