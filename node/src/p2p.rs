@@ -10,6 +10,7 @@
 //! It moves bytes and knows who is there. It holds no rule of the ledger: what a frame means is said by the consensus, what
 //! may be served by [`crate::verification`], and which bytes are right by the digests that the ledger names.
 
+mod addresses;
 mod behaviour;
 mod dialing;
 mod exchange;
@@ -29,7 +30,8 @@ pub use request::{
 
 use crate::artifacts::ArtifactStore;
 use crate::consensus::{ConsensusHandle, Outgoing};
-use dialing::{AddressBook, Dialing, Target};
+use addresses::AddressBook;
+use dialing::{Dialing, Target};
 use ed25519_dalek::SigningKey;
 use exchange::download::Patience;
 use exchange::fetch::Fetcher;

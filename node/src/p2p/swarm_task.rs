@@ -2,8 +2,9 @@
 //!
 //! It never blocks and never waits for another task: queues it feeds are tried, answers it owes come back as commands.
 
+use super::addresses::{AddressBook, is_loopback, peer_in, replace_ip, starts_with, usefulness};
 use super::behaviour::{Behaviour, BehaviourEvent, IDENTITY_PROTOCOL, REQUEST_TIMEOUT};
-use super::dialing::{AddressBook, Dialing, Target, peer_in};
+use super::dialing::{Dialing, Target};
 use super::ledger_frames::LedgerFrames;
 use super::metrics::Metrics;
 use super::peer_id::{node_of, peer_of};
@@ -426,55 +427,4 @@ fn answer<T>(to: oneshot::Sender<T>, with: T) {
 
 fn provider_key(sha256: &Sha256Digest) -> kad::RecordKey {
     kad::RecordKey::new(sha256.as_bytes())
-}
-
-fn starts_with(address: &Multiaddr, beginning: &Multiaddr) -> bool {
-    let mut parts = address.iter();
-    beginning.iter().all(|part| parts.next() == Some(part))
-}
-
-/// The address with another IPv4 address at its beginning, if it begins with one.
-fn replace_ip(address: &Multiaddr, ip: Ipv4Addr) -> Option<Multiaddr> {
-    match address.iter().next() {
-        Some(Protocol::Ip4(_)) => address.replace(0, |_| Some(Protocol::Ip4(ip))),
-        _ => None,
-    }
-}
-
-/// Lower is more useful to others on this host: loopback before the rest, TCP before QUIC, IPv4 before IPv6.
-fn usefulness(address: &Multiaddr) -> (bool, bool, bool) {
-    let mut parts = address.iter();
-    let is_ip4 = matches!(parts.next(), Some(Protocol::Ip4(_)));
-    (!is_loopback(address), !matches!(parts.next(), Some(Protocol::Tcp(_))), !is_ip4)
-}
-
-fn is_loopback(address: &Multiaddr) -> bool {
-    match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
-        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_address_is_the_most_useful_on_this_host() {
-        let mut addresses: Vec<Multiaddr> = [
-            "/ip4/10.0.0.1/udp/1/quic-v1",
-            "/ip4/10.0.0.1/tcp/1",
-            "/ip6/::1/tcp/1",
-            "/ip4/127.0.0.1/udp/1/quic-v1",
-            "/ip4/127.0.0.1/tcp/1",
-        ]
-        .map(|text| text.parse().expect("an address"))
-        .to_vec();
-        addresses.sort_by_key(usefulness);
-        assert_eq!(addresses[0].to_string(), "/ip4/127.0.0.1/tcp/1");
-        assert_eq!(addresses[4].to_string(), "/ip4/10.0.0.1/udp/1/quic-v1");
-        let external = replace_ip(&addresses[0], Ipv4Addr::new(203, 0, 113, 7)).expect("it has an IPv4 address");
-        assert_eq!(external.to_string(), "/ip4/203.0.113.7/tcp/1");
-    }
 }
