@@ -100,18 +100,18 @@ mod tests {
     fn a_validator_alone_approves_what_it_prefers_and_several_only_what_is_missing() {
         let [one, two] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]));
         let (a, b) = (node_id_of(&one), node_id_of(&two));
-        let (old, new) = (module("old"), module("new"));
+        let (old, new) = ([module("old")], [module("new")]);
         let state = Projections::from_genesis(&genesis(&one, "test", [1; 32], 1)).unwrap();
-        assert_eq!(due(&state, a, &[old.clone()]), [old.clone()]);
-        assert_eq!(due(&state, b, &[old.clone()]), []);
+        assert_eq!(due(&state, a, &old), old);
+        assert_eq!(due(&state, b, &old), []);
         let both = joined(&joined(&state, &one, &one), &one, &two);
-        assert_eq!(due(&both, b, &[old.clone()]), [old.clone()]);
+        assert_eq!(due(&both, b, &old), old);
 
-        let state = after(&state, &one, Event::VerifierApproved(old.clone()));
-        assert_eq!(due(&state, a, &[old.clone()]), []);
-        assert_eq!(due(&state, a, &[new.clone()]), [new.clone()]);
+        let state = after(&state, &one, Event::VerifierApproved(old[0].clone()));
+        assert_eq!(due(&state, a, &old), []);
+        assert_eq!(due(&state, a, &new), new);
         let both = joined(&joined(&state, &one, &one), &one, &two);
-        assert_eq!(due(&both, a, &[new.clone()]), []);
-        assert_eq!(due(&both, b, &[new]), []);
+        assert_eq!(due(&both, a, &new), []);
+        assert_eq!(due(&both, b, &new), []);
     }
 }
