@@ -2,11 +2,13 @@
 //!
 //! Results go to stdout, progress and failures to stderr; a failure ends the program with the code [`crate::exit`] names.
 
+mod audit;
 mod authorize;
 mod build;
 mod config;
 mod inspect_log;
 mod list;
+mod log;
 mod ping;
 mod status;
 
@@ -35,19 +37,21 @@ pub fn main() -> ExitCode {
 
 fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Authorize(arguments) => on_this_thread(authorize::run(arguments)),
         Command::Build(command) => on_this_thread(build::run(command)),
         Command::Config(arguments) => config::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::InspectLog(command) => on_this_thread(inspect_log::run(command)),
         Command::List(output) => on_this_thread(list::run(output)),
+        Command::Log(command) => log::run(command),
         Command::Ping(output) => on_this_thread(ping::run(output)),
         Command::Status(output) => on_this_thread(status::run(output)),
     }
 }
 
 /// A command waits for a few answers; threads of its own would cost more than they bring.
-fn on_this_thread(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn on_this_thread<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     // The only failure left here is that another provider stands already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -38,6 +38,11 @@ impl Failure {
         Self::new(format!("{what}: {}", chain(error)))
     }
 
+    /// For a program whose code 1 says something of its own: it did not get that far.
+    pub fn as_could_not_run(self) -> Self {
+        Self { code: USAGE, ..self }
+    }
+
     /// What the user can do about it.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }

@@ -6,7 +6,7 @@
 //! are never written again once they are complete.
 
 use super::export::{ExportError, ExportReader, Record};
-use super::{KEYSPACE_BLOCKS, database, read_tip};
+use super::{KEYSPACE_BLOCKS, database, keyspace, read_tip};
 use crate::audit::{Announced, Exactness, sentence};
 use crate::block::Height;
 use fjall::{Database, Keyspace};
@@ -22,6 +22,7 @@ const TABLES: &str = "tables";
 /// The file that a running node holds a lock on.
 const LOCK: &str = "lock";
 const COPY_CHUNK_BYTES: usize = 1 << 16;
+static HOLE: [u8; COPY_CHUNK_BYTES] = [0; COPY_CHUNK_BYTES];
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -204,7 +205,7 @@ fn open_folder(folder: &Path, scratch: &Path, found: &mut VecDeque<Row>) -> Resu
         Err(source) => return Err(ReadError::Io { path: tip_path, source }),
     };
     let opened = database(&copy).and_then(|database| {
-        let blocks = database.keyspace(KEYSPACE_BLOCKS, fjall::KeyspaceCreateOptions::default)?;
+        let blocks = keyspace(&database, KEYSPACE_BLOCKS)?;
         Ok((database, blocks))
     });
     let blocks = opened.inspect_err(|error| {
@@ -263,7 +264,7 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), ReadError> {
         if read == 0 {
             return target.set_len(length).map_err(ReadError::Scratch);
         }
-        let hole = chunk[..read].iter().all(|byte| *byte == 0);
+        let hole = chunk[..read] == HOLE[..read];
         let written =
             if hole { target.seek(SeekFrom::Current(read as i64)).map(|_| ()) } else { target.write_all(&chunk[..read]) };
         written.map_err(ReadError::Scratch)?;
