@@ -300,7 +300,7 @@ fn mirrors_of_one_source_are_the_same_and_no_single_judge_names_it() {
         bench.report(judge, build_id, BuildOutcome::Built { source: source(location), artifacts });
     }
     // The first two agree already; of two places that are named equally often the smaller counts.
-    assert_eq!(bench.state.builds.chosen(&build_id).expect("agreed").0.location, "a lie".min("file:///alpine"));
+    assert_eq!(bench.state.builds.chosen(&build_id).expect("agreed").0.location, "a lie");
     assert_eq!(bench.state.builds.agreeing(&build_id).len(), 3);
     let before = bench.additions(build_id);
     bench.commit(0, before[0].clone());
