@@ -15,8 +15,9 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// Where a ledger folder is looked for below the folder that is named: itself, a data folder, the folder a node was started in.
-const PLACES: [&str; 3] = ["", "blockchain", "pyrsia/blockchain"];
+/// Where a ledger folder is looked for below the folder that is named: itself, a data folder (of `pyrsia_node`, or of a node
+/// that another program runs), the folder a node was started in.
+const PLACES: [&str; 4] = ["", "blockchain", "ledger", "pyrsia/blockchain"];
 /// The folder of the database's immutable files.
 const TABLES: &str = "tables";
 /// The file that a running node holds a lock on.
@@ -28,7 +29,7 @@ static HOLE: [u8; COPY_CHUNK_BYTES] = [0; COPY_CHUNK_BYTES];
 pub enum ReadError {
     #[error("{} does not exist", path.display())]
     Missing { path: PathBuf },
-    #[error("{} holds no ledger: neither it nor blockchain or pyrsia/blockchain below it has a database", path.display())]
+    #[error("{} holds no ledger: neither it nor blockchain, ledger or pyrsia/blockchain below it has a database", path.display())]
     NoLedger { path: PathBuf },
     #[error("the ledger in {} is in use by a running node", folder.display())]
     InUse { folder: PathBuf },
