@@ -246,6 +246,7 @@ impl Projections {
         let mut sum = StateSum::default();
         let mut authors = Table::new(TableId::Authors);
         authors.put(&mut sum, founded.author(), 1);
+        sum.settle();
         let mut frontier = Frontier::default();
         frontier.append(leaf_hash(&founded.encode()));
         Self {
@@ -314,6 +315,11 @@ impl Projections {
         if self.members.is_empty() { ValidatorSet::new(vec![self.founder]) } else { ValidatorSet::new(self.members.nodes()) }
     }
 
+    /// Whether `node` signs the next block.
+    pub fn is_validator(&self, node: &NodeId) -> bool {
+        if self.members.is_empty() { *node == self.founder } else { self.members.contains(node) }
+    }
+
     /// The hash of a block that is at most [`ACTIVATION_WINDOW_BLOCKS`] old.
     pub fn recent_block(&self, height: Height) -> Option<BlockHash> {
         let age = self.height.0.checked_sub(height.0)?;
@@ -353,6 +359,7 @@ impl Projections {
                 Err(refusal) => refused.push((encoded.id, refusal)),
             }
         }
+        next.sum.settle();
         let block = self.header_after(&next, proposer, time_ms, events);
         let next = next.advanced_to(&block.header);
         Proposal { block, next, refused }
@@ -362,6 +369,16 @@ impl Projections {
     /// signature: [`Projections::apply_sealed`] does.
     pub fn apply(&self, block: &Block) -> Result<Self, BlockError> {
         self.apply_encoded(block, &EncodedEvent::all(&block.events))
+    }
+
+    /// Whether the events that came with the header are those that it commits to. If not, the block is no wrong block but a wrong
+    /// copy of one, which anybody can make: it says nothing about the header.
+    pub fn is_whole(&self, block: &Block) -> bool {
+        let mut frontier = self.frontier.clone();
+        for event in &block.events {
+            frontier.append(leaf_hash(&event.encode()));
+        }
+        (frontier.size(), frontier.root()) == (block.header.tree_size, block.header.tree_root)
     }
 
     /// [`Projections::apply`] with the certificate and the signature of every event: what a follower and a replay do.
@@ -424,6 +441,7 @@ impl Projections {
                 next.frontier.append(leaf_hash(&event.bytes));
             }
         }
+        next.sum.settle();
         let follows = self.header_after(&next, header.proposer, header.time_ms, vec![]).header;
         for (same, what) in [
             (follows.version == header.version, HeaderPart::Version),
