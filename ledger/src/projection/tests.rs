@@ -442,3 +442,21 @@ proptest! {
         prop_assert_eq!(replayed.tip(), bench.state.tip());
     }
 }
+
+#[test]
+fn a_copy_of_a_block_with_other_events_or_signatures_is_not_whole() {
+    let bench = Bench::with_members(2);
+    let events = [bench.sign(0, bench.request()), bench.sign(1, bench.approval(2))];
+    let block = bench.state.propose(bench.node(0), bench.state.time_ms(), &events).block;
+    assert!(bench.state.is_whole(&block));
+    let copy = |change: &dyn Fn(&mut Vec<SignedEvent>)| {
+        let mut copy = block.clone();
+        change(&mut copy.events);
+        assert_eq!(copy.hash(), block.hash(), "the header is the same");
+        bench.state.is_whole(&copy)
+    };
+    assert!(!copy(&Vec::clear));
+    assert!(!copy(&|events| events.swap(0, 1)));
+    assert!(!copy(&|events| events.push(events[0].clone())));
+    assert!(!copy(&|events| events[0].signature = events[1].signature));
+}

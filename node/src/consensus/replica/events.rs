@@ -126,11 +126,15 @@ impl<S: Store> Replica<S> {
     }
 
     pub(super) fn on_events(&mut self, from: NodeId, events: Vec<SignedEvent>) {
-        let fresh: Vec<SignedEvent> = events
-            .into_iter()
-            .take(EVENTS_PER_MESSAGE_MAX)
-            .filter(|event| matches!(self.admit(event), Ok(Admission::Fresh)))
-            .collect();
+        let mut fresh = vec![];
+        for event in events.into_iter().take(EVENTS_PER_MESSAGE_MAX) {
+            match self.admit(&event) {
+                Ok(Admission::Fresh) => fresh.push(event),
+                Ok(Admission::Known | Admission::Full) | Err(SubmitError::Propose(_)) => {}
+                // Nobody honest passes a forgery on: a flood of them costs one check for each message.
+                Err(SubmitError::Signature) => break,
+            }
+        }
         // A validator has told the others itself; anybody else may know this node only.
         let is_told = self.state.as_ref().is_some_and(|state| state.validators().contains(&from));
         if !fresh.is_empty() && !is_told {
