@@ -47,6 +47,8 @@ pub(crate) enum BuildError {
     Git(#[from] GitError),
     #[error("the Dockerfile cannot be built")]
     Dockerfile(#[from] DockerfileError),
+    #[error("{}: {problem}", path.display())]
+    Place { path: PathBuf, problem: &'static str },
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     #[error(transparent)]

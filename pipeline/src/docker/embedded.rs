@@ -5,19 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use self::base::Base;
 use super::context_files::ContextFiles;
 use super::copy::{CopyPlan, LayerPlan};
-use super::dockerfile::{self, Action, Argument, Dockerfile, DockerfileError, MAX_DOCKERFILE_BYTES, Step};
+use super::dockerfile::{self, Action, Argument, Dockerfile, DockerfileError, Step};
 use super::image::{self, Compression, History, ImageConfig, RootfsJson, StoredLayer};
 use super::image_name::Digest;
 use super::layer::{self, LayerEntry};
 use super::platform::Platform;
 use super::rootfs::{Rootfs, clean};
+use super::source::Place;
 use super::{BuildContext, BuildError};
 use crate::git::Checkout;
 use crate::mapping::SourceRecipe;
@@ -27,13 +27,18 @@ mod base;
 
 const MAX_PORTS_IN_RANGE: u16 = 1000;
 
-pub(super) async fn build(recipe: &SourceRecipe, checkout: &Checkout, context: &BuildContext) -> Result<(), BuildError> {
-    let (folder, file) = locate(recipe, checkout)?;
-    let text = fs::read_to_string(&file).map_err(|source| BuildError::Io { action: "read the Dockerfile", source })?;
+pub(super) async fn build(
+    recipe: &SourceRecipe,
+    checkout: &Checkout,
+    place: &Place,
+    context: &BuildContext,
+) -> Result<(), BuildError> {
+    let text =
+        fs::read_to_string(&place.dockerfile).map_err(|source| BuildError::Io { action: "read the Dockerfile", source })?;
     let dockerfile = dockerfile::parse(&text)?;
     let (image, platform) = from(&dockerfile, &recipe.platform)?;
     let base = if image == "scratch" { None } else { Some(base::fetch(&image, &platform, recipe, &dockerfile, context).await?) };
-    let files = ContextFiles::open(&folder, &recipe.dockerfile).map_err(|error| DockerfileError {
+    let files = ContextFiles::open(&place.context, &recipe.dockerfile).map_err(|error| DockerfileError {
         line: dockerfile.from.line,
         instruction: "FROM".to_owned(),
         problem: error.to_string(),
@@ -54,29 +59,6 @@ pub(super) async fn build(recipe: &SourceRecipe, checkout: &Checkout, context: &
         .await??;
     context.log.line(format!("the image has the digest {digest}"));
     Ok(())
-}
-
-/// The context folder and the Dockerfile in it, both inside the checkout.
-fn locate(recipe: &SourceRecipe, checkout: &Checkout) -> Result<(PathBuf, PathBuf), BuildError> {
-    let missing = |line_of: &Path, problem: &str| {
-        BuildError::Dockerfile(DockerfileError {
-            line: 0,
-            instruction: line_of.display().to_string(),
-            problem: problem.to_owned(),
-        })
-    };
-    let inside = |path: &Path, named: &Path| {
-        let real = fs::canonicalize(path).map_err(|_| missing(named, "the repository has no such file or folder"))?;
-        let root = fs::canonicalize(&checkout.root).map_err(|source| BuildError::Io { action: "find the checkout", source })?;
-        if real.starts_with(root) { Ok(real) } else { Err(missing(named, "it leads out of the repository")) }
-    };
-    let folder = inside(&checkout.root.join(&recipe.context), &recipe.context)?;
-    let file = inside(&folder.join(&recipe.dockerfile), &recipe.dockerfile)?;
-    let size = fs::metadata(&file).map_or(0, |metadata| metadata.len());
-    if !file.is_file() || size > MAX_DOCKERFILE_BYTES {
-        return Err(missing(&recipe.dockerfile, "it is no file, or a very large one"));
-    }
-    Ok((folder, file))
 }
 
 /// The image and platform of FROM, with the arguments before it.
