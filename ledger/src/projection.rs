@@ -30,6 +30,7 @@ use members::Members;
 use packages::Packages;
 use std::fmt;
 use std::ops::{ControlFlow, RangeBounds};
+use std::sync::Arc;
 use verifiers::Verifiers;
 
 /// How many blocks back an activation may point: the candidate has that long to be heard.
@@ -40,10 +41,12 @@ pub const ACTIVATION_WINDOW_BLOCKS: u64 = 100;
 pub const TIME_MS_MAX: u64 = 253_402_300_799_999;
 
 /// An ordered map whose every change is also a change of the state root.
+///
+/// Keys and values are shared: a map that changes copies the rows beside the one that does, which are up to sixty.
 #[derive(Clone, Debug)]
 pub struct Table<K: Ord + Clone, V: Clone> {
     id: TableId,
-    rows: OrdMap<K, V>,
+    rows: OrdMap<Arc<K>, Arc<V>>,
 }
 
 impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize> Table<K, V> {
@@ -52,7 +55,7 @@ impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize> Table<K, V> {
     }
 
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.rows.get(key)
+        self.rows.get(key).map(Arc::as_ref)
     }
 
     pub fn contains(&self, key: &K) -> bool {
@@ -68,24 +71,25 @@ impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize> Table<K, V> {
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.iter()
+        self.rows.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
     pub fn range<R: RangeBounds<K>>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.range(range)
+        self.rows.range::<R, K>(range).map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
     fn put(&mut self, sum: &mut StateSum, key: K, value: V) {
         sum.add(self.id, &key, &value);
-        if let Some(old) = self.rows.insert(key.clone(), value) {
-            sum.remove(self.id, &key, &old);
+        let key = Arc::new(key);
+        if let Some(old) = self.rows.insert(Arc::clone(&key), Arc::new(value)) {
+            sum.remove(self.id, key.as_ref(), old.as_ref());
         }
     }
 
-    fn take(&mut self, sum: &mut StateSum, key: &K) -> Option<V> {
-        let old = self.rows.remove(key)?;
-        sum.remove(self.id, key, &old);
-        Some(old)
+    fn take(&mut self, sum: &mut StateSum, key: &K) {
+        if let Some(old) = self.rows.remove(key) {
+            sum.remove(self.id, key, old.as_ref());
+        }
     }
 }
 
