@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 
-struct LoneNode {
+pub(crate) struct LoneNode {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl LoneNode {
     /// Founds a network and listens on a free port. From then on nobody reads its log, which it has to bear.
-    fn start(home: &Path) -> Self {
+    pub(crate) fn start(home: &Path) -> Self {
         let child = program(PYRSIA_NODE, home)
             .args("--port 0 --listen /ip4/127.0.0.1/tcp/0 --listen-only true --init-blockchain true".split(' '))
             .stderr(Stdio::piped())
@@ -40,7 +40,7 @@ impl LoneNode {
         panic!("the node did not start:\n{}", said.join("\n"));
     }
 
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
         assert!(signalled.success());
         let begin = Instant::now();
@@ -61,7 +61,7 @@ impl Drop for LoneNode {
     }
 }
 
-fn succeeded(home: &Path, line: &str) -> Ended {
+pub(crate) fn succeeded(home: &Path, line: &str) -> Ended {
     let ended = run(PYRSIA, home, line);
     assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
     ended

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod lone_node;
+mod offline;
 
 use fixture::{PYRSIA, PYRSIA_NODE, ended, free_port, program, run, run_with_input};
 use std::fs;
