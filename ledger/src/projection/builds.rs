@@ -108,6 +108,10 @@ impl Builds {
         self.unfinished.iter().filter_map(|id| Some((id, self.builds.get(id)?)))
     }
 
+    pub fn unfinished_count(&self) -> usize {
+        self.unfinished.len()
+    }
+
     /// How many builds of `coordinate` were ever requested.
     pub fn attempts(&self, coordinate: &PackageCoordinate) -> u32 {
         self.attempts.get(coordinate).copied().unwrap_or(0)

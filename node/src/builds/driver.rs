@@ -149,7 +149,7 @@ impl Driver {
 
     async fn report(&mut self, id: BuildId, outcome: BuildOutcome) {
         self.runner.progress.enter(&id, LocalPhase::Reporting);
-        let event = Event::BuildResultReported(BuildResultReported { build_id: id, outcome });
+        let event = Event::BuildResultReported(BuildResultReported { build_id: id, outcome: outcome.clone() });
         let proposed = self.consensus.propose(event).await;
         let now_ms = self.now_ms();
         let Some(progress) = self.builds.get_mut(&id) else { return };
@@ -163,7 +163,7 @@ impl Driver {
             }
             Err(ProposeError::Refused(refusal)) if refusal.is_for_good() => {
                 tracing::debug!(build_id = %id, %refusal, "the result is not reported");
-                progress.outcome = None;
+                progress.refused(outcome, &refusal, now_ms);
             }
             Err(error) => tracing::warn!(build_id = %id, %error, "the result is reported later"),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pyrsia_ledger::event::{AddArtifact, BuildOutcome};
 use pyrsia_ledger::projection::builds::{Build, BuildStatus};
-use pyrsia_ledger::{BuildId, NodeId, Projections};
+use pyrsia_ledger::{BuildId, NodeId, Projections, Refusal};
 
 /// What was proposed and does not stand in a block by then is proposed again.
 pub(super) const PROPOSE_AGAIN_AFTER: Duration = Duration::from_secs(30);
@@ -25,6 +25,21 @@ pub(super) struct Progress {
     /// When this node first saw that the judges agree.
     pub(super) agreed_ms: Option<u64>,
     pub(super) published_ms: Option<u64>,
+}
+
+impl Progress {
+    /// The ledger will never take the result that was to be reported.
+    pub(super) fn refused(&mut self, result: BuildOutcome, refusal: &Refusal, now_ms: u64) {
+        (self.outcome, self.reported_ms) = match (refusal, result) {
+            // It was handed over before and waits for a block, however long: nothing is built again because of that.
+            (Refusal::ReportedAlready { .. }, result) => (Some(result), Some(now_ms)),
+            (_, BuildOutcome::Built { .. } | BuildOutcome::Failed { .. }) => {
+                let reason = format!("the ledger refuses this node's result: {refusal}");
+                (Some(BuildOutcome::Abstained { reason }), None)
+            }
+            (_, BuildOutcome::Abstained { .. }) => (None, Some(now_ms)),
+        };
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

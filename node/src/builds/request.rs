@@ -32,6 +32,8 @@ const RELAYS_MAX: usize = 2;
 const PEER_WISHES_AT_ONCE_MAX: usize = 64;
 /// Wishes nobody waits for that are worked on at the same time.
 const BACKGROUND_WISHES_MAX: usize = 16;
+/// While so many builds of the network are not closed, this node requests no more: each is work for every judge.
+const OPEN_BUILDS_MAX: usize = 4_096;
 /// How long the same wish in the background is not repeated, and how many are remembered for that.
 const BACKGROUND_INTERVAL: Duration = Duration::from_secs(60);
 const BACKGROUND_REMEMBERED_MAX: usize = 1024;
@@ -84,6 +86,9 @@ impl Wishes {
         let package_type = &coordinate.package_type;
         let verifier =
             state.verifiers.current(package_type).ok_or_else(|| WishError::NoVerifier { package_type: package_type.clone() })?;
+        if state.builds.unfinished_count() >= OPEN_BUILDS_MAX {
+            return Err(WishError::Busy);
+        }
         let (attempt, build_id) = (state.next_attempt(&coordinate), state.next_build_id(&coordinate));
         let Some(_proposing) = Proposing::begin(&self.proposing, build_id) else {
             // The same wish came twice at once; the first one proposes.
