@@ -63,6 +63,8 @@ impl NodeClient {
             .read_timeout(READ_TIMEOUT)
             // The node is a neighbour: a proxy between would only see the admin token.
             .no_proxy()
+            // It speaks plain http, so that no certificates are needed, which some machines do not have.
+            .tls_certs_only([])
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("pyrsia/", env!("CARGO_PKG_VERSION")))
             .build()?;

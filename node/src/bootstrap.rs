@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::http_client;
 use crate::p2p::P2pHandle;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,13 +37,12 @@ struct Answer {
     peer_addrs: Vec<String>,
 }
 
+pub(crate) fn client() -> Result<Client, reqwest::Error> {
+    http_client::client(|builder| builder.connect_timeout(REQUEST_TIMEOUT).timeout(REQUEST_TIMEOUT))
+}
+
 /// Sees to it that this node has a peer, until `stop` is cancelled.
-pub(crate) async fn keep_connected(url: Url, p2p: P2pHandle, stop: CancellationToken) {
-    let http = Client::builder().connect_timeout(REQUEST_TIMEOUT).timeout(REQUEST_TIMEOUT).build();
-    let http = match http {
-        Ok(http) => http,
-        Err(error) => return tracing::error!(%error, "the bootstrap URL cannot be asked"),
-    };
+pub(crate) async fn keep_connected(http: Client, url: Url, p2p: P2pHandle, stop: CancellationToken) {
     let work = async {
         let (mut pause, mut peers) = (PAUSE_FIRST, p2p.watch_peers());
         loop {

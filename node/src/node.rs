@@ -61,6 +61,8 @@ pub enum StartError {
     P2p(#[from] P2pError),
     #[error(transparent)]
     Builds(#[from] BuildsError),
+    #[error("the bootstrap URL cannot be asked")]
+    Bootstrap(#[from] reqwest::Error),
     #[error("a part of the node crashed while it was started")]
     Crashed(#[from] JoinError),
 }
@@ -139,7 +141,7 @@ impl Node {
         let builds = Builds::start(me, &config, neighbours, peer_requests, &stop, &mut tasks)?;
         tasks.spawn(verifier_approval::approve(me, consensus.clone(), verifiers, stop.clone()));
         if let Some(url) = config.bootstrap_url.filter(|_| !config.listen_only) {
-            tasks.spawn(bootstrap::keep_connected(url, p2p.clone(), stop.clone()));
+            tasks.spawn(bootstrap::keep_connected(bootstrap::client()?, url, p2p.clone(), stop.clone()));
         }
         let metrics = NodeMetrics::new(registry, gauges);
         let handle = NodeHandle::new(me, consensus, p2p, store, builds, package_types, metrics);
