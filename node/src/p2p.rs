@@ -18,6 +18,7 @@ mod frame;
 mod ledger_frames;
 mod metrics;
 mod peer_id;
+mod provider_records;
 mod reach;
 mod request;
 mod swarm_task;

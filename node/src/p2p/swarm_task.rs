@@ -8,6 +8,7 @@ use super::dialing::{Dialing, Target};
 use super::ledger_frames::LedgerFrames;
 use super::metrics::Metrics;
 use super::peer_id::{node_of, peer_of};
+use super::provider_records;
 use super::reach::Command;
 use super::request::{CODE_BUSY, CODE_TIMED_OUT, InboundRequest, NodeRequest, NodeResponse, RequestError};
 use super::tasks::Tasks;
@@ -21,7 +22,7 @@ use libp2p::request_response::{self, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
-use pyrsia_ledger::{NodeId, Sha256Digest};
+use pyrsia_ledger::NodeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -179,11 +180,11 @@ impl SwarmTask {
             }
             Command::Connect { to, done } => self.connect(peer_of(&to), done),
             Command::FindProviders { of, found } => {
-                let query = self.swarm.behaviour_mut().kad.get_providers(provider_key(&of));
+                let query = self.swarm.behaviour_mut().kad.get_providers(provider_records::key_of(&of));
                 self.pending.searches.insert(query, (BTreeSet::new(), found));
             }
             Command::Provide { sha256 } => {
-                if let Err(error) = self.swarm.behaviour_mut().kad.start_providing(provider_key(&sha256)) {
+                if let Err(error) = self.swarm.behaviour_mut().kad.start_providing(provider_records::key_of(&sha256)) {
                     tracing::debug!(%sha256, %error, "an artifact is not announced");
                 }
             }
@@ -322,6 +323,9 @@ impl SwarmTask {
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
                 self.on_query(id, result, step.last);
             }
+            BehaviourEvent::Kad(kad::Event::InboundRequest { request }) => {
+                provider_records::keep(request, self.swarm.behaviour_mut().kad.store_mut());
+            }
             BehaviourEvent::Requests(event) => self.on_request_event(event),
             BehaviourEvent::Autonat(libp2p::autonat::v1::Event::StatusChanged { new, .. }) => {
                 tracing::info!(status = ?new, "whether this node can be reached from outside");
@@ -425,6 +429,3 @@ fn answer<T>(to: oneshot::Sender<T>, with: T) {
     let _ = to.send(with);
 }
 
-fn provider_key(sha256: &Sha256Digest) -> kad::RecordKey {
-    kad::RecordKey::new(sha256.as_bytes())
-}
