@@ -28,6 +28,8 @@ const REQUEST_WAIT: Duration = Duration::from_secs(20);
 const PEER_WAIT: Duration = Duration::from_secs(5);
 /// A wish is relayed to so many authorized nodes before it is given up.
 const RELAYS_MAX: usize = 2;
+/// How many builds of one package this node's ledger may be behind that of the node it relays to.
+const ATTEMPTS_AHEAD_MAX: u32 = 16;
 /// Wishes of peers that are worked on at the same time.
 const PEER_WISHES_AT_ONCE_MAX: usize = 64;
 /// Wishes nobody waits for that are worked on at the same time.
@@ -126,8 +128,12 @@ impl Wishes {
         for node in self.reachable(state, &wish.coordinate).await.into_iter().take(RELAYS_MAX) {
             let request = NodeRequest::Build { coordinate: wish.coordinate.clone(), again: wish.again };
             failure = match self.p2p.request(node, request).await {
-                Ok(NodeResponse::Build(receipt)) => return Ok(self.seen(receipt.into()).await),
-                Ok(NodeResponse::Error { code: code::REFUSED, sentence }) => return Err(WishError::Refused(sentence)),
+                Ok(NodeResponse::Build(receipt)) if answers(state, &wish, &receipt) => {
+                    return Ok(self.seen(receipt.into()).await);
+                }
+                Ok(NodeResponse::Build(_)) => WishError::Refused(format!("build node {node} answered with another build")),
+                // Every honest node would say so; one alone does not decide what the network builds.
+                Ok(NodeResponse::Error { code: code::REFUSED, sentence }) => WishError::Refused(sentence),
                 Ok(NodeResponse::Error { sentence, .. }) => WishError::Refused(format!("build node {node}: {sentence}")),
                 Err(error) => {
                     tracing::debug!(%node, %error, "a wish could not be relayed");
@@ -275,6 +281,18 @@ fn settled(state: &Projections, wish: &BuildWish) -> Result<Option<BuildReceipt>
     }
 }
 
+/// Whether a receipt of another node, which may be some builds ahead, is about what was wished for.
+fn answers(state: &Projections, wish: &BuildWish, receipt: &WireReceipt) -> bool {
+    match receipt {
+        WireReceipt::Requested(id) | WireReceipt::AlreadyOpen(id) => {
+            let next = state.next_attempt(&wish.coordinate);
+            let mut attempts = next.saturating_sub(1)..=next.saturating_add(ATTEMPTS_AHEAD_MAX);
+            attempts.any(|attempt| BuildId::of(state.network(), &wish.coordinate, attempt) == *id)
+        }
+        WireReceipt::AlreadyPublished { coordinate, .. } => *coordinate == wish.coordinate,
+    }
+}
+
 /// Every build of a package, the newest first.
 pub(super) fn builds_of<'a>(state: &'a Projections, coordinate: &PackageCoordinate) -> Vec<(BuildId, &'a Build)> {
     let of_attempt = |attempt| {
@@ -344,5 +362,27 @@ impl<'a> Proposing<'a> {
 impl Drop for Proposing<'_> {
     fn drop(&mut self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+    use pyrsia_ledger::projection::genesis;
+
+    #[test]
+    fn a_receipt_about_another_package_is_no_answer() {
+        let state = Projections::from_genesis(&genesis(&SigningKey::from_bytes(&[1; 32]), "test", [1; 32], 1)).unwrap();
+        let [alpine, busybox] = ["alpine:3.16.0", "busybox:1"].map(|id| PackageCoordinate::new("docker", id).unwrap());
+        let wish = BuildWish { coordinate: alpine.clone(), again: false };
+        let build = |coordinate: &PackageCoordinate, attempt| BuildId::of(state.network(), coordinate, attempt);
+        for attempt in [0, 1, ATTEMPTS_AHEAD_MAX] {
+            assert!(answers(&state, &wish, &WireReceipt::Requested(build(&alpine, attempt))));
+        }
+        assert!(!answers(&state, &wish, &WireReceipt::Requested(build(&busybox, 0))));
+        assert!(!answers(&state, &wish, &WireReceipt::AlreadyOpen(build(&alpine, ATTEMPTS_AHEAD_MAX + 1))));
+        assert!(answers(&state, &wish, &WireReceipt::AlreadyPublished { coordinate: alpine, artifacts: 1 }));
+        assert!(!answers(&state, &wish, &WireReceipt::AlreadyPublished { coordinate: busybox, artifacts: 1 }));
     }
 }

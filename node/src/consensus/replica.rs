@@ -313,12 +313,13 @@ impl<S: Store> Replica<S> {
     /// What has to happen now and then, several times a second.
     pub(super) fn tick(&mut self, now_ms: u64) -> Result<(), ReplicaError> {
         self.now_ms = now_ms;
-        if now_ms >= self.events_sent_ms + EVENTS_INTERVAL_MS {
+        // A clock that was set back must not silence this node until then.
+        if now_ms.abs_diff(self.events_sent_ms) >= EVENTS_INTERVAL_MS {
             self.events_sent_ms = now_ms;
             self.repeat_own_events();
             self.mempool.expire(now_ms);
         }
-        if now_ms >= self.status_sent_ms + STATUS_INTERVAL_MS {
+        if now_ms.abs_diff(self.status_sent_ms) >= STATUS_INTERVAL_MS {
             self.announce();
         }
         self.ask_for_blocks();

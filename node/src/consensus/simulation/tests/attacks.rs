@@ -1,4 +1,4 @@
-//! What peers without any right may try against a replica, one attack at a time.
+//! What peers without any right, and the world, may try against a replica, one attack at a time.
 
 use super::*;
 use crate::consensus::ballot::{Proposal, Vote, proposer};
@@ -123,4 +123,17 @@ fn a_peer_that_claims_the_pinned_network_cannot_slip_another_one_in() {
     let other = genesis(&SigningKey::from_bytes(&[2; 32]), "another", [0; 32], 1);
     replica.on_message(0, stranger(1), Message::Blocks(vec![other])).expect("goes on");
     assert!(replica.state().is_none());
+}
+
+#[test]
+fn a_node_whose_clock_is_set_back_is_heard_all_the_same() {
+    let (then_ms, hour_ms) = (1_000_000_000, 3_600_000);
+    let store = DiskStore::on(Disk::new(Flushes::Kept));
+    let mut replica =
+        Replica::open(SigningKey::from_bytes(&[1; 32]), ConsensusConfig::default(), store, None, then_ms).expect("opens");
+    replica.found(then_ms, "test", [1; 32]).expect("goes on").expect("is founded");
+    replica.take_outputs();
+    replica.tick(then_ms - hour_ms).expect("goes on");
+    let outputs = replica.take_outputs();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Broadcast(Message::Status { .. }))), "{outputs:?}");
 }
