@@ -428,4 +428,3 @@ impl SwarmTask {
 fn answer<T>(to: oneshot::Sender<T>, with: T) {
     let _ = to.send(with);
 }
-
