@@ -211,10 +211,15 @@ fn fetch_error(id: &ArtifactId, error: FetchError) -> ArtifactError {
     let id = id.clone();
     match error {
         FetchError::Busy => ArtifactError::Busy,
-        FetchError::Store(error) => ArtifactError::Damaged { id, reason: error.to_string() },
+        FetchError::Store(error) => ArtifactError::Damaged { id, reason: with_cause(&*error) },
         FetchError::Unavailable { reason } => ArtifactError::Unavailable { id, reason },
         error @ (FetchError::Damaged { .. } | FetchError::TooLarge { .. } | FetchError::Stopped) => {
             ArtifactError::Unavailable { id, reason: error.to_string() }
         }
     }
+}
+
+/// An error and what it came from: that the disk is full is what the operator has to know.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
