@@ -13,6 +13,7 @@ mod summary;
 use crate::arguments::DemoArguments;
 use crate::exit::Failure;
 use crate::logging::{self, LogFormat};
+use crate::open_files;
 use network::{BUILD_NODES, Network};
 use pull::Pulled;
 use pyrsia_ledger::certificate::absolute_majority;
@@ -38,6 +39,7 @@ const LATE_RESULT_WAIT: Duration = Duration::from_secs(20);
 
 pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
     logging::start(LogFormat::Text, logging::DEMO_DEFAULT).map_err(|error| Failure::because("logging cannot start", &error))?;
+    open_files::allow_many();
     // The only failure left here is that another provider stands already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("the demo cannot start", &error))?;

@@ -12,6 +12,7 @@ pub mod admin_token;
 pub mod node_client;
 
 pub mod logging;
+pub mod open_files;
 pub mod node_program;
 
 pub mod demo;

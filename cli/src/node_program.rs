@@ -11,6 +11,7 @@ pub use arguments::NodeArguments;
 use crate::admin_token;
 use crate::exit::Failure;
 use crate::logging;
+use crate::open_files;
 use clap::Parser;
 use environment::Environment;
 use pyrsia_node::{Node, NodeConfig};
@@ -31,6 +32,7 @@ pub fn main() -> ExitCode {
 fn run(arguments: NodeArguments) -> Result<(), Failure> {
     logging::start(arguments.log_format, logging::NODE_DEFAULT)
         .map_err(|error| Failure::because("logging cannot start", &error))?;
+    open_files::allow_many();
     // The only failure left here is that another provider stands already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let environment = Environment::of_process()?;

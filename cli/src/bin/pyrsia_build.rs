@@ -142,6 +142,7 @@ async fn main() -> ExitCode {
         // Printing such an error panics where stderr is what failed, as it does when the reader of a pipe has gone.
         .log_internal_errors(false)
         .init();
+    pyrsia_cli::open_files::allow_many();
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
