@@ -10,7 +10,7 @@ mod pipeline;
 use std::io::Read;
 use std::time::Duration;
 
-use nodes::{LoneNode, config, published, settled, wait_for, wish};
+use nodes::{LoneNode, config, judges, published, settled, wait_for, wish};
 use pipeline::{Fault, Image, Pipeline};
 use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::{ArtifactId, PackageType, Sha256Digest};
@@ -296,5 +296,33 @@ async fn authorizing_a_node_that_is_not_there_leaves_it_approved_and_the_network
     let coordinate = node.parse_coordinate("docker", "absent:1").await.unwrap();
     let BuildReceipt::Requested(id) = node.request_build(wish(&coordinate)).await.unwrap() else { panic!("it is new") };
     published(&node, &id).await;
+    lone.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_of_four_judges_publish_and_two_wait_for_a_third() {
+    let image = Image::new("quorum");
+    let lone = LoneNode::start(&image).await;
+    let founder = lone.node.handle();
+    let mut judges = judges(&founder, &image, 3).await;
+    judges[2].stop().await;
+    let coordinate = founder.parse_coordinate("docker", "quorum:1").await.unwrap();
+    let BuildReceipt::Requested(id) = founder.request_build(wish(&coordinate)).await.unwrap() else { panic!("it is new") };
+    let build = published(&founder, &id).await;
+    assert_eq!((build.judges.len(), build.judges.iter().filter(|judge| judge.agrees).count()), (4, 3));
+
+    judges[1].stop().await;
+    let coordinate = founder.parse_coordinate("docker", "quorum:2").await.unwrap();
+    let error = founder.request_build(wish(&coordinate)).await.unwrap_err();
+    assert!(matches!(error, WishError::TimedOut { .. }) && error.to_string().contains("two thirds"), "{error}");
+    assert_eq!(founder.builds_of(&coordinate), []);
+    judges[2].start().await;
+    wait_for("the wish to be granted once a third is there", || !founder.builds_of(&coordinate).is_empty()).await;
+    let id = founder.builds_of(&coordinate)[0];
+    published(&founder, &id).await;
+    published(&judges[2].handle, &id).await;
+    for mut judge in judges.into_iter().filter(|judge| judge.node.is_some()) {
+        judge.stop().await;
+    }
     lone.node.stop().await;
 }

@@ -78,3 +78,49 @@ pub(crate) async fn published(node: &NodeHandle, id: &BuildId) -> BuildView {
     assert!(matches!(build.status, BuildStatus::Published { .. }), "{build:#?}");
     build
 }
+
+/// One of several authorized nodes, with all it needs to be stopped and started again.
+pub(crate) struct Judge {
+    pub(crate) node: Option<Node>,
+    pub(crate) handle: NodeHandle,
+    config: NodeConfig,
+    _pipeline: Pipeline,
+    _folder: TempDir,
+}
+
+impl Judge {
+    pub(crate) async fn stop(&mut self) {
+        self.node.take().expect("it runs").stop().await;
+    }
+
+    pub(crate) async fn start(&mut self) {
+        let node = Node::start(self.config.clone()).await.unwrap();
+        (self.handle, self.node) = (node.handle(), Some(node));
+    }
+}
+
+/// `count` more authorized nodes beside the founder, each with a pipeline of its own that builds `image`.
+pub(crate) async fn judges(founder: &NodeHandle, image: &Image, count: usize) -> Vec<Judge> {
+    let mut judges: Vec<Judge> = vec![];
+    for _ in 0..count {
+        let (folder, pipeline) = (tempfile::tempdir().unwrap(), Pipeline::start(image).await);
+        let mut config = config(folder.path(), &pipeline);
+        let known = std::iter::once(founder).chain(judges.iter().map(|judge| &judge.handle));
+        (config.init_network, config.peers) = (None, known.map(|node| node.addresses()[0].clone()).collect());
+        let node = Node::start(config.clone()).await.unwrap();
+        let handle = node.handle();
+        let needed = (judges.len() + 1) / 2 + 1;
+        for authorizer in std::iter::once(founder).chain(judges.iter().map(|judge| &judge.handle)).take(needed) {
+            authorizer.authorize(handle.node_id()).await.unwrap();
+        }
+        judges.push(Judge { node: Some(node), handle, config, _pipeline: pipeline, _folder: folder });
+        let members = judges.len() + 1;
+        let all_active =
+            |node: &NodeHandle| node.ledger().state.as_ref().is_some_and(|state| state.members.nodes().len() == members);
+        wait_for("the newest judge to be active everywhere", || {
+            all_active(founder) && judges.iter().all(|judge| all_active(&judge.handle))
+        })
+        .await;
+    }
+    judges
+}
