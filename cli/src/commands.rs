@@ -17,6 +17,7 @@ use crate::demo;
 use crate::exit::Failure;
 use crate::node_client::{NodeClient, RequestError};
 use crate::settings::{Settings, SettingsFile};
+use crate::terminal::visible;
 use clap::Parser;
 use serde::Serialize;
 use std::future::Future;
@@ -95,7 +96,7 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 fn print(text: &str) -> Result<(), Failure> {
     use io::Write;
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(visible(text).as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::because("cannot write to stdout", &error)),
         Ok(()) | Err(_) => Ok(()),
     }

@@ -1,5 +1,6 @@
 //! How a program ends: what went wrong, what to do about it, and the exit code scripts can rely on.
 
+use crate::terminal::visible;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
@@ -26,7 +27,7 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), hint: None, code: FAILED }
+        Self { sentence: visible(&sentence.into()), hint: None, code: FAILED }
     }
 
     pub fn usage(sentence: impl Into<String>) -> Self {

@@ -7,12 +7,13 @@ pub mod arguments;
 pub mod commands;
 pub mod exit;
 pub mod settings;
+pub mod terminal;
 
 pub mod admin_token;
 pub mod node_client;
 
 pub mod logging;
-pub mod open_files;
 pub mod node_program;
+pub mod open_files;
 
 pub mod demo;
