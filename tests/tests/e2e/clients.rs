@@ -1,12 +1,14 @@
 //! Clients other than the tutorial's, and the ground it stands on: engine, registry and image get along without Pyrsia.
 
-use crate::images::{GREETING, runnable};
+use crate::images::{GREETING, repository, runnable};
 use pyrsia_tests::deadline::BUILT;
 use pyrsia_tests::image::{Image, push_index, sha256};
 use pyrsia_tests::network::{Cli, Node, Pipeline};
 use pyrsia_tests::program::succeed;
 use pyrsia_tests::{clients, engine::Engine, upstream::Upstream};
+use serde_json::json;
 use std::process::Command;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_runs_the_image_of_the_tests_from_a_plain_registry() {
@@ -60,4 +62,28 @@ async fn docker_and_skopeo_pull_an_image_of_two_platforms() {
     assert_eq!(sha256(&std::fs::read(copy.join("manifest.json")).expect("the index")), index.digest);
     let layer = elsewhere.layers[0].digest.trim_start_matches("sha256:");
     assert!(copy.join(layer).is_file(), "skopeo copied the other platform too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_of_a_pipeline_builds_the_same_image_twice() {
+    let needed = ["dockerd", "docker", "busybox", "git"];
+    if !clients::present("the_engine_of_a_pipeline_builds_the_same_image_twice", &needed) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let repository = repository(folder);
+    let engine = Engine::start(folder, "http://127.0.0.1:9").await;
+    let wish = json!({
+        "package_type": "Docker", "package_specific_id": "hello:1.0", "build_spec_url": null,
+        "source_repository": { "Git": { "url": repository.url(), "commit": repository.commit } },
+    });
+    let mut manifests = Vec::new();
+    for name in ["first", "second"] {
+        // Pipelines that have nothing in common, and dates that differ in their seconds.
+        let pipeline = Pipeline::start_with(&engine, folder, name).await;
+        manifests.push(String::from_utf8(pipeline.build(&wish).await).expect("a manifest is text"));
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
+    assert_eq!(manifests[0], manifests[1]);
 }
