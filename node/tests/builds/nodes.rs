@@ -109,7 +109,7 @@ pub(crate) async fn judges(founder: &NodeHandle, image: &Image, count: usize) ->
         (config.init_network, config.peers) = (None, known.map(|node| node.addresses()[0].clone()).collect());
         let node = Node::start(config.clone()).await.unwrap();
         let handle = node.handle();
-        let needed = (judges.len() + 1) / 2 + 1;
+        let needed = judges.len().div_ceil(2) + 1;
         for authorizer in std::iter::once(founder).chain(judges.iter().map(|judge| &judge.handle)).take(needed) {
             authorizer.authorize(handle.node_id()).await.unwrap();
         }
