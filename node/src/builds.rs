@@ -8,6 +8,7 @@
 //! Owns the two tasks that do this, and what is shown of it. It decides nothing about the ledger: whether judges agree and what
 //! is published follows from the projections alone.
 
+mod background;
 mod driver;
 mod notes;
 mod pipeline_client;

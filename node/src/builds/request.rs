@@ -3,7 +3,7 @@
 //! Owns the waiting and the bounds on wishes. A wish is answered by what stands on the ledger: the same one twice, from
 //! anywhere, is one build.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::background::BackgroundWishes;
 use super::rate::WishRate;
 use super::wish::{BuildReceipt, BuildWish, WishError};
 use crate::consensus::{ConsensusHandle, ProposeError};
@@ -36,9 +37,6 @@ const PEER_WISHES_AT_ONCE_MAX: usize = 64;
 const BACKGROUND_WISHES_MAX: usize = 16;
 /// While so many builds of the network are not closed, this node requests no more: each is work for every judge.
 const OPEN_BUILDS_MAX: usize = 4_096;
-/// How long the same wish in the background is not repeated, and how many are remembered for that.
-const BACKGROUND_INTERVAL: Duration = Duration::from_secs(60);
-const BACKGROUND_REMEMBERED_MAX: usize = 1024;
 
 /// Why a peer did not take a wish, as numbers on the wire.
 mod code {
@@ -56,7 +54,7 @@ pub(super) struct Wishes {
     package_types: PackageTypes,
     /// Builds that this node has proposed and that do not stand on the ledger yet.
     proposing: Mutex<BTreeSet<BuildId>>,
-    background: Mutex<BTreeMap<PackageCoordinate, Instant>>,
+    background: Mutex<BackgroundWishes>,
     background_places: Arc<Semaphore>,
 }
 
@@ -185,9 +183,11 @@ impl Wishes {
             return Ok(());
         }
         let place = self.background_places.clone().try_acquire_owned().map_err(|_| WishError::Busy)?;
-        if !self.remember(&wish.coordinate) {
+        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        if !background.take(&wish.coordinate, Instant::now())? {
             return Ok(());
         }
+        drop(background);
         let wishes = self.clone();
         tokio::spawn(async move {
             let _place = place;
@@ -198,18 +198,6 @@ impl Wishes {
             }
         });
         Ok(())
-    }
-
-    /// Whether the wish was not made in the background lately.
-    fn remember(&self, coordinate: &PackageCoordinate) -> bool {
-        let now = Instant::now();
-        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        background.retain(|_, asked| now.duration_since(*asked) < BACKGROUND_INTERVAL);
-        if background.contains_key(coordinate) || background.len() >= BACKGROUND_REMEMBERED_MAX {
-            return false;
-        }
-        background.insert(coordinate.clone(), now);
-        true
     }
 
     /// Answers the wishes of peers.
