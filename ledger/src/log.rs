@@ -72,6 +72,18 @@ pub enum LogError {
     OtherTip { height: u64 },
 }
 
+impl LogError {
+    /// Whether what is on disk is wrong, and not only hard to reach.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Decode { .. } | Self::Block { .. } | Self::Short { .. } | Self::OtherTip { .. } => true,
+            Self::Tip { source, .. } => source.kind() == std::io::ErrorKind::InvalidData,
+            Self::Open { source, .. } | Self::Database(source) => !matches!(source, fjall::Error::Io(_) | fjall::Error::Locked),
+            Self::Locked { .. } => false,
+        }
+    }
+}
+
 /// The log of one node, held by one process.
 pub struct BlockLog {
     database: Database,

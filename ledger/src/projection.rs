@@ -18,7 +18,7 @@ use crate::event::{Event, NetworkFounded};
 use crate::identity::NodeId;
 use crate::policy::{self, Refusal};
 use crate::signed::{
-    Claim, EVENT_BYTES_MAX, EncodedEvent, EventId, NetworkId, Purpose, SignedEvent, UnsignedEvent, node_id_of, sign, wrong_claims,
+    Claim, EncodedEvent, EventId, NetworkId, Purpose, SignedEvent, UnsignedEvent, node_id_of, sign, wrong_claims,
 };
 use crate::state_root::{StateSum, TableId};
 use crate::tree::{Frontier, leaf_hash};
@@ -352,7 +352,8 @@ impl Projections {
         let (mut next, mut events, mut refused, mut size_bytes) = (self.clone(), vec![], vec![], 0);
         for candidate in candidates {
             let encoded = EncodedEvent::new(candidate);
-            if events.len() == EVENTS_PER_BLOCK_MAX || size_bytes + encoded.bytes.len() > BLOCK_EVENT_BYTES_MAX {
+            let could_fit = policy::size(encoded.bytes.len()).is_ok();
+            if events.len() == EVENTS_PER_BLOCK_MAX || could_fit && size_bytes + encoded.bytes.len() > BLOCK_EVENT_BYTES_MAX {
                 break;
             }
             match next.fold(&encoded, time_ms) {
@@ -466,10 +467,8 @@ impl Projections {
     }
 
     fn fold(&mut self, encoded: &EncodedEvent<'_>, time_ms: u64) -> Result<(), Refusal> {
-        let (signed, size_bytes) = (encoded.signed, encoded.bytes.len());
-        if size_bytes > EVENT_BYTES_MAX {
-            return Err(Refusal::TooLarge { size_bytes });
-        }
+        let signed = encoded.signed;
+        policy::size(encoded.bytes.len())?;
         policy::check(self, signed)?;
         let place = Place { height: self.height.next(), time_ms, event: encoded.id, author: signed.author() };
         self.frontier.append(leaf_hash(&encoded.bytes));

@@ -1,6 +1,6 @@
 //! What the CLI says of a ledger without a node: audit, export, import, replay and show, with their exit codes.
 
-use crate::fixture::{Ended, PYRSIA, run};
+use crate::fixture::{Ended, PYRSIA, PYRSIA_NODE, run};
 use crate::lone_node::{LoneNode, succeeded};
 use std::fs;
 use std::path::Path;
@@ -60,4 +60,12 @@ fn a_ledger_is_taken_from_a_running_node_and_checked_without_one() {
     assert!(audit.stdout.contains("storage  "), "{}", audit.stdout);
     fails(home, "log import damaged.log refused", 1, "pyrsia audit damaged.log");
     assert!(!home.join("refused").exists());
+
+    // A node whose ledger lost its end does not start, and says how to see what is wrong.
+    fs::remove_dir_all(home.join("pyrsia/blockchain/db")).unwrap();
+    let node = run(PYRSIA_NODE, home, "--port 0 --listen /ip4/127.0.0.1/tcp/0 --listen-only");
+    assert_eq!(node.code, Some(1), "{}", node.stderr);
+    assert!(node.stderr.contains("its end is lost") && node.stderr.contains("pyrsia audit pyrsia/blockchain"), "{}", node.stderr);
+    let audit = fails(home, "audit pyrsia", 1, "finding");
+    assert!(audit.stdout.contains("though block "), "{}", audit.stdout);
 }
