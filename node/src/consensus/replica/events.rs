@@ -5,7 +5,7 @@ use super::{Output, Replica, ReplicaError, Store};
 use crate::consensus::message::{EVENTS_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX, Message};
 use crate::consensus::timer::Timer;
 use pyrsia_ledger::event::NodeActivated;
-use pyrsia_ledger::{Event, EventId, NodeId, Projections, Refusal, SignedEvent};
+use pyrsia_ledger::{Event, EventId, NodeId, Projections, Refusal, SignedEvent, policy};
 use std::collections::BTreeSet;
 
 /// Why an event was not taken.
@@ -112,6 +112,8 @@ impl<S: Store> Replica<S> {
         {
             return Err(refusal.into());
         }
+        // One that is allowed and too long would keep every proposer busy with a block it can never stand in.
+        policy::size(event.encode().len())?;
         if !event.verify_signature() {
             return Err(SubmitError::Signature);
         }

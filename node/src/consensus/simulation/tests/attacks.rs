@@ -6,8 +6,10 @@ use crate::consensus::message::Message;
 use crate::consensus::replica::{ConsensusConfig, Output, Replica};
 use crate::consensus::simulation::disk::{Disk, DiskStore};
 use pyrsia_ledger::certificate::VoteKind;
+use pyrsia_ledger::event::{BuildOutcome, BuildResultReported, BuildSource, BuiltArtifact};
 use pyrsia_ledger::projection::genesis;
-use pyrsia_ledger::{Height, NetworkId, NodeId, Projections};
+use pyrsia_ledger::signed::EVENT_BYTES_MAX;
+use pyrsia_ledger::{ArtifactId, Height, NetworkId, NodeId, Projections};
 
 fn stranger(n: u8) -> NodeId {
     node_id_of(&SigningKey::from_bytes(&[200 + n; 32]))
@@ -136,4 +138,44 @@ fn a_node_whose_clock_is_set_back_is_heard_all_the_same() {
     replica.tick(then_ms - hour_ms).expect("goes on");
     let outputs = replica.take_outputs();
     assert!(outputs.iter().any(|output| matches!(output, Output::Broadcast(Message::Status { .. }))), "{outputs:?}");
+}
+
+#[test]
+fn a_judge_whose_report_is_too_long_for_the_ledger_does_not_keep_the_network_awake() {
+    let mut world = founded(4, 4);
+    workload::approve_some_verifier(&mut world, 0).expect("is proposed");
+    calm_down(&mut world);
+    for author in 0..4 {
+        workload::approve_current_verifier(&mut world, author).expect("is proposed");
+    }
+    calm_down(&mut world);
+    workload::request_build(&mut world).expect("is proposed");
+    calm_down(&mut world);
+    let state = state(&world);
+    let build_id = *state.builds.unfinished().next().expect("a build is open").0;
+
+    let liar = 3;
+    let (key, author) = (world.nodes[liar].key.clone(), world.nodes[liar].id);
+    world.cut_power(liar);
+    let artifact = |n: u32| BuiltArtifact {
+        artifact_id: ArtifactId::new(format!("{n:0>500}")).expect("an id"),
+        media_type: "x/y".into(),
+        size_bytes: 0,
+        sha256: Sha256Digest::of(b""),
+        canonical: Sha256Digest::of(b""),
+        chunk_root: Sha256Digest::of(b""),
+    };
+    let source = BuildSource { kind: "git".into(), location: "nowhere".into(), revision: "none".into() };
+    let outcome = BuildOutcome::Built { source, artifacts: (0..200).map(artifact).collect() };
+    let report = Event::BuildResultReported(BuildResultReported { build_id, outcome });
+    let event = SignedEvent::new(&key, UnsignedEvent::new(*state.network(), author, state.next_sequence(&author), 1, report));
+    assert!(event.encode().len() > EVENT_BYTES_MAX && state.check(&event).is_ok(), "nothing is wrong with it but its length");
+    for victim in 0..3 {
+        tell(&mut world, victim, author, Message::Events(vec![event.clone()]));
+    }
+    let until_us = world.now_us + 60_000_000;
+    let height = world.oracle.height();
+    world.run(until_us, |_| false).expect("runs");
+    assert_eq!(world.oracle.height(), height, "no block comes of it");
+    assert!((0..3).all(|node| world.nodes[node].replica.as_ref().is_some_and(Replica::is_idle)));
 }
