@@ -1,10 +1,14 @@
 //! The command line of `pyrsia`: its commands, flags and help, and nothing of what they do.
 
+mod ledger;
+
 use crate::commands::compare;
 use crate::exit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use ledger::{AuditArguments, LogCommand};
 
 /// The version with the commit it was built from, where the build says so.
 pub const VERSION: &str = match option_env!("PYRSIA_COMMIT") {
@@ -27,6 +31,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check everything a ledger says, without a network and without a node
+    Audit(AuditArguments),
     /// Add an authorized node
     Authorize(AuthorizeArguments),
     /// Request a build, or ask what became of one
@@ -46,6 +52,9 @@ pub enum Command {
     /// Show the peers the node is connected to
     #[command(short_flag = 'l')]
     List(OutputArguments),
+    /// Move a whole ledger as a file, and show what it says, without a node
+    #[command(subcommand, arg_required_else_help = true)]
+    Log(LogCommand),
     /// Check that the node answers
     Ping(OutputArguments),
     /// Show how the node is doing

@@ -2,12 +2,14 @@
 //!
 //! Results go to stdout, progress and failures to stderr; a failure ends the program with the code [`crate::exit`] names.
 
+mod audit;
 mod authorize;
 mod build;
 pub(crate) mod compare;
 mod config;
 mod inspect_log;
 mod list;
+mod log;
 mod ping;
 mod status;
 mod verifier;
@@ -17,6 +19,7 @@ use crate::demo;
 use crate::exit::Failure;
 use crate::node_client::{NodeClient, RequestError};
 use crate::settings::{Settings, SettingsFile};
+use crate::terminal::visible;
 use clap::Parser;
 use serde::Serialize;
 use std::future::Future;
@@ -37,6 +40,7 @@ pub fn main() -> ExitCode {
 
 fn carry_out(command: Command) -> Result<ExitCode, Failure> {
     let done = match command {
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Authorize(arguments) => on_this_thread(authorize::run(arguments)),
         Command::Build(command) => on_this_thread(build::run(command)),
         // The one command whose codes say what it found.
@@ -45,6 +49,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(arguments) => demo::run(arguments),
         Command::InspectLog(command) => on_this_thread(inspect_log::run(command)),
         Command::List(output) => on_this_thread(list::run(output)),
+        Command::Log(command) => log::run(command),
         Command::Ping(output) => on_this_thread(ping::run(output)),
         Command::Status(output) => on_this_thread(status::run(output)),
         Command::Verifier(command) => verifier::run(command, on_this_thread),
@@ -53,7 +58,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
 }
 
 /// A command waits for a few answers; threads of its own would cost more than they bring.
-fn on_this_thread(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn on_this_thread<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     // The only failure left here is that another provider stands already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -97,7 +102,7 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 fn print(text: &str) -> Result<(), Failure> {
     use io::Write;
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(visible(text).as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::because("cannot write to stdout", &error)),
         Ok(()) | Err(_) => Ok(()),
     }

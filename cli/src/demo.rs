@@ -13,6 +13,7 @@ mod summary;
 use crate::arguments::DemoArguments;
 use crate::exit::Failure;
 use crate::logging::{self, LogFormat};
+use crate::open_files;
 use network::{BUILD_NODES, Network};
 use pull::Pulled;
 use pyrsia_ledger::certificate::absolute_majority;
@@ -22,7 +23,7 @@ use pyrsia_node::{BuildReceipt, BuildView, BuildWish, OutcomeView};
 use pyrsia_registry::wire::{InspectDockerRequest, LogRecord, LogView};
 use source::SourceRepository;
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use story::{Story, short};
@@ -38,6 +39,7 @@ const LATE_RESULT_WAIT: Duration = Duration::from_secs(20);
 
 pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
     logging::start(LogFormat::Text, logging::DEMO_DEFAULT).map_err(|error| Failure::because("logging cannot start", &error))?;
+    open_files::allow_many();
     // The only failure left here is that another provider stands already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("the demo cannot start", &error))?;
@@ -238,7 +240,7 @@ async fn show_log(network: &Network, package: &str, story: &Story) -> Result<Vec
     story.step(&format!("The transparency log, as `pyrsia inspect-log docker --image {package}` shows it"));
     let request = InspectDockerRequest { image: package.to_owned(), view: LogView::default() };
     let broken = |error: &dyn std::error::Error| Failure::because("the transparency log cannot be read", error);
-    let answer = reqwest::Client::builder().no_proxy().build().map_err(|error| broken(&error))?;
+    let answer = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().map_err(|error| broken(&error))?;
     let answer = answer.post(format!("{}/inspect/docker", network.registry_url())).json(&request).send().await;
     let answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| broken(&error))?;
     let log: Vec<LogRecord> = answer.json().await.map_err(|error| broken(&error))?;
@@ -251,7 +253,7 @@ async fn finish(summary: &Summary, network: &Network, story: &Story, arguments: 
     if arguments.output.json {
         let text =
             serde_json::to_string_pretty(summary).map_err(|error| Failure::because("the summary cannot be printed", &error))?;
-        println!("{text}");
+        writeln!(io::stdout(), "{text}").map_err(|error| Failure::because("cannot write to stdout", &error))?;
     }
     if let Some(folder) = &arguments.keep {
         story.fact("kept", &format!("the data of every node is in {}", folder.display()));

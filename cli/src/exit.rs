@@ -1,7 +1,9 @@
 //! How a program ends: what went wrong, what to do about it, and the exit code scripts can rely on.
 
+use crate::terminal::visible;
 use std::error::Error;
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The request was carried out.
@@ -25,7 +27,7 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), hint: None, code: FAILED }
+        Self { sentence: visible(&sentence.into()), hint: None, code: FAILED }
     }
 
     pub fn usage(sentence: impl Into<String>) -> Self {
@@ -42,6 +44,11 @@ impl Failure {
         Self::new(format!("{what}: {}", chain(error)))
     }
 
+    /// For a program whose code 1 says something of its own: it did not get that far.
+    pub fn as_could_not_run(self) -> Self {
+        Self { code: USAGE, ..self }
+    }
+
     /// What the user can do about it.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
@@ -49,7 +56,8 @@ impl Failure {
 
     /// The exit code, after the reason was printed on stderr with `prefix` before it.
     pub fn report(&self, prefix: &str) -> ExitCode {
-        eprintln!("{prefix}{self}");
+        // Where nobody reads stderr, the exit code still tells.
+        let _ = writeln!(io::stderr(), "{prefix}{self}");
         ExitCode::from(self.code)
     }
 }
@@ -81,11 +89,11 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot open the ledger")]
-    struct Outer(#[source] std::io::Error);
+    struct Outer(#[source] io::Error);
 
     #[test]
     fn a_failure_names_its_causes_and_what_to_do() {
-        let outer = Outer(std::io::Error::other("the disk is full"));
+        let outer = Outer(io::Error::other("the disk is full"));
         let failure = Failure::because("the node cannot start", &outer).hint("make room");
         assert_eq!(failure.to_string(), "the node cannot start: cannot open the ledger: the disk is full\nhint: make room");
     }

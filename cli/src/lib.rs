@@ -8,11 +8,13 @@ pub mod commands;
 pub mod exit;
 pub mod outputs;
 pub mod settings;
+pub mod terminal;
 
 pub mod admin_token;
 pub mod node_client;
 
 pub mod logging;
 pub mod node_program;
+pub mod open_files;
 
 pub mod demo;

@@ -27,7 +27,13 @@ pub struct LogFilterError(#[from] tracing_subscriber::filter::ParseError);
 pub fn start(format: LogFormat, default: &str) -> Result<(), LogFilterError> {
     let wanted = std::env::var("RUST_LOG").ok().filter(|directives| !directives.trim().is_empty());
     let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(default))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_timer(SystemTime)
+        // Such an error is printed to stderr, and panics where stderr is what failed: a log that nobody reads any longer,
+        // as that of `pyrsia_node 2>&1 | head`, must not end the tasks that write to it.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => {
             lines.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).finish().init()

@@ -6,7 +6,7 @@
 use crate::admin_token;
 use crate::exit::chain;
 use crate::settings::Settings;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -63,6 +63,8 @@ impl NodeClient {
             .read_timeout(READ_TIMEOUT)
             // The node is a neighbour: a proxy between would only see the admin token.
             .no_proxy()
+            // It speaks plain http, so that no certificates are needed, which some machines do not have.
+            .tls_certs_only([])
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("pyrsia/", env!("CARGO_PKG_VERSION")))
             .build()?;
@@ -87,11 +89,16 @@ impl NodeClient {
 
     /// Sends a request and takes whatever success says.
     pub async fn post_text(&self, path: &str, body: &impl Serialize) -> Result<String, RequestError> {
-        Ok(self.send(Method::POST, path, Some(body)).await?.1)
+        Ok(self.text(Method::POST, path, Some(body)).await?.1)
     }
 
     pub async fn get_text(&self, path: &str) -> Result<String, RequestError> {
-        Ok(self.send(Method::GET, path, None::<&()>).await?.1)
+        Ok(self.text(Method::GET, path, None::<&()>).await?.1)
+    }
+
+    /// Asks for an answer that is no text.
+    pub async fn get_bytes(&self, path: &str, media_type: &str) -> Result<Vec<u8>, RequestError> {
+        Ok(self.send(Method::GET, path, None::<&()>, Some(media_type)).await?.1)
     }
 
     async fn json<Answer: DeserializeOwned>(
@@ -100,16 +107,33 @@ impl NodeClient {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<Answer, RequestError> {
-        let (url, text) = self.send(method, path, body).await?;
+        let (url, text) = self.text(method, path, body).await?;
         serde_json::from_str(&text)
             .map_err(|error| RequestError::Answer { url, problem: format!("{error} in {:?}", quoted(&text)) })
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<(String, String), RequestError> {
+    async fn text(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<(String, String), RequestError> {
+        let (url, bytes) = self.send(method, path, body, None).await?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok((url, text)),
+            Err(_) => Err(RequestError::Answer { url, problem: "it is not UTF-8".into() }),
+        }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        accept: Option<&str>,
+    ) -> Result<(String, Vec<u8>), RequestError> {
         let url = format!("{}{path}", self.base);
         let mut request = self.http.request(method, &url);
         if let Some(body) = body {
             request = request.json(body);
+        }
+        if let Some(media_type) = accept {
+            request = request.header(header::ACCEPT, media_type);
         }
         if let Some(token) = &self.admin_token {
             request = request.bearer_auth(token);
@@ -123,9 +147,10 @@ impl NodeClient {
             }
             bytes.extend_from_slice(&chunk);
         }
-        let text =
-            String::from_utf8(bytes).map_err(|_| RequestError::Answer { url: url.clone(), problem: "it is not UTF-8".into() })?;
-        if status.is_success() { Ok((url, text)) } else { Err(RequestError::Status { status, url, message: message_of(&text) }) }
+        if status.is_success() {
+            return Ok((url, bytes));
+        }
+        Err(RequestError::Status { status, url, message: message_of(&String::from_utf8_lossy(&bytes)) })
     }
 }
 

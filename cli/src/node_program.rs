@@ -11,6 +11,7 @@ pub use arguments::NodeArguments;
 use crate::admin_token;
 use crate::exit::Failure;
 use crate::logging;
+use crate::open_files;
 use clap::Parser;
 use environment::Environment;
 use pyrsia_node::{Node, NodeConfig};
@@ -31,6 +32,7 @@ pub fn main() -> ExitCode {
 fn run(arguments: NodeArguments) -> Result<(), Failure> {
     logging::start(arguments.log_format, logging::NODE_DEFAULT)
         .map_err(|error| Failure::because("logging cannot start", &error))?;
+    open_files::allow_many();
     // The only failure left here is that another provider stands already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let environment = Environment::of_process()?;
@@ -44,7 +46,8 @@ async fn serve(arguments: NodeArguments, environment: Environment) -> Result<(),
     let address = SocketAddr::new(arguments.host, arguments.port);
     let config = arguments.node_config(&environment);
     let (artifact_path, stands_alone) = (config.artifact_path.clone(), stands_alone(&config));
-    let mut node = Node::start(config).await.map_err(|error| start_failure(&error))?;
+    let ledger_path = config.ledger_path.clone();
+    let mut node = Node::start(config).await.map_err(|error| start_failure(&error, &ledger_path))?;
     let (registry, admin_token) = match start_registry(&node, address, &artifact_path).await {
         Ok(started) => started,
         Err(failure) => {
@@ -82,9 +85,15 @@ async fn start_registry(node: &Node, address: SocketAddr, artifact_path: &Path) 
     Ok((registry, admin_token))
 }
 
-fn start_failure(error: &pyrsia_node::StartError) -> Failure {
-    Failure::because("the node cannot start", error)
-        .hint("run with RUST_LOG=pyrsia=debug to see more, and with --help for every setting")
+fn start_failure(error: &pyrsia_node::StartError, ledger: &Path) -> Failure {
+    let failure = Failure::because("the node cannot start", error);
+    match error {
+        pyrsia_node::StartError::Ledger(error) if error.is_damage() => failure.hint(format!(
+            "'pyrsia audit {}' shows everything that is wrong; moved away, the node takes the ledger from the others again",
+            ledger.display()
+        )),
+        _ => failure.hint("run with RUST_LOG=pyrsia=debug to see more, and with --help for every setting"),
+    }
 }
 
 /// Whether nothing tells the node where the others are.

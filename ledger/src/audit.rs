@@ -388,7 +388,9 @@ impl Audit {
 
     fn check_end(&mut self) {
         let Some(end) = self.next.0.checked_sub(1).map(Height) else {
-            return self.find_at(Height::GENESIS, FindingKind::Missing, "the log is empty: it has no founding block");
+            let announced = self.announced.map(|end| format!(", though block {} was announced", end.height));
+            let sentence = format!("the log is empty: it has no founding block{}", announced.unwrap_or_default());
+            return self.find_at(Height::GENESIS, FindingKind::Missing, sentence);
         };
         let Some(announced) = self.announced else { return };
         let height = announced.height;

@@ -67,7 +67,7 @@ pub struct BlockHeader {
     pub network: NetworkId,
     pub height: Height,
     pub parent: BlockHash,
-    /// Milliseconds since the Unix epoch by the proposer's clock, above its parent's.
+    /// Milliseconds since the Unix epoch by the proposer's clock, never below its parent's.
     pub time_ms: u64,
     pub proposer: NodeId,
     /// Events on the ledger, and the root of the RFC 6962 tree over them.

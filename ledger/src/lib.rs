@@ -13,6 +13,7 @@ pub mod signed;
 
 pub mod block;
 pub mod certificate;
+pub mod proof;
 pub mod tree;
 
 pub mod policy;

@@ -29,6 +29,9 @@ pub use reader::{LedgerReader, ReadError, Row, ledger_folder};
 pub use transfer::{SoundBlocks, TransferError, export_log, import_log, replay_to};
 
 const KEYSPACE_BLOCKS: &str = "blocks";
+const KEYSPACES: [&str; 4] = [KEYSPACE_BLOCKS, "journal", "bodies", "outbox"];
+/// How much of each keyspace waits in memory for its table: bounds the memory of a node and the time of a start.
+const MEMTABLE_BYTES: u64 = 8 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -69,6 +72,18 @@ pub enum LogError {
     OtherTip { height: u64 },
 }
 
+impl LogError {
+    /// Whether what is on disk is wrong, and not only hard to reach.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Decode { .. } | Self::Block { .. } | Self::Short { .. } | Self::OtherTip { .. } => true,
+            Self::Tip { source, .. } => source.kind() == std::io::ErrorKind::InvalidData,
+            Self::Open { source, .. } | Self::Database(source) => !matches!(source, fjall::Error::Io(_) | fjall::Error::Locked),
+            Self::Locked { .. } => false,
+        }
+    }
+}
+
 /// The log of one node, held by one process.
 pub struct BlockLog {
     database: Database,
@@ -97,6 +112,29 @@ fn database(folder: &Path) -> Result<Database, fjall::Error> {
     Database::builder(folder).worker_threads(1).open()
 }
 
+fn keyspace(database: &Database, name: &str) -> Result<Keyspace, fjall::Error> {
+    database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
+}
+
+/// Makes the database of a new log. It gets its name when it is complete: the database does not open again what a crash
+/// left half made.
+fn make_database(folder: &Path) -> Result<(), fjall::Error> {
+    let making = folder.join("db.making");
+    match std::fs::remove_dir_all(&making) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
+    {
+        let database = database(&making)?;
+        for name in KEYSPACES {
+            keyspace(&database, name)?;
+        }
+        database.persist(PersistMode::SyncAll)?;
+    }
+    std::fs::rename(making, folder.join("db"))?;
+    Ok(std::fs::File::open(folder)?.sync_all()?)
+}
+
 impl BlockLog {
     /// Opens or makes the log in `folder` and folds what is there; none when it holds no genesis.
     pub fn open(folder: &Path) -> Result<(Self, Option<Projections>), LogError> {
@@ -105,10 +143,12 @@ impl BlockLog {
             source => LogError::Open { folder: folder.to_owned(), source },
         };
         std::fs::create_dir_all(folder).map_err(|source| open(source.into()))?;
+        if !folder.join("db").exists() {
+            make_database(folder).map_err(open)?;
+        }
         let database = database(&folder.join("db")).map_err(open)?;
-        let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
-        let (blocks, journal) = (keyspace(KEYSPACE_BLOCKS)?, keyspace("journal")?);
-        let (bodies, outbox) = (keyspace("bodies")?, keyspace("outbox")?);
+        let [blocks, journal, bodies, outbox] = KEYSPACES.map(|name| keyspace(&database, name));
+        let (blocks, journal, bodies, outbox) = (blocks?, journal?, bodies?, outbox?);
         let (tip, announced) = TipFile::open(&folder.join("tip"))?;
         let mut log = Self { database, blocks, journal, bodies, outbox, tip, pending: None, next_journal_index: 0 };
         log.next_journal_index = match log.journal.last_key_value() {

@@ -113,6 +113,11 @@ pub fn check(state: &Projections, event: &SignedEvent) -> Result<(), Refusal> {
     }
 }
 
+/// Whether an event of this many bytes may stand on any ledger. Apart from [`check`], because it needs the encoding.
+pub fn size(size_bytes: usize) -> Result<(), Refusal> {
+    if size_bytes > EVENT_BYTES_MAX { Err(Refusal::TooLarge { size_bytes }) } else { Ok(()) }
+}
+
 /// The founding event, which no state comes before.
 pub fn founding(unsigned: &UnsignedEvent, body: &NetworkFounded) -> Result<(), Refusal> {
     if unsigned.version != ENVELOPE_VERSION {

@@ -18,7 +18,7 @@ use crate::event::{Event, NetworkFounded};
 use crate::identity::NodeId;
 use crate::policy::{self, Refusal};
 use crate::signed::{
-    Claim, EVENT_BYTES_MAX, EncodedEvent, EventId, NetworkId, Purpose, SignedEvent, UnsignedEvent, node_id_of, sign, wrong_claims,
+    Claim, EncodedEvent, EventId, NetworkId, Purpose, SignedEvent, UnsignedEvent, node_id_of, sign, wrong_claims,
 };
 use crate::state_root::{StateSum, TableId};
 use crate::tree::{Frontier, leaf_hash};
@@ -30,16 +30,23 @@ use members::Members;
 use packages::Packages;
 use std::fmt;
 use std::ops::{ControlFlow, RangeBounds};
+use std::sync::Arc;
 use verifiers::Verifiers;
 
 /// How many blocks back an activation may point: the candidate has that long to be heard.
 pub const ACTIVATION_WINDOW_BLOCKS: u64 = 100;
 
+/// The end of the year 9999. A time may stand still but not pass this: a proposer that lies about it spoils times, and cannot
+/// leave its successors without a valid one.
+pub const TIME_MS_MAX: u64 = 253_402_300_799_999;
+
 /// An ordered map whose every change is also a change of the state root.
+///
+/// Keys and values are shared: a map that changes copies the rows beside the one that does, which are up to sixty.
 #[derive(Clone, Debug)]
 pub struct Table<K: Ord + Clone, V: Clone> {
     id: TableId,
-    rows: OrdMap<K, V>,
+    rows: OrdMap<Arc<K>, Arc<V>>,
 }
 
 impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize> Table<K, V> {
@@ -48,7 +55,7 @@ impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize> Table<K, V> {
     }
 
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.rows.get(key)
+        self.rows.get(key).map(Arc::as_ref)
     }
 
     pub fn contains(&self, key: &K) -> bool {
@@ -64,24 +71,25 @@ impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize> Table<K, V> {
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.iter()
+        self.rows.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
     pub fn range<R: RangeBounds<K>>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.range(range)
+        self.rows.range::<R, K>(range).map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
     fn put(&mut self, sum: &mut StateSum, key: K, value: V) {
         sum.add(self.id, &key, &value);
-        if let Some(old) = self.rows.insert(key.clone(), value) {
-            sum.remove(self.id, &key, &old);
+        let key = Arc::new(key);
+        if let Some(old) = self.rows.insert(Arc::clone(&key), Arc::new(value)) {
+            sum.remove(self.id, key.as_ref(), old.as_ref());
         }
     }
 
-    fn take(&mut self, sum: &mut StateSum, key: &K) -> Option<V> {
-        let old = self.rows.remove(key)?;
-        sum.remove(self.id, key, &old);
-        Some(old)
+    fn take(&mut self, sum: &mut StateSum, key: &K) {
+        if let Some(old) = self.rows.remove(key) {
+            sum.remove(self.id, key, old.as_ref());
+        }
     }
 }
 
@@ -210,6 +218,9 @@ impl Projections {
         let Event::NetworkFounded(body) = founded.event() else {
             return Err(BlockError::Genesis("its event does not found a network"));
         };
+        if header.time_ms > TIME_MS_MAX {
+            return Err(BlockError::Genesis("its time is past the year 9999"));
+        }
         if header.height != Height::GENESIS || header.parent != BlockHash::NONE {
             return Err(BlockError::Genesis("it has a parent"));
         }
@@ -239,6 +250,7 @@ impl Projections {
         let mut sum = StateSum::default();
         let mut authors = Table::new(TableId::Authors);
         authors.put(&mut sum, founded.author(), 1);
+        sum.settle();
         let mut frontier = Frontier::default();
         frontier.append(leaf_hash(&founded.encode()));
         Self {
@@ -307,6 +319,11 @@ impl Projections {
         if self.members.is_empty() { ValidatorSet::new(vec![self.founder]) } else { ValidatorSet::new(self.members.nodes()) }
     }
 
+    /// Whether `node` signs the next block.
+    pub fn is_validator(&self, node: &NodeId) -> bool {
+        if self.members.is_empty() { *node == self.founder } else { self.members.contains(node) }
+    }
+
     /// The hash of a block that is at most [`ACTIVATION_WINDOW_BLOCKS`] old.
     pub fn recent_block(&self, height: Height) -> Option<BlockHash> {
         let age = self.height.0.checked_sub(height.0)?;
@@ -331,11 +348,12 @@ impl Projections {
 
     /// Takes as many of `candidates`, in their order, as are allowed and fit into one block.
     pub fn propose<'a>(&self, proposer: NodeId, now_ms: u64, candidates: impl IntoIterator<Item = &'a SignedEvent>) -> Proposal {
-        let time_ms = now_ms.max(self.time_ms + 1);
+        let time_ms = now_ms.clamp(self.time_ms, TIME_MS_MAX);
         let (mut next, mut events, mut refused, mut size_bytes) = (self.clone(), vec![], vec![], 0);
         for candidate in candidates {
             let encoded = EncodedEvent::new(candidate);
-            if events.len() == EVENTS_PER_BLOCK_MAX || size_bytes + encoded.bytes.len() > BLOCK_EVENT_BYTES_MAX {
+            let could_fit = policy::size(encoded.bytes.len()).is_ok();
+            if events.len() == EVENTS_PER_BLOCK_MAX || could_fit && size_bytes + encoded.bytes.len() > BLOCK_EVENT_BYTES_MAX {
                 break;
             }
             match next.fold(&encoded, time_ms) {
@@ -346,6 +364,7 @@ impl Projections {
                 Err(refusal) => refused.push((encoded.id, refusal)),
             }
         }
+        next.sum.settle();
         let block = self.header_after(&next, proposer, time_ms, events);
         let next = next.advanced_to(&block.header);
         Proposal { block, next, refused }
@@ -355,6 +374,16 @@ impl Projections {
     /// signature: [`Projections::apply_sealed`] does.
     pub fn apply(&self, block: &Block) -> Result<Self, BlockError> {
         self.apply_encoded(block, &EncodedEvent::all(&block.events))
+    }
+
+    /// Whether the events that came with the header are those that it commits to. If not, the block is no wrong block but a wrong
+    /// copy of one, which anybody can make: it says nothing about the header.
+    pub fn is_whole(&self, block: &Block) -> bool {
+        let mut frontier = self.frontier.clone();
+        for event in &block.events {
+            frontier.append(leaf_hash(&event.encode()));
+        }
+        (frontier.size(), frontier.root()) == (block.header.tree_size, block.header.tree_root)
     }
 
     /// [`Projections::apply`] with the certificate and the signature of every event: what a follower and a replay do.
@@ -399,7 +428,7 @@ impl Projections {
         if height != expected {
             found(BlockError::Height { expected, found: height })?;
         }
-        if header.time_ms <= self.time_ms {
+        if !(self.time_ms..=TIME_MS_MAX).contains(&header.time_ms) {
             found(BlockError::Header { height, what: HeaderPart::Time })?;
         }
         if !self.validators().contains(&header.proposer) {
@@ -417,6 +446,7 @@ impl Projections {
                 next.frontier.append(leaf_hash(&event.bytes));
             }
         }
+        next.sum.settle();
         let follows = self.header_after(&next, header.proposer, header.time_ms, vec![]).header;
         for (same, what) in [
             (follows.version == header.version, HeaderPart::Version),
@@ -437,10 +467,8 @@ impl Projections {
     }
 
     fn fold(&mut self, encoded: &EncodedEvent<'_>, time_ms: u64) -> Result<(), Refusal> {
-        let (signed, size_bytes) = (encoded.signed, encoded.bytes.len());
-        if size_bytes > EVENT_BYTES_MAX {
-            return Err(Refusal::TooLarge { size_bytes });
-        }
+        let signed = encoded.signed;
+        policy::size(encoded.bytes.len())?;
         policy::check(self, signed)?;
         let place = Place { height: self.height.next(), time_ms, event: encoded.id, author: signed.author() };
         self.frontier.append(leaf_hash(&encoded.bytes));

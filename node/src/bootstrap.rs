@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::http_client;
 use crate::p2p::P2pHandle;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,13 +37,12 @@ struct Answer {
     peer_addrs: Vec<String>,
 }
 
+pub(crate) fn client() -> Result<Client, reqwest::Error> {
+    http_client::client(|builder| builder.connect_timeout(REQUEST_TIMEOUT).timeout(REQUEST_TIMEOUT))
+}
+
 /// Sees to it that this node has a peer, until `stop` is cancelled.
-pub(crate) async fn keep_connected(url: Url, p2p: P2pHandle, stop: CancellationToken) {
-    let http = Client::builder().connect_timeout(REQUEST_TIMEOUT).timeout(REQUEST_TIMEOUT).build();
-    let http = match http {
-        Ok(http) => http,
-        Err(error) => return tracing::error!(%error, "the bootstrap URL cannot be asked"),
-    };
+pub(crate) async fn keep_connected(http: Client, url: Url, p2p: P2pHandle, stop: CancellationToken) {
     let work = async {
         let (mut pause, mut peers) = (PAUSE_FIRST, p2p.watch_peers());
         loop {
@@ -53,7 +53,7 @@ pub(crate) async fn keep_connected(url: Url, p2p: P2pHandle, stop: CancellationT
                 }
             }
             if let Err(error) = dial_all(&http, &url, &p2p).await {
-                tracing::warn!(%url, %error, cause = std::error::Error::source(&error), retry_after_s = pause.as_secs(), "no peer by the bootstrap URL");
+                tracing::warn!(url = %without_password(&url), %error, cause = std::error::Error::source(&error), retry_after_s = pause.as_secs(), "no peer by the bootstrap URL");
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -63,6 +63,14 @@ pub(crate) async fn keep_connected(url: Url, p2p: P2pHandle, stop: CancellationT
         () = stop.cancelled() => {}
         () = work => {}
     }
+}
+
+/// As it may stand in a log.
+fn without_password(url: &Url) -> Url {
+    let mut url = url.clone();
+    // These fail only for URLs that have no host, and so no user either.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url
 }
 
 async fn dial_all(http: &Client, url: &Url, p2p: &P2pHandle) -> Result<(), BootstrapError> {
@@ -89,6 +97,12 @@ fn addresses(body: &[u8]) -> Result<Vec<Multiaddr>, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_password_of_a_bootstrap_url_is_not_logged() {
+        let url = Url::parse("https://me:secret@boot.example/status").unwrap();
+        assert_eq!(without_password(&url).as_str(), "https://boot.example/status");
+    }
 
     #[test]
     fn all_addresses_of_a_status_are_tried_and_nothing_else() {

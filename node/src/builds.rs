@@ -8,6 +8,7 @@
 //! Owns the two tasks that do this, and what is shown of it. It decides nothing about the ledger: whether judges agree and what
 //! is published follows from the projections alone.
 
+mod background;
 mod driver;
 mod notes;
 mod pipeline_client;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use pyrsia_ledger::{BuildId, NodeId, PackageCoordinate};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::driver::Driver;
@@ -69,14 +70,15 @@ pub(crate) struct Builds {
 }
 
 impl Builds {
-    /// Starts the tasks; they end when `stop` is cancelled.
+    /// Starts the two tasks among `tasks`; they end when `stop` is cancelled.
     pub(crate) fn start(
         me: NodeId,
         config: &NodeConfig,
         neighbours: Neighbours,
         requests: mpsc::Receiver<InboundRequest>,
         stop: &CancellationToken,
-    ) -> Result<(Self, Vec<JoinHandle<()>>), BuildsError> {
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, BuildsError> {
         let Neighbours { consensus, p2p, store, verifiers, package_types } = neighbours;
         let progress = LocalProgress::default();
         let pipeline = PipelineClient::new(&config.pipeline_endpoint, config.pipeline_patience)
@@ -84,6 +86,7 @@ impl Builds {
         let timeouts =
             RunTimeouts { build: config.build_timeout, poll: config.pipeline_poll, patience: config.pipeline_patience };
         let runner = Runner {
+            consensus: consensus.clone(),
             pipeline,
             store,
             verifiers: verifiers.clone(),
@@ -92,10 +95,11 @@ impl Builds {
             places: Semaphore::new(RUNS_AT_ONCE_MAX),
             timeouts,
         };
-        let driver = Driver::new(me, consensus.clone(), Arc::new(runner));
+        let driver = Driver::new(me, consensus.clone(), p2p.clone(), Arc::new(runner));
         let wishes = Arc::new(Wishes::new(me, consensus.clone(), p2p, package_types, verifiers));
-        let tasks = vec![tokio::spawn(driver.drive(stop.clone())), tokio::spawn(wishes.clone().serve(requests, stop.clone()))];
-        Ok((Self { consensus, wishes, progress }, tasks))
+        tasks.spawn(driver.drive(stop.clone()));
+        tasks.spawn(wishes.clone().serve(requests, stop.clone()));
+        Ok(Self { consensus, wishes, progress })
     }
 
     pub(crate) async fn request(&self, wish: BuildWish) -> Result<BuildReceipt, WishError> {

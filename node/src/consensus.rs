@@ -15,6 +15,7 @@
 mod ballot;
 mod driver;
 mod engine;
+mod inbox;
 mod message;
 mod replica;
 #[doc(hidden)]

@@ -61,8 +61,6 @@ pub struct OpenArtifact {
 pub enum ArtifactError {
     #[error("{package_type} artifact {id} is not published")]
     Unpublished { package_type: PackageType, id: ArtifactId },
-    #[error("{package_type} artifact {id} was withdrawn: {reason}")]
-    Withdrawn { package_type: PackageType, id: ArtifactId, reason: String },
     #[error("{id} is published, but cannot be had right now: {reason}; try again when a node that has it is online")]
     Unavailable { id: ArtifactId, reason: String },
     #[error("the copy of {id} on this node cannot be read or written: {reason}")]
@@ -221,10 +219,15 @@ fn fetch_error(id: &ArtifactId, error: FetchError) -> ArtifactError {
     let id = id.clone();
     match error {
         FetchError::Busy => ArtifactError::Busy,
-        FetchError::Store(error) => ArtifactError::Damaged { id, reason: error.to_string() },
+        FetchError::Store(error) => ArtifactError::Damaged { id, reason: with_cause(&*error) },
         FetchError::Unavailable { reason } => ArtifactError::Unavailable { id, reason },
         error @ (FetchError::Damaged { .. } | FetchError::TooLarge { .. } | FetchError::Stopped) => {
             ArtifactError::Unavailable { id, reason: error.to_string() }
         }
     }
+}
+
+/// An error and what it came from: that the disk is full is what the operator has to know.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -52,7 +52,7 @@ fn read(path: &Path) -> Result<Option<SigningKey>, IdentityError> {
     };
     let metadata = file.metadata().map_err(error)?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        // Files of earlier versions were readable by everybody.
+        // A key that was copied or made by other means is often readable by everybody.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(error)?;
     }
     let mut bytes = Vec::with_capacity(KEYPAIR_BYTES);

@@ -17,6 +17,7 @@ pub mod p2p;
 pub mod verification;
 
 mod bootstrap;
+mod http_client;
 mod ledger_wait;
 mod metrics;
 mod package_types;

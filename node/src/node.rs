@@ -4,6 +4,7 @@
 //! the opposite one; each leaves its files whole, so a stop is as good as a kill and only more polite.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -12,7 +13,7 @@ use pyrsia_ledger::log::{BlockLog, LogError};
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_verifiers::{CompiledModules, HostError, HostOptions, Limits, SetError, VerifierHost};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::{ArtifactStore, StoreError};
@@ -31,8 +32,13 @@ use crate::{bootstrap, verifier_approval};
 const OUTGOING_FRAMES_MAX: usize = 1024;
 /// Requests of peers that wait for an answer to be begun.
 const PEER_REQUESTS_MAX: usize = 128;
-/// How long a task may take to end before it is cut off.
+/// How long the tasks may take to end before they are cut off.
 const STOP_WAIT: Duration = Duration::from_secs(10);
+/// How long after a task's end it may show that the consensus ended before it.
+const CAUSE_WAIT: Duration = Duration::from_secs(1);
+
+/// The engine and its compiled components are one for all nodes of a process: compiling is most of a start.
+static VERIFIER_HOST: OnceLock<VerifierHost> = OnceLock::new();
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -58,6 +64,8 @@ pub enum StartError {
     P2p(#[from] P2pError),
     #[error(transparent)]
     Builds(#[from] BuildsError),
+    #[error("the bootstrap URL cannot be asked")]
+    Bootstrap(#[from] reqwest::Error),
     #[error("a part of the node crashed while it was started")]
     Crashed(#[from] JoinError),
 }
@@ -76,7 +84,7 @@ pub struct Node {
     stop: CancellationToken,
     consensus: ConsensusTask,
     p2p: P2pTask,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: JoinSet<()>,
 }
 
 impl Node {
@@ -130,11 +138,12 @@ impl Node {
             verifiers: verifiers.clone(),
             package_types: package_types.clone(),
         };
-        let (builds, mut tasks) = Builds::start(me, &config, neighbours, peer_requests, &stop)?;
-        tasks.push(tokio::spawn(verifier_approval::approve(me, consensus.clone(), verifiers.clone(), stop.clone())));
-        tasks.push(tokio::spawn(verifiers.clone().follow(stop.clone())));
+        let mut tasks = JoinSet::new();
+        let builds = Builds::start(me, &config, neighbours, peer_requests, &stop, &mut tasks)?;
+        tasks.spawn(verifier_approval::approve(me, consensus.clone(), verifiers.clone(), stop.clone()));
+        tasks.spawn(verifiers.clone().follow(stop.clone()));
         if let Some(url) = config.bootstrap_url.filter(|_| !config.listen_only) {
-            tasks.push(tokio::spawn(bootstrap::keep_connected(url, p2p.clone(), stop.clone())));
+            tasks.spawn(bootstrap::keep_connected(bootstrap::client()?, url, p2p.clone(), stop.clone()));
         }
         let metrics = NodeMetrics::new(registry, gauges);
         let handle = NodeHandle::new(Parts { me, consensus, p2p, store, builds, package_types, verifiers, metrics });
@@ -147,13 +156,12 @@ impl Node {
 
     /// Stops everything and waits for it; says so when the ledger was damaged in the meantime.
     pub async fn stop(self) {
-        let Self { handle, stop, consensus, p2p, tasks } = self;
+        let Self { handle, stop, consensus, p2p, mut tasks } = self;
         stop.cancel();
-        for mut task in tasks {
-            if tokio::time::timeout(STOP_WAIT, &mut task).await.is_err() {
-                tracing::warn!("a task of the node does not end and is cut off");
-                task.abort();
-            }
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
+            tracing::warn!("some tasks of the node do not end and are cut off");
+            tasks.shutdown().await;
         }
         p2p.stop().await;
         if let Err(error) = consensus.stop().await {
@@ -164,17 +172,15 @@ impl Node {
 
     /// Resolves when the node cannot go on.
     pub async fn failed(&mut self) -> FatalError {
-        let stop = self.stop.clone();
-        let ended = async {
-            if self.tasks.is_empty() {
-                return std::future::pending().await;
-            }
-            // None of them ends before the node is stopped.
-            futures::future::select_all(self.tasks.iter_mut()).await;
-        };
         tokio::select! {
+            biased;
+            // The others end with it; it says why.
             failure = self.consensus.failed() => failure.into(),
-            () = ended, if !stop.is_cancelled() => FatalError::Ended,
+            // None of them ends before the node is stopped.
+            Some(_) = self.tasks.join_next() => match tokio::time::timeout(CAUSE_WAIT, self.consensus.failed()).await {
+                Ok(failure) => failure.into(),
+                Err(_) => FatalError::Ended,
+            },
         }
     }
 }
@@ -192,14 +198,19 @@ fn open(config: &NodeConfig) -> Result<Opened, StartError> {
     let store = ArtifactStore::open(&config.artifact_path)?;
     let (log, state) = BlockLog::open(&config.ledger_path)?;
     let host = verifier_host(&config.artifact_path.join("compiled"), &key)?;
-    let verifiers = OpenedVerifiers::open(host, config.verifiers_path.clone(), config.artifact_path.join("modules"))?;
+    let verifiers = OpenedVerifiers::open(host.clone(), config.verifiers_path.clone(), config.artifact_path.join("modules"))?;
     Ok(Opened { key, store, log, state, verifiers })
 }
 
-/// Compiled modules outlast the process where the folder for them is this node's alone; the key that authenticates them follows from the node's own.
-fn verifier_host(folder: &Path, key: &ed25519_dalek::SigningKey) -> Result<VerifierHost, HostError> {
+/// Compiled modules outlast the process in the folder of its first node, where that is the node's alone; the key that authenticates them follows
+/// from the node's own.
+fn verifier_host(folder: &Path, key: &ed25519_dalek::SigningKey) -> Result<&'static VerifierHost, HostError> {
+    if let Some(host) = VERIFIER_HOST.get() {
+        return Ok(host);
+    }
     let secret = [b"key of compiled verifier modules".as_slice(), key.as_bytes()].concat();
     let compiled = CompiledModules::open(folder, *Sha256Digest::of(&secret).as_bytes());
     let compiled = compiled.inspect_err(|error| tracing::warn!(%error, "verifiers are compiled at each start")).ok();
-    VerifierHost::with_options(Limits::default(), HostOptions { compiled, ..HostOptions::default() })
+    let host = VerifierHost::with_options(Limits::default(), HostOptions { compiled, ..HostOptions::default() })?;
+    Ok(VERIFIER_HOST.get_or_init(|| host))
 }

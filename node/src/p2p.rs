@@ -10,6 +10,7 @@
 //! It moves bytes and knows who is there. It holds no rule of the ledger: what a frame means is said by the consensus, what
 //! may be served by [`crate::verification`], and which bytes are right by the digests that the ledger names.
 
+mod addresses;
 mod behaviour;
 mod dialing;
 mod exchange;
@@ -17,6 +18,7 @@ mod frame;
 mod ledger_frames;
 mod metrics;
 mod peer_id;
+mod provider_records;
 mod reach;
 mod request;
 mod swarm_task;
@@ -29,13 +31,15 @@ pub use request::{
 
 use crate::artifacts::ArtifactStore;
 use crate::consensus::{ConsensusHandle, Outgoing};
-use dialing::{AddressBook, Dialing, Target};
+use addresses::AddressBook;
+use dialing::{Dialing, Target};
 use ed25519_dalek::SigningKey;
 use exchange::download::Patience;
 use exchange::fetch::Fetcher;
 use exchange::serve::{self, Server};
 use ledger_frames::LedgerFrames;
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, TransportError, noise};
 use metrics::Metrics;
 use prometheus_client::registry::Registry;
@@ -43,8 +47,9 @@ use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{NodeId, Sha256Digest};
 use reach::{COMMANDS_WAITING_MAX, Command, Reach};
-use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use swarm_task::{Pending, SwarmTask};
@@ -81,7 +86,7 @@ pub enum P2pError {
     Listen {
         address: Multiaddr,
         #[source]
-        source: TransportError<std::io::Error>,
+        source: io::Error,
     },
     #[error("{address} cannot be dialed: {reason}")]
     Dial { address: Multiaddr, reason: String },
@@ -121,7 +126,7 @@ impl P2p {
         let mut swarm = behaviour::build(&key, config.max_provided_keys).map_err(P2pError::Key)?;
         let mut listeners = HashSet::new();
         for address in config.listen {
-            let listening = swarm.listen_on(address.clone());
+            let listening = check_free(&address).and_then(|()| swarm.listen_on(address.clone()).map_err(io_error));
             listeners.insert(listening.map_err(|source| P2pError::Listen { address, source })?);
         }
 
@@ -156,6 +161,7 @@ impl P2p {
             dialing,
             probes: config.probe,
             book: AddressBook::default(),
+            local_peers: BTreeSet::new(),
             pending: Pending::default(),
         };
         if timeout(LISTEN_TIMEOUT, swarm_task.settle(listeners)).await.is_err() {
@@ -166,6 +172,27 @@ impl P2p {
         let fetcher = Fetcher::new(me, store.clone(), control, reach.clone(), metrics, patience, tasks.clone());
         tasks.spawn(announce_stored(reach.clone(), store, config.max_provided_keys.min(ANNOUNCED_AT_START_MAX)));
         Ok((P2pHandle { reach, fetcher }, P2pTask { tasks }))
+    }
+}
+
+fn io_error(error: TransportError<io::Error>) -> io::Error {
+    match error {
+        TransportError::Other(error) => error,
+        error @ TransportError::MultiaddrNotSupported(_) => io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
+    }
+}
+
+/// Binds a TCP port for a moment: libp2p shares ports, and two nodes on one port would each get half of the connections.
+fn check_free(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::from(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::from(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
     }
 }
 

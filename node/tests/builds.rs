@@ -1,5 +1,7 @@
 //! Whole nodes in one process, each with a pipeline that a test can break: from the wish to the published artifact.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
 #[path = "builds/nodes.rs"]
 mod nodes;
 #[path = "builds/pipeline.rs"]
@@ -8,11 +10,11 @@ mod pipeline;
 use std::io::Read;
 use std::time::Duration;
 
-use nodes::{LoneNode, config, published, settled, wait_for, wish};
+use nodes::{LoneNode, config, judges, published, settled, wait_for, wish};
 use pipeline::{Fault, Image, Pipeline};
 use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::{ArtifactId, PackageType, Sha256Digest};
-use pyrsia_node::{ArtifactError, AuthorizeError, Authorized, BuildReceipt, BuildWish, Node, OutcomeView, WishError};
+use pyrsia_node::{ArtifactError, AuthorizeError, Authorized, BuildReceipt, BuildWish, Node, OutcomeView, StartError, WishError};
 
 fn docker() -> PackageType {
     PackageType::new("docker").unwrap()
@@ -193,7 +195,7 @@ async fn a_regular_node_relays_a_wish_and_serves_what_was_built() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), &lone.pipeline);
     (config.init_network, config.peers) = (None, vec![builder.addresses()[0].clone()]);
-    let node = Node::start(config).await.unwrap();
+    let node = Node::start(config.clone()).await.unwrap();
     let handle = node.handle();
     wait_for("the network", || handle.ledger().state.as_ref().is_some_and(|state| state.members.contains(&builder.node_id())))
         .await;
@@ -214,7 +216,11 @@ async fn a_regular_node_relays_a_wish_and_serves_what_was_built() {
     let other = handle.parse_coordinate("docker", "other:1").await.unwrap();
     let error = handle.request_build(wish(&other)).await.unwrap_err();
     assert!(matches!(error, WishError::NoBuildNodeReachable { authorized: 1 }), "{error}");
+    drop(handle);
     node.stop().await;
+    config.init_network = Some("mine".into());
+    let Err(error) = Node::start(config).await else { panic!("the folder follows another network") };
+    assert!(matches!(error, StartError::Found { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,5 +296,33 @@ async fn authorizing_a_node_that_is_not_there_leaves_it_approved_and_the_network
     let coordinate = node.parse_coordinate("docker", "absent:1").await.unwrap();
     let BuildReceipt::Requested(id) = node.request_build(wish(&coordinate)).await.unwrap() else { panic!("it is new") };
     published(&node, &id).await;
+    lone.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_of_four_judges_publish_and_two_wait_for_a_third() {
+    let image = Image::new("quorum");
+    let lone = LoneNode::start(&image).await;
+    let founder = lone.node.handle();
+    let mut judges = judges(&founder, &image, 3).await;
+    judges[2].stop().await;
+    let coordinate = founder.parse_coordinate("docker", "quorum:1").await.unwrap();
+    let BuildReceipt::Requested(id) = founder.request_build(wish(&coordinate)).await.unwrap() else { panic!("it is new") };
+    let build = published(&founder, &id).await;
+    assert_eq!((build.judges.len(), build.judges.iter().filter(|judge| judge.agrees).count()), (4, 3));
+
+    judges[1].stop().await;
+    let coordinate = founder.parse_coordinate("docker", "quorum:2").await.unwrap();
+    let error = founder.request_build(wish(&coordinate)).await.unwrap_err();
+    assert!(matches!(error, WishError::TimedOut { .. }) && error.to_string().contains("two thirds"), "{error}");
+    assert_eq!(founder.builds_of(&coordinate), []);
+    judges[2].start().await;
+    wait_for("the wish to be granted once a third is there", || !founder.builds_of(&coordinate).is_empty()).await;
+    let id = founder.builds_of(&coordinate)[0];
+    published(&founder, &id).await;
+    published(&judges[2].handle, &id).await;
+    for mut judge in judges.into_iter().filter(|judge| judge.node.is_some()) {
+        judge.stop().await;
+    }
     lone.node.stop().await;
 }

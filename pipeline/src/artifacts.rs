@@ -21,7 +21,7 @@ const MAX_ARTIFACTS: usize = 4096;
 pub(crate) enum ArtifactError {
     #[error("{name} has {size_bytes} bytes, more than the limit of {limit_bytes} (--max-artifact-bytes)")]
     TooLarge { name: String, size_bytes: u64, limit_bytes: u64 },
-    #[error("the build made more than {MAX_ARTIFACTS} artifacts")]
+    #[error("the build has more than {MAX_ARTIFACTS} artifacts")]
     TooMany,
     #[error("cannot keep the artifact {name}")]
     Io {
@@ -66,6 +66,11 @@ impl Artifacts {
         Ok(())
     }
 
+    /// Known before they are made: what is refused at the end would have filled the disk by then.
+    pub(crate) fn check_count(count: usize) -> Result<(), ArtifactError> {
+        if count > MAX_ARTIFACTS { Err(ArtifactError::TooMany) } else { Ok(()) }
+    }
+
     /// Takes over a finished file whose bytes have this digest.
     pub(crate) fn keep_blob(&self, digest: &Digest, finished: &Path) -> Result<(), ArtifactError> {
         self.keep(&blob_name(digest), finished)
@@ -105,9 +110,7 @@ impl Artifacts {
             let entry = entry.map_err(broken)?;
             let size_bytes = entry.metadata().map_err(broken)?.len();
             files.push(ArtifactFile { file: entry.file_name().to_string_lossy().into_owned(), size_bytes });
-            if files.len() > MAX_ARTIFACTS {
-                return Err(ArtifactError::TooMany);
-            }
+            Self::check_count(files.len())?;
         }
         files.sort_by(|a, b| (a.file != MANIFEST_FILE, &a.file).cmp(&(b.file != MANIFEST_FILE, &b.file)));
         Ok(files)

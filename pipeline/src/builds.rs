@@ -51,6 +51,7 @@ struct Inner {
     config: Config,
     store: RecordStore,
     mapping: Mapping,
+    http: reqwest::Client,
     builds: Mutex<BTreeMap<Uuid, Arc<Build>>>,
     /// One permit for each build that waits or runs.
     places: Arc<Semaphore>,
@@ -130,6 +131,7 @@ impl Builds {
             workers: Semaphore::new(config.max_concurrent_builds),
             store,
             mapping,
+            http: docker::upstream::http_client(),
             builds: Mutex::new(builds),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -223,6 +225,7 @@ impl Builds {
                     ProgressStep::FoundSource(source) => record.source = Some(source),
                 });
             })),
+            http: self.0.http.clone(),
             retry_delay: self.0.config.retry_delay,
             builder: self.0.config.builder,
             local_sources: self.0.config.local_sources,

@@ -38,7 +38,7 @@ mod manifest;
 pub(crate) mod platform;
 mod rootfs;
 mod source;
-mod upstream;
+pub(crate) mod upstream;
 
 /// What a build that could not be done died of.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,8 @@ pub(crate) enum BuildError {
     Git(#[from] GitError),
     #[error("the Dockerfile cannot be built")]
     Dockerfile(#[from] DockerfileError),
+    #[error("{}: {problem}", path.display())]
+    Place { path: PathBuf, problem: &'static str },
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     #[error(transparent)]
@@ -90,6 +92,7 @@ pub(crate) struct BuildContext {
     pub(crate) artifacts: Artifacts,
     pub(crate) log: BuildLog,
     pub(crate) progress: Progress,
+    pub(crate) http: reqwest::Client,
     pub(crate) retry_delay: Duration,
     pub(crate) builder: BuilderChoice,
     pub(crate) local_sources: LocalSources,

@@ -14,10 +14,11 @@
 
 use std::io::SeekFrom;
 use std::path::Path;
+use std::time::Duration;
 
 use futures::stream;
 use poem::error::ReadBodyError;
-use poem::http::{StatusCode, header};
+use poem::http::{HeaderMap, StatusCode, header};
 use poem::web::{Data, Json, Path as PathParameter, Query};
 use poem::{Body, Endpoint, EndpointExt, IntoResponse, Response, Route, get, handler, put};
 use serde::{Deserialize, Serialize};
@@ -33,10 +34,13 @@ use crate::builds::{Builds, Cancellation};
 use crate::records::Outcome;
 use crate::wire::{BuildView, MappingInfo};
 
+pub(crate) mod connections;
 mod error;
 
 /// A build request is a few hundred bytes.
 pub(crate) const MAX_REQUEST_BYTES: usize = 64 << 10;
+/// A client has this long to send it.
+const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(10);
 const LOG_PIECE_BYTES: u64 = 64 << 10;
 /// Each piece costs a hop to a thread that may block: small ones make downloads slow.
 const DOWNLOAD_PIECE_BYTES: usize = 256 << 10;
@@ -54,8 +58,13 @@ pub(crate) fn routes(builds: Builds) -> impl Endpoint<Output = Response> {
 }
 
 #[handler]
-async fn request_build(Data(builds): Data<&Builds>, body: Body) -> poem::Result<Json<String>> {
-    let bytes = body.into_bytes_limit(MAX_REQUEST_BYTES).await.map_err(|error| match error {
+async fn request_build(Data(builds): Data<&Builds>, headers: &HeaderMap, body: Body) -> poem::Result<Json<String>> {
+    refuse_web_pages(headers)?;
+    let read = tokio::time::timeout(REQUEST_READ_TIMEOUT, body.into_bytes_limit(MAX_REQUEST_BYTES)).await.map_err(|_| {
+        let message = format!("the body did not arrive within {} s", REQUEST_READ_TIMEOUT.as_secs());
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "TIMEOUT", message)
+    })?;
+    let bytes = read.map_err(|error| match error {
         ReadBodyError::PayloadTooLarge => {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", format!("the body has more than {MAX_REQUEST_BYTES} bytes"))
         }
@@ -80,7 +89,12 @@ fn show_build(Data(builds): Data<&Builds>, PathParameter(id): PathParameter<Stri
 }
 
 #[handler]
-async fn cancel_build(Data(builds): Data<&Builds>, PathParameter(id): PathParameter<String>) -> poem::Result<Json<BuildView>> {
+async fn cancel_build(
+    Data(builds): Data<&Builds>,
+    PathParameter(id): PathParameter<String>,
+    headers: &HeaderMap,
+) -> poem::Result<Json<BuildView>> {
+    refuse_web_pages(headers)?;
     let parsed = parse_id(&id).ok_or_else(|| ApiError::unknown_build(&id))?;
     match builds.cancel(parsed).await {
         Cancellation::Unknown => Err(ApiError::unknown_build(&id).into()),
@@ -196,6 +210,16 @@ fn show_status(Data(builds): Data<&Builds>) -> Json<Status> {
         max_concurrent_builds: builds.config().max_concurrent_builds,
         max_queued_builds: builds.config().max_queued_builds,
     })
+}
+
+/// A build runs what its source says, on the operator's machine. A browser names the page that such a request comes from
+/// (RFC 6454, section 7), also where a host name was made to point at this machine; other programs do not.
+fn refuse_web_pages(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.contains_key(header::ORIGIN) {
+        let message = "a web page may neither start nor cancel builds";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "FORBIDDEN", message));
+    }
+    Ok(())
 }
 
 /// The form in which ids are given out; other spellings of the same number are no ids.

@@ -16,6 +16,7 @@ mod docker;
 mod git;
 mod glob;
 mod http;
+mod http_client;
 mod mapping;
 mod process;
 mod records;

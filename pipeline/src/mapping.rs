@@ -14,6 +14,7 @@ use crate::docker::image_name::{ImageName, ImageNameError, Reference};
 use crate::docker::platform::{Platform, PlatformError};
 use crate::git::{self, GitError, GitUrl, Revision};
 use crate::glob::{Glob, GlobError};
+use crate::http_client;
 use crate::wire::{DockerBuilder, DockerOptions, MappingInfo, SourceRepository};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -163,11 +164,7 @@ impl Mapping {
             MappingLocation::File(path) => Lookup::Rules(read_rules(path, config.local_sources)?),
             MappingLocation::Service(base) => Lookup::Service {
                 base: base.clone(),
-                http: reqwest::Client::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .timeout(ANSWER_TIMEOUT)
-                    .build()
-                    .expect("the client needs no file and no environment"),
+                http: http_client::client(|builder| builder.connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT)),
             },
         };
         Ok(Self { lookup, default_upstream: config.upstream.clone(), local_sources: config.local_sources })

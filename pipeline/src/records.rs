@@ -99,6 +99,9 @@ impl RecordStore {
     pub(crate) fn open(data_dir: &Path) -> io::Result<Self> {
         let builds = data_dir.join("builds");
         fs::create_dir_all(&builds)?;
+        // A request may have the password of a repository in it.
+        #[cfg(unix)]
+        fs::set_permissions(&builds, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         Ok(Self { builds: fs::canonicalize(builds)? })
     }
 
@@ -212,6 +215,16 @@ mod tests {
         assert!(!store.work(record.id).exists());
         store.remove(record.id).unwrap();
         assert_eq!(store.load().unwrap(), []);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn other_users_of_the_machine_cannot_read_records() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("builds")).unwrap();
+        RecordStore::open(folder.path()).unwrap();
+        assert_eq!(folder.path().join("builds").metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -9,19 +9,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use poem::Server;
-use poem::listener::TcpAcceptor;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::builds::{Builds, OpenError};
 use crate::config::Config;
-use crate::http;
+use crate::http::{self, connections};
 use crate::mapping::RulesError;
 
-/// How long downloads may go on while the service stops.
-const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 /// A program that was killed a moment ago may still hold the directory.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(20);
@@ -57,7 +53,7 @@ pub struct Pipeline;
 pub struct RunningPipeline {
     addr: SocketAddr,
     shutdown: DropGuard,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Pipeline {
@@ -84,7 +80,6 @@ impl Pipeline {
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
-        let acceptor = TcpAcceptor::from_tokio(listener).map_err(listen)?;
         let shutdown = CancellationToken::new();
         let stopping = shutdown.clone();
         let task = tokio::spawn(async move {
@@ -93,9 +88,8 @@ impl Pipeline {
                 stopping.cancelled().await;
                 builds.stop().await;
             };
-            let served = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(routes, stop, Some(SHUTDOWN_WAIT)).await;
+            connections::serve(listener, routes, stop).await;
             drop(lock);
-            served
         });
         Ok(RunningPipeline { addr, shutdown: shutdown.drop_guard(), task })
     }
@@ -114,7 +108,7 @@ impl RunningPipeline {
     /// Returns when all builds are ended and the port is closed.
     pub async fn stop(self) -> Result<(), ServeError> {
         drop(self.shutdown);
-        self.task.await.map_err(io::Error::other).and_then(|served| served).map_err(ServeError::Serve)
+        self.task.await.map_err(|error| ServeError::Serve(io::Error::other(error)))
     }
 }
 
@@ -124,6 +118,6 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Se
     tracing::info!("Pyrsia build pipeline listening on {}", running.url());
     tokio::select! {
         () = shutdown.cancelled() => running.stop().await,
-        served = &mut running.task => served.map_err(io::Error::other).and_then(|served| served).map_err(ServeError::Serve),
+        served = &mut running.task => served.map_err(|error| ServeError::Serve(io::Error::other(error))),
     }
 }

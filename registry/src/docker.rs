@@ -88,11 +88,15 @@ pub(crate) fn path_of(artifact: &BuiltArtifact) -> Option<String> {
 fn withheld(error: ArtifactError, unpublished: impl FnOnce() -> DockerError) -> DockerError {
     match error {
         ArtifactError::Unpublished { .. } => unpublished(),
-        ArtifactError::Withdrawn { .. } => DockerError::Denied(error.to_string()),
         ArtifactError::NoNetwork => DockerError::Unavailable(error.to_string()),
-        ArtifactError::Unavailable { .. } | ArtifactError::Damaged { .. } | ArtifactError::Busy => {
+        ArtifactError::Unavailable { .. } | ArtifactError::Busy => {
             tracing::warn!(%error, "a published artifact could not be served");
             DockerError::Unavailable(error.to_string())
+        }
+        ArtifactError::Damaged { ref id, .. } => {
+            tracing::error!(%error, "a published artifact could not be served");
+            // The reason names folders of this machine.
+            DockerError::Unavailable(format!("the copy of {id} on this node cannot be read or written; the node's log says why"))
         }
     }
 }

@@ -26,6 +26,9 @@ use stall::StallGuard;
 
 /// The most connections that are open at once; further clients wait in the backlog of the socket.
 const CONNECTIONS_MAX: usize = 1_024;
+/// One of so many files that the process may have open can be a connection of a client: the ledger, artifacts and peers
+/// need the others.
+const OPEN_FILES_FOR_EACH_CONNECTION: u64 = 4;
 /// A client has this long to send the head of a request, and an idle connection to begin another one.
 const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most headers of a request, and the most bytes of its head.
@@ -94,8 +97,23 @@ impl Registry {
     }
 }
 
+#[cfg(unix)]
+fn open_files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+#[cfg(not(unix))]
+fn open_files_max() -> Option<u64> {
+    None
+}
+
+fn connections_max(open_files_max: Option<u64>) -> usize {
+    let share = open_files_max.map(|files| usize::try_from(files / OPEN_FILES_FOR_EACH_CONNECTION).unwrap_or(usize::MAX));
+    share.unwrap_or(CONNECTIONS_MAX).clamp(1, CONNECTIONS_MAX)
+}
+
 async fn accept(listener: TcpListener, front: Arc<Front>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(connections_max(open_files_max())));
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {
@@ -152,5 +170,16 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, stop: Can
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection broke off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_cannot_use_up_the_files_that_the_node_needs() {
+        let limits = [None, Some(0), Some(256), Some(1_024), Some(u64::MAX)];
+        assert_eq!(limits.map(connections_max), [1_024, 1, 64, 256, 1_024]);
     }
 }

@@ -3,6 +3,10 @@
 //! The first half is the surface of the seed documents: names and forms are as their clients expect them. The second half,
 //! below [`NodeStatus`], is `/api/v1`, which `openapi.json` describes. Readers must ignore fields they do not know.
 
+mod blocks;
+
+pub(crate) use blocks::join_blocks;
+pub use blocks::{BLOCKS_MEDIA_TYPE, BlocksPageError, split_blocks};
 use pyrsia_ledger::event::{BuildSource, BuiltArtifact};
 use pyrsia_ledger::{BlockHash, BuildId, Height, NetworkId, NodeId, PackageType, Sha256Digest};
 use serde::ser::{SerializeMap, Serializer};

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub struct Engine {
-    socket: String,
+    /// What `DOCKER_HOST` is for it.
+    pub socket: String,
     configuration: PathBuf,
     _program: Program,
 }

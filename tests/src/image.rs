@@ -2,11 +2,12 @@
 
 use anyhow::{Context, bail};
 use flate2::{Compression, GzBuilder};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 
 pub const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub const INDEX_TYPE: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const CONFIG_TYPE: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER_TYPE: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
@@ -111,14 +112,45 @@ impl Image {
             let upload = client.put(format!("{location}{separator}digest={}", blob.digest)).body(blob.bytes.clone());
             upload.header("content-type", "application/octet-stream").send().await?.error_for_status()?;
         }
-        let url = format!("{registry}/v2/{repository}/manifests/{tag}");
-        let request = client.put(url).header("content-type", MANIFEST_TYPE).body(self.manifest.bytes.clone());
-        let response = request.send().await?;
-        if !response.status().is_success() {
-            bail!("the registry refused the manifest: {} {}", response.status(), response.text().await?);
-        }
-        Ok(())
+        push_manifest(registry, repository, tag, MANIFEST_TYPE, &self.manifest).await
     }
+
+    /// Pushes it as one platform of an index, that is under its digest; gives its line of the index.
+    async fn push_platform(&self, registry: &str, repository: &str, architecture: &str) -> anyhow::Result<Value> {
+        self.push(registry, repository, &self.manifest.digest).await?;
+        let platform = json!({ "os": "linux", "architecture": architecture });
+        Ok(
+            json!({ "mediaType": MANIFEST_TYPE, "size": self.manifest.bytes.len(), "digest": self.manifest.digest, "platform": platform }),
+        )
+    }
+}
+
+/// Pushes images as the platforms of one index, and gives that.
+pub async fn push_index(registry: &str, repository: &str, tag: &str, images: &[(&str, &Image)]) -> anyhow::Result<Blob> {
+    let mut platforms = Vec::new();
+    for (architecture, image) in images {
+        platforms.push(image.push_platform(registry, repository, architecture).await?);
+    }
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": platforms });
+    let index = Blob::new(index.to_string().into_bytes());
+    push_manifest(registry, repository, tag, INDEX_TYPE, &index).await?;
+    Ok(index)
+}
+
+async fn push_manifest(
+    registry: &str,
+    repository: &str,
+    reference: &str,
+    media_type: &str,
+    manifest: &Blob,
+) -> anyhow::Result<()> {
+    let url = format!("{registry}/v2/{repository}/manifests/{reference}");
+    let request = reqwest::Client::new().put(url).header("content-type", media_type).body(manifest.bytes.clone());
+    let response = request.send().await?;
+    if !response.status().is_success() {
+        bail!("the registry refused the manifest: {} {}", response.status(), response.text().await?);
+    }
+    Ok(())
 }
 
 /// Bytes that do not compress, the same for each seed (SplitMix64).

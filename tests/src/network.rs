@@ -1,6 +1,7 @@
 //! Pyrsia's own programs as a test runs them: nodes, pipelines and the command line, each in a folder of its own.
 
-use crate::deadline::{SOON, wait_for};
+use crate::deadline::{BUILT, SOON, wait_for};
+use crate::engine::Engine;
 use crate::image::MANIFEST_TYPE;
 use crate::program::{Ended, Program, free_port, ours, run};
 use serde_json::Value;
@@ -200,6 +201,8 @@ pub struct Pipeline {
     folder: PathBuf,
     arguments: Vec<String>,
     port: u16,
+    /// The engine that builds its Dockerfiles; without one it builds them itself.
+    engine: Option<String>,
     program: Option<Program>,
 }
 
@@ -211,21 +214,48 @@ impl Pipeline {
         pipeline
     }
 
+    /// A pipeline whose Dockerfiles are built by a docker engine.
+    pub async fn start_with(engine: &Engine, folder: &Path, name: &str) -> Self {
+        let mut pipeline = Self::reserve(folder, name, &[]);
+        pipeline.engine = Some(engine.socket.clone());
+        pipeline.start_again().await;
+        pipeline
+    }
+
     /// A pipeline that has its address and does not run.
     pub fn reserve(folder: &Path, name: &str, arguments: &[&str]) -> Self {
         let port = free_port();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { url: format!("http://localhost:{port}"), folder: folder.join(name), arguments, port, program: None }
+        Self { url: format!("http://localhost:{port}"), folder: folder.join(name), arguments, port, engine: None, program: None }
     }
 
     pub async fn start_again(&mut self) {
         std::fs::create_dir_all(&self.folder).expect("a folder for the pipeline");
         let mut command = Command::new(ours("pyrsia_build"));
-        command.current_dir(&self.folder).args(&self.arguments).args(["-p", &self.port.to_string(), "--builder", "embedded"]);
+        command.current_dir(&self.folder).args(&self.arguments).args(["-p", &self.port.to_string()]);
+        match &self.engine {
+            Some(socket) => command.args(["--builder", "docker"]).env("DOCKER_HOST", socket),
+            None => command.args(["--builder", "embedded"]),
+        };
         command.env_remove("PYRSIA_BUILD_PATH").env_remove("PYRSIA_UPSTREAM");
         self.program = Some(Program::start("pyrsia_build", command));
         let url = format!("{}/status", self.url);
         wait_for("pyrsia_build to answer", SOON, || async { reqwest::get(&url).await.ok().map(drop) }).await;
+    }
+
+    /// Has `wish` built; gives the manifest's bytes.
+    pub async fn build(&self, wish: &Value) -> Vec<u8> {
+        let asked = reqwest::Client::new().put(format!("{}/build", self.url)).json(wish).send().await.expect("an answer");
+        assert_eq!(asked.status(), 200, "{wish}");
+        let id: String = asked.json().await.expect("the build's id");
+        let urls = wait_for(format!("the build of {wish}"), BUILT, || async {
+            let build = get_json(&format!("{}/build/{id}", self.url)).await.expect("the build");
+            assert!(build["status"]["Failure"].is_null(), "{build:#}");
+            build["status"]["Success"]["artifact_urls"].as_array().cloned()
+        })
+        .await;
+        let manifest = format!("{}{}", self.url, urls[0].as_str().expect("a URL"));
+        reqwest::get(manifest).await.expect("an answer").bytes().await.expect("the manifest").to_vec()
     }
 
     pub fn kill(&mut self) {

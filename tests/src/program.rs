@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -127,10 +128,22 @@ pub fn ours(name: &str) -> PathBuf {
     program
 }
 
-/// A TCP port that was free a moment ago.
+/// Ports below those that the kernel gives to outgoing connections, which could take one between its choice and its use.
+const PORTS: std::ops::Range<u32> = 10_000..30_000;
+
+/// A TCP port that is free and that this process gives out only once.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that run side by side begin far apart.
+    let begin = std::process::id().wrapping_mul(97);
+    for _ in PORTS {
+        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+        let port = u16::try_from(PORTS.start + offset).expect("the range fits");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between {} and {}", PORTS.start, PORTS.end)
 }
 
 /// What a command printed and how it ended.

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 /// A program, the Debian package it comes in, and what is not tested without it.
-const CLIENTS: [(&str, &str, &str); 5] = [
+const CLIENTS: [(&str, &str, &str); 6] = [
     ("dockerd", "docker.io", "pulls with the real docker engine"),
     ("docker", "docker.io", "pulls with the real docker engine"),
     ("docker-registry", "docker-registry", "imports from a real registry"),
     ("busybox", "busybox-static", "images that run as containers"),
+    ("skopeo", "skopeo", "pulls with a second client"),
     ("git", "git", "builds from source and the demo"),
 ];
 

@@ -139,7 +139,10 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // Printing such an error panics where stderr is what failed, as it does when the reader of a pipe has gone.
+        .log_internal_errors(false)
         .init();
+    pyrsia_cli::open_files::allow_many();
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

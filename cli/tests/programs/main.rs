@@ -1,49 +1,13 @@
-//! The programs as a user or a script meets them: help, exit codes, the settings file, and a node that is not there.
+//! The programs as a user or a script meets them: help, exit codes, the settings file, a node, and a node that is not there.
 
+mod fixture;
+mod lone_node;
+mod offline;
+
+use fixture::{PYRSIA, PYRSIA_NODE, ended, free_port, program, run, run_with_input};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
-const PYRSIA: &str = env!("CARGO_BIN_EXE_pyrsia");
-const PYRSIA_NODE: &str = env!("CARGO_BIN_EXE_pyrsia_node");
-
-/// A program with folders of its own for everything it looks up in the user's environment.
-fn program(path: &str, home: &Path) -> Command {
-    let mut command = Command::new(path);
-    command.env_clear().env("HOME", home).env("XDG_CONFIG_HOME", home.join("config")).env("XDG_STATE_HOME", home.join("state"));
-    command.current_dir(home);
-    command
-}
-
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-fn run(path: &str, home: &Path, line: &str) -> Ended {
-    let output = program(path, home).args(line.split_whitespace()).stdin(Stdio::null()).output().expect("the program starts");
-    ended(output)
-}
-
-fn run_with_input(home: &Path, line: &str, input: &str) -> Ended {
-    let mut child = program(PYRSIA, home)
-        .args(line.split_whitespace())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the program reads");
-    ended(child.wait_with_output().expect("the program ends"))
-}
-
-fn ended(output: Output) -> Ended {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("programs write UTF-8");
-    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-}
 
 #[test]
 fn help_and_version_are_no_failure() {
@@ -133,12 +97,6 @@ fn settings_that_cannot_be_used_end_a_command_before_it_asks() {
     let ended = run(PYRSIA, home.path(), "ping");
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("the settings cannot be used") && ended.stderr.contains("hint:"), "{}", ended.stderr);
-}
-
-fn free_port() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let port = listener.local_addr().expect("a bound socket has an address").port();
-    (listener, port)
 }
 
 /// Points the settings at a port where nothing listens: it was free a moment ago.

@@ -6,7 +6,7 @@
 //! are never written again once they are complete.
 
 use super::export::{ExportError, ExportReader, Record};
-use super::{KEYSPACE_BLOCKS, database, read_tip};
+use super::{KEYSPACE_BLOCKS, database, keyspace, read_tip};
 use crate::audit::{Announced, Exactness, sentence};
 use crate::block::Height;
 use fjall::{Database, Keyspace};
@@ -15,19 +15,21 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// Where a ledger folder is looked for below the folder that is named: itself, a data folder, the folder a node was started in.
-const PLACES: [&str; 3] = ["", "blockchain", "pyrsia/blockchain"];
+/// Where a ledger folder is looked for below the folder that is named: itself, a data folder (of `pyrsia_node`, or of a node
+/// that another program runs), the folder a node was started in.
+const PLACES: [&str; 4] = ["", "blockchain", "ledger", "pyrsia/blockchain"];
 /// The folder of the database's immutable files.
 const TABLES: &str = "tables";
 /// The file that a running node holds a lock on.
 const LOCK: &str = "lock";
 const COPY_CHUNK_BYTES: usize = 1 << 16;
+static HOLE: [u8; COPY_CHUNK_BYTES] = [0; COPY_CHUNK_BYTES];
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("{} does not exist", path.display())]
     Missing { path: PathBuf },
-    #[error("{} holds no ledger: neither it nor blockchain or pyrsia/blockchain below it has a database", path.display())]
+    #[error("{} holds no ledger: neither it nor blockchain, ledger or pyrsia/blockchain below it has a database", path.display())]
     NoLedger { path: PathBuf },
     #[error("the ledger in {} is in use by a running node", folder.display())]
     InUse { folder: PathBuf },
@@ -204,7 +206,7 @@ fn open_folder(folder: &Path, scratch: &Path, found: &mut VecDeque<Row>) -> Resu
         Err(source) => return Err(ReadError::Io { path: tip_path, source }),
     };
     let opened = database(&copy).and_then(|database| {
-        let blocks = database.keyspace(KEYSPACE_BLOCKS, fjall::KeyspaceCreateOptions::default)?;
+        let blocks = keyspace(&database, KEYSPACE_BLOCKS)?;
         Ok((database, blocks))
     });
     let blocks = opened.inspect_err(|error| {
@@ -263,7 +265,7 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), ReadError> {
         if read == 0 {
             return target.set_len(length).map_err(ReadError::Scratch);
         }
-        let hole = chunk[..read].iter().all(|byte| *byte == 0);
+        let hole = chunk[..read] == HOLE[..read];
         let written =
             if hole { target.seek(SeekFrom::Current(read as i64)).map(|_| ()) } else { target.write_all(&chunk[..read]) };
         written.map_err(ReadError::Scratch)?;

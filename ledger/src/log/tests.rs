@@ -76,6 +76,7 @@ fn a_log_that_lost_its_end_is_refused() {
     }
     let refused = BlockLog::open(folder.path()).map(|_| ()).expect_err("the end is lost");
     assert!(matches!(refused, LogError::Short { announced, .. } if announced == bench.state.height().0), "{refused}");
+    assert!(refused.is_damage());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Place, Table};
 use crate::block::Height;
 use crate::certificate::absolute_majority;
-use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate};
+use crate::coordinate::{BuildId, PackageCoordinate};
 use crate::digest::Sha256Digest;
 use crate::event::{BuildOutcome, BuildRequested, BuildResultReported, BuildSource, BuiltArtifact};
 use crate::identity::NodeId;
@@ -106,6 +106,10 @@ impl Builds {
     /// The builds that are open, or agreed on and not completely published.
     pub fn unfinished(&self) -> impl Iterator<Item = (&BuildId, &Build)> {
         self.unfinished.iter().filter_map(|id| Some((id, self.builds.get(id)?)))
+    }
+
+    pub fn unfinished_count(&self) -> usize {
+        self.unfinished.len()
     }
 
     /// How many builds of `coordinate` were ever requested.

@@ -182,6 +182,10 @@ impl FetchPlan {
         self.done.contains(chunk)
     }
 
+    pub fn done(&self) -> &Bitmap {
+        &self.done
+    }
+
     pub fn missing(&self) -> u64 {
         self.done.missing()
     }

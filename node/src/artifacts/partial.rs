@@ -141,3 +141,49 @@ pub(crate) enum Finished {
     },
     Abandoned,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list_of(bytes: &[u8]) -> ChunkList {
+        let chunks = bytes.chunks(CHUNK_BYTES).map(Sha256Digest::of).collect();
+        ChunkList::new(bytes.len() as u64, chunks).expect("the list fits its size")
+    }
+
+    #[test]
+    fn a_download_has_one_owner_and_is_forgotten_when_nobody_goes_on_with_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = ArtifactStore::open(folder.path()).expect("opens");
+        let (bytes, sha256) = (b"some bytes", Sha256Digest::of(b"some bytes"));
+        let owner = store.begin_partial(&sha256, list_of(bytes)).expect("begins");
+        assert!(matches!(store.begin_partial(&sha256, list_of(bytes)), Err(StoreError::Busy { .. })));
+        let aged = |age| SystemTime::now() - age;
+        owner.file.set_modified(aged(PARTIAL_AGE_MAX / 2)).expect("ages");
+        drop(owner);
+        let path = folder.path().join("partial").join(sha256.to_string());
+        ArtifactStore::open(folder.path()).expect("opens again");
+        assert!(path.exists());
+        File::open(&path).and_then(|file| file.set_modified(aged(PARTIAL_AGE_MAX * 2))).expect("ages");
+        ArtifactStore::open(folder.path()).expect("opens again");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_finished_download_is_stored_and_one_with_other_bytes_is_not() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = ArtifactStore::open(folder.path()).expect("opens");
+        let (bytes, other) = (b"some bytes", Sha256Digest::of(b"other bytes"));
+        for (sha256, expected) in
+            [(Sha256Digest::of(bytes), Finished::Stored), (other, Finished::Wrong { found: Sha256Digest::of(bytes) })]
+        {
+            let partial = store.begin_partial(&sha256, list_of(bytes)).expect("begins");
+            assert_eq!(partial.resume().expect("reads").missing(), 1);
+            partial.write_chunk(0, bytes).expect("writes");
+            assert_eq!(partial.finish(|_| false).expect("stops"), Finished::Abandoned);
+            assert_eq!(partial.finish(|_| true).expect("ends"), expected);
+            assert_eq!(store.contains(&sha256), expected == Finished::Stored);
+        }
+        assert_eq!(store.chunk_list(&Sha256Digest::of(bytes)).expect("reads"), Some(list_of(bytes)));
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures::future::join_all;
 use pyrsia_ledger::event::{AddArtifact, BuildOutcome, BuildResultReported};
@@ -20,22 +20,30 @@ use super::plan::{Progress, Step, next_step};
 use super::run::{Order, Runner};
 use super::view::LocalPhase;
 use crate::consensus::{ConsensusHandle, ProposeError};
+use crate::p2p::P2pHandle;
+
+/// A build that was requested so long ago may be settled in blocks that this node has not caught up with.
+const OLD_REQUEST: Duration = Duration::from_secs(60);
+/// How long such a build is left alone.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
     me: NodeId,
     consensus: ConsensusHandle,
+    p2p: P2pHandle,
     runner: Arc<Runner>,
     builds: BTreeMap<BuildId, Progress>,
-    runs: JoinSet<BuildOutcome>,
+    runs: JoinSet<Option<BuildOutcome>>,
     running: HashMap<task::Id, BuildId>,
     started: Instant,
 }
 
 impl Driver {
-    pub(super) fn new(me: NodeId, consensus: ConsensusHandle, runner: Arc<Runner>) -> Self {
+    pub(super) fn new(me: NodeId, consensus: ConsensusHandle, p2p: P2pHandle, runner: Arc<Runner>) -> Self {
         Self {
             me,
             consensus,
+            p2p,
             runner,
             builds: BTreeMap::new(),
             runs: JoinSet::new(),
@@ -81,7 +89,8 @@ impl Driver {
         for (id, build) in state.builds.unfinished() {
             if build.judges.contains(&self.me) {
                 let now_ms = self.now_ms();
-                let progress = self.builds.entry(*id).or_default();
+                let run_after_ms = now_ms + if is_old(build.requested_time_ms) { CATCH_UP_WAIT.as_millis() as u64 } else { 0 };
+                let progress = self.builds.entry(*id).or_insert(Progress { run_after_ms, ..Progress::default() });
                 if matches!(build.status, BuildStatus::Agreed { .. }) {
                     progress.agreed_ms.get_or_insert(now_ms);
                 }
@@ -99,7 +108,7 @@ impl Driver {
                 Step::Publish(events) => self.publish(id, events).await,
                 Step::Wait { until_ms } => wake_ms = Some(wake_ms.map_or(until_ms, |wake_ms| wake_ms.min(until_ms))),
                 Step::Idle => {}
-                Step::Done => self.forget(state, id),
+                Step::Done => self.forget(state, id).await,
             }
         }
         // What was just proposed is looked at again by the change of the ledger it makes, or when it is due again.
@@ -127,19 +136,20 @@ impl Driver {
         self.running.insert(run.id(), id);
     }
 
-    fn ended(&mut self, ended: Result<(task::Id, BuildOutcome), JoinError>) {
+    fn ended(&mut self, ended: Result<(task::Id, Option<BuildOutcome>), JoinError>) {
         let (task, outcome) = ended.unwrap_or_else(|crash| {
             tracing::error!(error = %crash, "a build of this node crashed");
-            (crash.id(), BuildOutcome::Abstained { reason: "the build crashed on this node: its log says more".into() })
+            let reason = "the build crashed on this node: its log says more".into();
+            (crash.id(), Some(BuildOutcome::Abstained { reason }))
         });
         if let Some(progress) = self.running.remove(&task).and_then(|id| self.builds.get_mut(&id)) {
-            (progress.running, progress.outcome) = (false, Some(outcome));
+            (progress.running, progress.outcome) = (false, outcome);
         }
     }
 
     async fn report(&mut self, id: BuildId, outcome: BuildOutcome) {
         self.runner.progress.enter(&id, LocalPhase::Reporting);
-        let event = Event::BuildResultReported(BuildResultReported { build_id: id, outcome });
+        let event = Event::BuildResultReported(BuildResultReported { build_id: id, outcome: outcome.clone() });
         let proposed = self.consensus.propose(event).await;
         let now_ms = self.now_ms();
         let Some(progress) = self.builds.get_mut(&id) else { return };
@@ -153,7 +163,7 @@ impl Driver {
             }
             Err(ProposeError::Refused(refusal)) if refusal.is_for_good() => {
                 tracing::debug!(build_id = %id, %refusal, "the result is not reported");
-                progress.outcome = None;
+                progress.refused(outcome, &refusal, now_ms);
             }
             Err(error) => tracing::warn!(build_id = %id, %error, "the result is reported later"),
         }
@@ -181,10 +191,15 @@ impl Driver {
         }
     }
 
-    fn forget(&mut self, state: &Projections, id: BuildId) {
+    async fn forget(&mut self, state: &Projections, id: BuildId) {
         match state.builds.get(&id).map(|build| &build.status) {
             Some(BuildStatus::Published { height }) => {
                 tracing::info!("Transparency Log for build with ID {id} successfully created in block {height}");
+                for artifact in state.builds.chosen(&id).map(|(_, artifacts)| artifacts).unwrap_or_default() {
+                    if self.runner.store.contains(&artifact.sha256) {
+                        self.p2p.provide(artifact.sha256).await;
+                    }
+                }
             }
             Some(BuildStatus::Failed) => tracing::warn!("Build with ID {id} failed: most judges could not build it"),
             Some(BuildStatus::Disputed) => tracing::warn!("Build with ID {id} is disputed: the judges got different results"),
@@ -205,4 +220,9 @@ async fn sleep_until(wake: Option<Instant>) {
         Some(wake) => tokio::time::sleep_until(wake).await,
         None => std::future::pending().await,
     }
+}
+
+fn is_old(requested_time_ms: u64) -> bool {
+    let requested = UNIX_EPOCH + Duration::from_millis(requested_time_ms);
+    requested.elapsed().is_ok_and(|elapsed| elapsed > OLD_REQUEST)
 }

@@ -4,7 +4,8 @@
 //! <artifact folder>/builds/<build id>.json
 //! ```
 //!
-//! It is a memory aid, never the truth: a lost note costs a second build on the pipeline, nothing else.
+//! It is a memory aid, never the truth: a lost note costs a second build on the pipeline, nothing else. So it is replaced in
+//! one step, and not waited for until it is on the disk.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -64,7 +65,6 @@ impl Notes {
         let unfinished = path.with_extension("new");
         let mut file = File::create(&unfinished)?;
         file.write_all(&serde_json::to_vec(note)?)?;
-        file.sync_data()?;
         fs::rename(unfinished, path)
     }
 

@@ -148,13 +148,14 @@ pub(crate) struct PipelineClient {
 impl PipelineClient {
     /// `patience` bounds how long one silent pipeline may hold up a request.
     pub(crate) fn new(endpoint: &Url, patience: Duration) -> Result<Self, PipelineError> {
-        let http = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT.min(patience))
-            .read_timeout(READ_TIMEOUT.min(patience))
-            // An endpoint is configured; where else it would like to send the node is not.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+        let http = crate::http_client::client(|builder| {
+            builder
+                .connect_timeout(CONNECT_TIMEOUT.min(patience))
+                .read_timeout(READ_TIMEOUT.min(patience))
+                // An endpoint is configured; where else it would like to send the node is not.
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+        })?;
         Ok(Self { http, endpoint: endpoint.as_str().trim_end_matches('/').to_owned() })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pyrsia_ledger::event::{AddArtifact, BuildOutcome};
 use pyrsia_ledger::projection::builds::{Build, BuildStatus};
-use pyrsia_ledger::{BuildId, NodeId, Projections};
+use pyrsia_ledger::{BuildId, NodeId, Projections, Refusal};
 
 /// What was proposed and does not stand in a block by then is proposed again.
 pub(super) const PROPOSE_AGAIN_AFTER: Duration = Duration::from_secs(30);
@@ -16,6 +16,8 @@ pub(super) const PUBLISH_RANK_DELAY: Duration = Duration::from_secs(5);
 /// What this node did for a build so far. Times are milliseconds of this node's own clock, whatever it counts from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
+    /// Before this a run is not begun.
+    pub(super) run_after_ms: u64,
     pub(super) running: bool,
     /// What the run came to, until it stands on the ledger.
     pub(super) outcome: Option<BuildOutcome>,
@@ -23,6 +25,21 @@ pub(super) struct Progress {
     /// When this node first saw that the judges agree.
     pub(super) agreed_ms: Option<u64>,
     pub(super) published_ms: Option<u64>,
+}
+
+impl Progress {
+    /// The ledger will never take the result that was to be reported.
+    pub(super) fn refused(&mut self, result: BuildOutcome, refusal: &Refusal, now_ms: u64) {
+        (self.outcome, self.reported_ms) = match (refusal, result) {
+            // It was handed over before and waits for a block, however long: nothing is built again because of that.
+            (Refusal::ReportedAlready { .. }, result) => (Some(result), Some(now_ms)),
+            (_, BuildOutcome::Built { .. } | BuildOutcome::Failed { .. }) => {
+                let reason = format!("the ledger refuses this node's result: {refusal}");
+                (Some(BuildOutcome::Abstained { reason }), None)
+            }
+            (_, BuildOutcome::Abstained { .. }) => (None, Some(now_ms)),
+        };
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +73,7 @@ pub(super) fn next_step(state: &Projections, me: NodeId, id: &BuildId, progress:
     match &build.status {
         BuildStatus::Open if reported => Step::Idle,
         // What was reported before a restart is about to stand in a block: not yet a reason to build again.
+        BuildStatus::Open if now_ms < progress.run_after_ms => Step::Wait { until_ms: progress.run_after_ms },
         BuildStatus::Open => again(progress.reported_ms, now_ms, || Step::Run),
         BuildStatus::Agreed { .. } => publication(state, me, id, build, progress, now_ms),
         BuildStatus::Published { .. } | BuildStatus::Failed | BuildStatus::Disputed => Step::Done,

@@ -3,7 +3,7 @@
 //! Owns the waiting and the bounds on wishes. A wish is answered by what stands on the ledger: the same one twice, from
 //! anywhere, is one build.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::background::BackgroundWishes;
 use super::rate::WishRate;
 use super::wish::{BuildReceipt, BuildWish, WishError};
 use crate::consensus::{ConsensusHandle, ProposeError};
@@ -29,13 +30,14 @@ const REQUEST_WAIT: Duration = Duration::from_secs(20);
 const PEER_WAIT: Duration = Duration::from_secs(5);
 /// A wish is relayed to so many authorized nodes before it is given up.
 const RELAYS_MAX: usize = 2;
+/// How many builds of one package this node's ledger may be behind that of the node it relays to.
+const ATTEMPTS_AHEAD_MAX: u32 = 16;
 /// Wishes of peers that are worked on at the same time.
 const PEER_WISHES_AT_ONCE_MAX: usize = 64;
 /// Wishes nobody waits for that are worked on at the same time.
 const BACKGROUND_WISHES_MAX: usize = 16;
-/// How long the same wish in the background is not repeated, and how many are remembered for that.
-const BACKGROUND_INTERVAL: Duration = Duration::from_secs(60);
-const BACKGROUND_REMEMBERED_MAX: usize = 1024;
+/// While so many builds of the network are not closed, this node requests no more: each is work for every judge.
+const OPEN_BUILDS_MAX: usize = 4_096;
 
 /// Why a peer did not take a wish, as numbers on the wire.
 mod code {
@@ -54,7 +56,7 @@ pub(super) struct Wishes {
     verifiers: Verifiers,
     /// Builds that this node has proposed and that do not stand on the ledger yet.
     proposing: Mutex<BTreeSet<BuildId>>,
-    background: Mutex<BTreeMap<PackageCoordinate, Instant>>,
+    background: Mutex<BackgroundWishes>,
     background_places: Arc<Semaphore>,
 }
 
@@ -93,6 +95,9 @@ impl Wishes {
         let package_type = &coordinate.package_type;
         let verifier =
             state.verifiers.current(package_type).ok_or_else(|| WishError::NoVerifier { package_type: package_type.clone() })?;
+        if state.builds.unfinished_count() >= OPEN_BUILDS_MAX {
+            return Err(WishError::Busy);
+        }
         let (attempt, build_id) = (state.next_attempt(&coordinate), state.next_build_id(&coordinate));
         let Some(_proposing) = Proposing::begin(&self.proposing, build_id) else {
             // The same wish came twice at once; the first one proposes.
@@ -130,8 +135,12 @@ impl Wishes {
         for node in self.reachable(state, &wish.coordinate).await.into_iter().take(RELAYS_MAX) {
             let request = NodeRequest::Build { coordinate: wish.coordinate.clone(), again: wish.again };
             failure = match self.p2p.request(node, request).await {
-                Ok(NodeResponse::Build(receipt)) => return Ok(self.seen(receipt.into()).await),
-                Ok(NodeResponse::Error { code: code::REFUSED, sentence }) => return Err(WishError::Refused(sentence)),
+                Ok(NodeResponse::Build(receipt)) if answers(state, &wish, &receipt) => {
+                    return Ok(self.seen(receipt.into()).await);
+                }
+                Ok(NodeResponse::Build(_)) => WishError::Refused(format!("build node {node} answered with another build")),
+                // Every honest node would say so; one alone does not decide what the network builds.
+                Ok(NodeResponse::Error { code: code::REFUSED, sentence }) => WishError::Refused(sentence),
                 Ok(NodeResponse::Error { sentence, .. }) => WishError::Refused(format!("build node {node}: {sentence}")),
                 Ok(NodeResponse::VerifierModule { .. }) => {
                     WishError::Refused(format!("build node {node} answered something else"))
@@ -186,9 +195,11 @@ impl Wishes {
             return Ok(());
         }
         let place = self.background_places.clone().try_acquire_owned().map_err(|_| WishError::Busy)?;
-        if !self.remember(&wish.coordinate) {
+        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        if !background.take(&wish.coordinate, Instant::now())? {
             return Ok(());
         }
+        drop(background);
         let wishes = self.clone();
         tokio::spawn(async move {
             let _place = place;
@@ -199,18 +210,6 @@ impl Wishes {
             }
         });
         Ok(())
-    }
-
-    /// Whether the wish was not made in the background lately.
-    fn remember(&self, coordinate: &PackageCoordinate) -> bool {
-        let now = Instant::now();
-        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        background.retain(|_, asked| now.duration_since(*asked) < BACKGROUND_INTERVAL);
-        if background.contains_key(coordinate) || background.len() >= BACKGROUND_REMEMBERED_MAX {
-            return false;
-        }
-        background.insert(coordinate.clone(), now);
-        true
     }
 
     /// Answers the requests of peers.
@@ -293,6 +292,18 @@ fn settled(state: &Projections, wish: &BuildWish) -> Result<Option<BuildReceipt>
     }
 }
 
+/// Whether a receipt of another node, which may be some builds ahead, is about what was wished for.
+fn answers(state: &Projections, wish: &BuildWish, receipt: &WireReceipt) -> bool {
+    match receipt {
+        WireReceipt::Requested(id) | WireReceipt::AlreadyOpen(id) => {
+            let next = state.next_attempt(&wish.coordinate);
+            let mut attempts = next.saturating_sub(1)..=next.saturating_add(ATTEMPTS_AHEAD_MAX);
+            attempts.any(|attempt| BuildId::of(state.network(), &wish.coordinate, attempt) == *id)
+        }
+        WireReceipt::AlreadyPublished { coordinate, .. } => *coordinate == wish.coordinate,
+    }
+}
+
 /// Every build of a package, the newest first.
 pub(super) fn builds_of<'a>(state: &'a Projections, coordinate: &PackageCoordinate) -> Vec<(BuildId, &'a Build)> {
     let of_attempt = |attempt| {
@@ -362,5 +373,27 @@ impl<'a> Proposing<'a> {
 impl Drop for Proposing<'_> {
     fn drop(&mut self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+    use pyrsia_ledger::projection::genesis;
+
+    #[test]
+    fn a_receipt_about_another_package_is_no_answer() {
+        let state = Projections::from_genesis(&genesis(&SigningKey::from_bytes(&[1; 32]), "test", [1; 32], 1)).unwrap();
+        let [alpine, busybox] = ["alpine:3.16.0", "busybox:1"].map(|id| PackageCoordinate::new("docker", id).unwrap());
+        let wish = BuildWish { coordinate: alpine.clone(), again: false };
+        let build = |coordinate: &PackageCoordinate, attempt| BuildId::of(state.network(), coordinate, attempt);
+        for attempt in [0, 1, ATTEMPTS_AHEAD_MAX] {
+            assert!(answers(&state, &wish, &WireReceipt::Requested(build(&alpine, attempt))));
+        }
+        assert!(!answers(&state, &wish, &WireReceipt::Requested(build(&busybox, 0))));
+        assert!(!answers(&state, &wish, &WireReceipt::AlreadyOpen(build(&alpine, ATTEMPTS_AHEAD_MAX + 1))));
+        assert!(answers(&state, &wish, &WireReceipt::AlreadyPublished { coordinate: alpine, artifacts: 1 }));
+        assert!(!answers(&state, &wish, &WireReceipt::AlreadyPublished { coordinate: busybox, artifacts: 1 }));
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use pyrsia_ledger::event::{BuildOutcome, BuildResultReported, BuildSource, BuiltArtifact, TEXT_BYTES_MAX};
+use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
 use pyrsia_ledger::{ArtifactId, BuildId, Event, PackageCoordinate, Sha256Digest};
 use pyrsia_verifiers::{InputFile, Outcome, PublishedArtifact, Verifier};
@@ -22,7 +23,8 @@ use super::notes::{Note, Notes};
 use super::pipeline_client::{ArtifactUrl, PipelineClient, PipelineError, PipelineStatus, quoted};
 use super::progress::LocalProgress;
 use super::view::LocalPhase;
-use crate::artifacts::store::{ArtifactStore, Ingest, StoreError, Stored};
+use crate::artifacts::{ArtifactStore, Ingest, StoreError, Stored};
+use crate::consensus::ConsensusHandle;
 use crate::verifiers::Verifiers;
 
 /// Builds that run at the same time on this node; the pipeline has a queue of its own behind them.
@@ -46,6 +48,7 @@ const ENVELOPE_BYTES: usize = 512;
 
 /// Everything a run needs; shared by all of them.
 pub(super) struct Runner {
+    pub(super) consensus: ConsensusHandle,
     pub(super) pipeline: PipelineClient,
     pub(super) store: ArtifactStore,
     pub(super) verifiers: Verifiers,
@@ -80,7 +83,19 @@ enum Ended {
 type Built = (BuildSource, Vec<BuiltArtifact>);
 
 impl Runner {
-    pub(super) async fn run(&self, order: &Order) -> BuildOutcome {
+    /// None when the build was settled by others before this node began.
+    pub(super) async fn run(&self, order: &Order) -> Option<BuildOutcome> {
+        let _place = self.places.acquire().await.ok()?;
+        let view = self.consensus.view();
+        let status = view.state.as_deref().and_then(|state| Some(&state.builds.get(&order.id)?.status));
+        if status != Some(&BuildStatus::Open) {
+            tracing::debug!(build_id = %order.id, "the build was settled before this node began");
+            return None;
+        }
+        Some(self.outcome(order).await)
+    }
+
+    async fn outcome(&self, order: &Order) -> BuildOutcome {
         let ended = match self.built(order).await {
             Ok((source, artifacts)) => match fits(order.id, BuildOutcome::Built { source, artifacts }) {
                 Ok(outcome) => {
@@ -115,7 +130,6 @@ impl Runner {
                 order.verifier, order.coordinate.package_type
             ))
         })?;
-        let _place = self.places.acquire().await.map_err(|_| Ended::Abstained("this node is stopping".into()))?;
         let limit = self.timeouts.build;
         let Ok(built) = tokio::time::timeout(limit, self.attempts(order, &verifier)).await else {
             if let Some(pipeline_build_id) = self.notes.get(&order.id).and_then(|note| note.pipeline_build_id) {

@@ -1,6 +1,6 @@
 //! A build as it is shown: what the ledger says of it, and what this node is doing for it. The two never mix.
 
-use pyrsia_ledger::event::{BuildOutcome, BuildSource};
+use pyrsia_ledger::event::{BuildOutcome, BuildSource, BuiltArtifact};
 use pyrsia_ledger::projection::builds::{Agreement, BuildStatus};
 use pyrsia_ledger::{BuildId, Height, NodeId, PackageCoordinate, Projections, Sha256Digest};
 use serde::Serialize;
@@ -36,7 +36,7 @@ pub struct JudgeView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum OutcomeView {
-    /// `result` is a digest over the canonical digests of all artifacts: equal where two judges built the same.
+    /// `result` is a digest over all artifacts: equal where two judges built the same to the last bit.
     Built {
         source: BuildSource,
         artifacts: usize,
@@ -106,7 +106,7 @@ pub(super) fn of(state: &Projections, id: &BuildId, local: Option<LocalBuildProg
 fn outcome(outcome: &BuildOutcome) -> OutcomeView {
     match outcome {
         BuildOutcome::Built { source, artifacts } => {
-            let mut files: Vec<_> = artifacts.iter().map(|artifact| (&artifact.artifact_id, &artifact.canonical)).collect();
+            let mut files: Vec<&BuiltArtifact> = artifacts.iter().collect();
             files.sort_unstable();
             let bytes = borsh::to_vec(&files).expect("writing to memory cannot fail");
             OutcomeView::Built { source: source.clone(), artifacts: artifacts.len(), result: Sha256Digest::of(&bytes) }

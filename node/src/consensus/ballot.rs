@@ -133,26 +133,32 @@ impl Proposal {
 }
 
 impl PolkaCertificate {
+    /// Whether it has no more parts than there are validators.
+    pub(super) fn fits(&self, validators: &ValidatorSet) -> bool {
+        self.signatures.len() <= validators.nodes().len()
+    }
+
     /// Whether at least one validator signed its part: what it takes to wake a sleeping node.
     pub(super) fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
         let message = vote_bytes(VoteKind::Prevote, self.height, self.round, Some(self.block));
-        self.signatures.len() <= validators.nodes().len()
-            && self
-                .signatures
-                .iter()
-                .any(|(node, signature)| validators.contains(node) && verify(node, Purpose::Vote, network, &message, signature))
+        self.signatures
+            .iter()
+            .any(|(node, signature)| validators.contains(node) && verify(node, Purpose::Vote, network, &message, signature))
     }
 }
 
 impl RoundCertificate {
+    /// Whether it has no more parts than validators could make: one may appear with both kinds of vote.
+    pub(super) fn fits(&self, validators: &ValidatorSet) -> bool {
+        self.votes.len() <= 2 * validators.nodes().len()
+    }
+
     /// Whether at least one validator signed its part.
     pub(super) fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
-        // A validator may appear with both kinds of vote.
-        self.votes.len() <= 2 * validators.nodes().len()
-            && self.votes.iter().any(|vote| {
-                let message = vote_bytes(vote.kind, self.height, self.round, vote.block);
-                validators.contains(&vote.validator) && verify(&vote.validator, Purpose::Vote, network, &message, &vote.signature)
-            })
+        self.votes.iter().any(|vote| {
+            let message = vote_bytes(vote.kind, self.height, self.round, vote.block);
+            validators.contains(&vote.validator) && verify(&vote.validator, Purpose::Vote, network, &message, &vote.signature)
+        })
     }
 }
 

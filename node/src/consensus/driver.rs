@@ -4,6 +4,7 @@
 //! the replica's inputs, keeps its timers, and carries its outputs to the network and to whoever watches the ledger. A queue
 //! that is full drops frames: agreement survives losses, and everything lost is said again.
 
+use super::inbox::{Frame, Inbox, Sender};
 use super::message::Message;
 use super::replica::{ConsensusConfig, FoundError, Output, ProposeError, Replica, ReplicaError, SubmitError};
 use super::timer::Timer;
@@ -13,18 +14,19 @@ use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{Event, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, error, warn};
 
-/// The most frames that wait for the replica, and the most bytes of them.
-const QUEUED_FRAMES_MAX: usize = 4_096;
-const QUEUED_FRAME_BYTES_MAX: usize = 64 << 20;
+/// The most proposals that share one flush: the artifacts of a build.
+const PROPOSALS_AT_ONCE_MAX: usize = 256;
 /// The most calls of this node that wait for the replica.
 const QUEUED_CALLS_MAX: usize = 256;
+/// Callers whose blocks are read at the same time: reading is work for the thread that also agrees on blocks.
+const READERS_MAX: usize = 1;
 /// How often the replica looks after what nobody reminds it of.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -57,21 +59,16 @@ struct Counters {
     dropped_frames: AtomicU64,
     dropped_outgoing: AtomicU64,
     equivocations: AtomicU64,
-    queued_frame_bytes: AtomicUsize,
 }
 
+type ProposeReply = oneshot::Sender<Result<EventId, ProposeError>>;
+
 enum Call {
-    Propose(Event, oneshot::Sender<Result<EventId, ProposeError>>),
+    Propose(Event, ProposeReply),
     Submit(Box<SignedEvent>, oneshot::Sender<Result<EventId, SubmitError>>),
     Found { name: String, nonce: [u8; 32], reply: oneshot::Sender<Result<NetworkId, FoundError>> },
     Blocks { from: Height, bytes_max: usize, reply: oneshot::Sender<Vec<SealedBlock>> },
-    Import(NodeId, Vec<SealedBlock>),
     PeerLost(NodeId),
-}
-
-struct Frame {
-    from: NodeId,
-    bytes: Vec<u8>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +93,8 @@ pub enum ConsensusFailure {
 pub struct ConsensusHandle {
     id: NodeId,
     calls: mpsc::Sender<Call>,
-    frames: mpsc::Sender<Frame>,
+    frames: Arc<Inbox>,
+    readers: Arc<Semaphore>,
     view: watch::Receiver<Arc<LedgerView>>,
     counters: Arc<Counters>,
 }
@@ -156,22 +154,16 @@ impl ConsensusHandle {
 
     /// Blocks from `from` on, as many as fit, but one where there is one. None when the node is stopping.
     pub async fn blocks(&self, from: Height, bytes_max: usize) -> Vec<SealedBlock> {
+        let _reader = self.readers.acquire().await;
         self.ask(|reply| Call::Blocks { from, bytes_max, reply }).await.unwrap_or_default()
     }
 
-    /// Hands over blocks that a peer sent outside of a frame; they are checked like any others.
-    pub async fn import(&self, from: NodeId, blocks: Vec<SealedBlock>) {
-        // A stopping node has no use for them.
-        let _ = self.calls.send(Call::Import(from, blocks)).await;
-    }
-
-    /// Hands over a frame of a peer. Never waits: drops it when too much waits already.
+    /// Hands over a frame of a peer. Never waits: drops it when too much of that peer waits already.
     pub async fn deliver(&self, from: NodeId, message: Vec<u8>) {
-        let size_bytes = message.len();
-        let queued = &self.counters.queued_frame_bytes;
-        let fits = queued.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes <= QUEUED_FRAME_BYTES_MAX;
-        if !fits || self.frames.try_send(Frame { from, bytes: message }).is_err() {
-            queued.fetch_sub(size_bytes, Ordering::Relaxed);
+        let is_validator = self.view().state.as_deref().is_some_and(|state| state.is_validator(&from));
+        let sender = if is_validator { Sender::Validator } else { Sender::Other };
+        // A stopped replica takes nothing.
+        if self.calls.is_closed() || !self.frames.push(sender, Frame { from, bytes: message }) {
             self.counters.dropped_frames.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -234,7 +226,7 @@ impl Consensus {
         let id = node_id_of(&key);
         let replica = Replica::open(key, config, log, state, now_ms())?;
         let (calls, call_queue) = mpsc::channel(QUEUED_CALLS_MAX);
-        let (frames, frame_queue) = mpsc::channel(QUEUED_FRAMES_MAX);
+        let frames = Arc::new(Inbox::default());
         let (view_sender, view) = watch::channel(Arc::new(LedgerView { state: replica.state().cloned() }));
         let counters = Arc::new(Counters::default());
         let stop = CancellationToken::new();
@@ -245,7 +237,7 @@ impl Consensus {
             view: view_sender,
             counters: counters.clone(),
             calls: call_queue,
-            frames: frame_queue,
+            frames: frames.clone(),
             stop: stop.clone(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(StartError::Thread)?;
@@ -259,7 +251,8 @@ impl Consensus {
             let _ = ended_sender.send(result);
         };
         let thread = std::thread::Builder::new().name("consensus".into()).spawn(run).map_err(StartError::Thread)?;
-        let handle = ConsensusHandle { id, calls, frames, view, counters };
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        let handle = ConsensusHandle { id, calls, frames, readers, view, counters };
         Ok((handle, ConsensusTask { stop: stop.drop_guard(), ended, thread }))
     }
 }
@@ -276,7 +269,7 @@ struct Driver {
     view: watch::Sender<Arc<LedgerView>>,
     counters: Arc<Counters>,
     calls: mpsc::Receiver<Call>,
-    frames: mpsc::Receiver<Frame>,
+    frames: Arc<Inbox>,
     stop: CancellationToken,
 }
 
@@ -302,14 +295,13 @@ impl Driver {
                     }
                 },
                 Some(call) = self.calls.recv() => self.answer(call)?,
-                Some(frame) = self.frames.recv() => self.take(frame)?,
+                frame = self.frames.next() => self.take(frame)?,
             }
             self.carry_out();
         }
     }
 
     fn take(&mut self, frame: Frame) -> Result<(), ReplicaError> {
-        self.counters.queued_frame_bytes.fetch_sub(frame.bytes.len(), Ordering::Relaxed);
         match Message::decode(&frame.bytes) {
             Ok(message) => self.replica.on_message(now_ms(), frame.from, message),
             Err(error) => {
@@ -323,10 +315,7 @@ impl Driver {
     /// Whoever asked may have gone; then the answer is of no use to anybody.
     fn answer(&mut self, call: Call) -> Result<(), ReplicaError> {
         match call {
-            Call::Propose(event, reply) => {
-                let answer = self.replica.propose_event(now_ms(), event)?;
-                let _ = reply.send(answer);
-            }
+            Call::Propose(event, reply) => self.propose(event, reply)?,
             Call::Submit(event, reply) => {
                 let answer = self.replica.submit(now_ms(), *event)?;
                 let _ = reply.send(answer);
@@ -341,10 +330,29 @@ impl Driver {
                 let blocks = self.replica.blocks(from, bytes_max)?;
                 let _ = reply.send(blocks);
             }
-            Call::Import(from, blocks) => self.replica.on_message(now_ms(), from, Message::Blocks(blocks))?,
             Call::PeerLost(peer) => self.replica.on_peer_disconnected(now_ms(), &peer)?,
         }
         Ok(())
+    }
+
+    /// Proposes an event together with all that wait right behind it, so that they share one flush.
+    fn propose(&mut self, event: Event, reply: ProposeReply) -> Result<(), ReplicaError> {
+        let (mut events, mut replies, mut other) = (vec![event], vec![reply], None);
+        while other.is_none() && events.len() < PROPOSALS_AT_ONCE_MAX {
+            match self.calls.try_recv() {
+                Ok(Call::Propose(event, reply)) => {
+                    events.push(event);
+                    replies.push(reply);
+                }
+                Ok(call) => other = Some(call),
+                Err(_) => break,
+            }
+        }
+        let answers = self.replica.propose_events(now_ms(), events)?;
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            let _ = reply.send(answer);
+        }
+        other.map_or(Ok(()), |call| self.answer(call))
     }
 
     fn carry_out(&mut self) {

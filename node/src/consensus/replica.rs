@@ -13,6 +13,7 @@ mod events;
 mod follow;
 mod mempool;
 mod own_events;
+mod serving;
 
 pub use events::{ProposeError, SubmitError};
 pub use mempool::{MEMPOOL_AUTHOR_EVENTS_MAX, MEMPOOL_EVENTS_MAX};
@@ -30,6 +31,7 @@ use pyrsia_ledger::log::LogError;
 use pyrsia_ledger::projection::{BlockError, genesis};
 use pyrsia_ledger::signed::{DecodeError, node_id_of};
 use pyrsia_ledger::{Block, BlockHash, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
+use serving::Serving;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -153,6 +155,7 @@ pub(super) struct Replica<S> {
 
     // Peers.
     catch_up: CatchUp,
+    serving: Serving,
     status_sent_ms: u64,
 }
 
@@ -191,6 +194,7 @@ impl<S: Store> Replica<S> {
             early_bytes: 0,
             settled,
             catch_up: CatchUp::default(),
+            serving: Serving::new(now_ms),
             status_sent_ms: now_ms,
         };
         replica.settle_own_events(&BTreeSet::new())?;
@@ -275,7 +279,10 @@ impl<S: Store> Replica<S> {
         match message {
             Message::Events(events) => self.on_events(from, events),
             Message::Status { network, height } => self.on_status(from, network, height),
-            Message::GetBlocks { from: first } => self.on_get_blocks(from, first)?,
+            Message::GetBlocks { from: first } => {
+                self.serving.ask(from, first);
+                self.serve_blocks()?;
+            }
             Message::Blocks(blocks) => self.on_blocks(from, blocks)?,
             Message::Proposal { .. }
             | Message::Vote(_)
@@ -298,6 +305,7 @@ impl<S: Store> Replica<S> {
     pub(super) fn on_peer_disconnected(&mut self, now_ms: u64, peer: &NodeId) -> Result<(), ReplicaError> {
         self.now_ms = now_ms;
         self.catch_up.forget(peer);
+        self.serving.forget(peer);
         self.ask_for_blocks();
         self.go_on()
     }
@@ -305,15 +313,17 @@ impl<S: Store> Replica<S> {
     /// What has to happen now and then, several times a second.
     pub(super) fn tick(&mut self, now_ms: u64) -> Result<(), ReplicaError> {
         self.now_ms = now_ms;
-        if now_ms >= self.events_sent_ms + EVENTS_INTERVAL_MS {
+        // A clock that was set back must not silence this node until then.
+        if now_ms.abs_diff(self.events_sent_ms) >= EVENTS_INTERVAL_MS {
             self.events_sent_ms = now_ms;
             self.repeat_own_events();
             self.mempool.expire(now_ms);
         }
-        if now_ms >= self.status_sent_ms + STATUS_INTERVAL_MS {
+        if now_ms.abs_diff(self.status_sent_ms) >= STATUS_INTERVAL_MS {
             self.announce();
         }
         self.ask_for_blocks();
+        self.serve_blocks()?;
         self.go_on()
     }
 

@@ -1,12 +1,13 @@
 //! The swarm's transports and protocols, with every limit that libp2p takes.
 
+use super::provider_records;
 use super::request::{self, Codec};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, OrTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
+use libp2p::kad::store::MemoryStore;
 use libp2p::request_response::ProtocolSupport;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{PeerId, StreamProtocol, Swarm, Transport as _, autonat, dns, identify, kad, noise, ping, quic, request_response};
@@ -37,8 +38,6 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUESTS_PER_CONNECTION_MAX: usize = 16;
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 const KAD_BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(5 * 60);
-/// Provider records of others that are kept.
-const KAD_RECORDS_MAX: usize = 16_384;
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
@@ -99,9 +98,11 @@ fn behaviour(key: &Keypair, max_provided_keys: usize) -> Behaviour {
     let identity = identify::Config::new(IDENTITY_PROTOCOL.to_owned(), key.public())
         .with_agent_version(concat!("pyrsia/", env!("CARGO_PKG_VERSION")).to_owned())
         .with_push_listen_addr_updates(true);
-    let records = MemoryStoreConfig { max_provided_keys, max_records: KAD_RECORDS_MAX, ..MemoryStoreConfig::default() };
+    let records = provider_records::store_config(max_provided_keys);
     let mut table = kad::Config::new(KAD_PROTOCOL);
     table.set_query_timeout(KAD_QUERY_TIMEOUT).set_periodic_bootstrap_interval(Some(KAD_BOOTSTRAP_INTERVAL));
+    // What peers want to leave here comes as an event, and is looked at before it is kept.
+    table.set_record_filtering(kad::StoreInserts::FilterBoth);
     let mut kad = kad::Behaviour::with_config(me, MemoryStore::with_config(me, records), table);
     // Left to itself kad serves only once it knows a public address, and a private network would have no table at all.
     kad.set_mode(Some(kad::Mode::Server));

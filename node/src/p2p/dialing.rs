@@ -4,17 +4,14 @@
 //! gave, and the validators that the ledger names. The pause doubles with each failure up to a bound, with jitter, so that
 //! a network that comes back is not stormed.
 
+use super::addresses::peer_in;
 use libp2p::swarm::ConnectionId;
-use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use libp2p::{Multiaddr, PeerId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// Nodes whose addresses are remembered, oldest forgotten first, and addresses of each.
-const KNOWN_NODES_MAX: usize = 1_024;
-const ADDRESSES_PER_NODE_MAX: usize = 16;
-
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     Address(Multiaddr),
@@ -35,14 +32,6 @@ fn pause(failures: u32, chance: u32) -> Duration {
     let full = (RETRY_MIN * 2u32.saturating_pow(failures.min(10))).min(RETRY_MAX);
     // Between three quarters and five quarters.
     full * 3 / 4 + full.mul_f64(f64::from(chance) / f64::from(u32::MAX) / 2.0)
-}
-
-/// The peer id at the end of an address, if there is one.
-pub(super) fn peer_in(address: &Multiaddr) -> Option<PeerId> {
-    match address.iter().last() {
-        Some(Protocol::P2p(peer)) => Some(peer),
-        _ => None,
-    }
 }
 
 #[derive(Debug, Default)]
@@ -123,32 +112,6 @@ impl Dialing {
     }
 }
 
-/// Where nodes said they are, for dialing them again. Kad forgets an address with the first failure.
-#[derive(Debug, Default)]
-pub(super) struct AddressBook {
-    addresses: BTreeMap<PeerId, Vec<Multiaddr>>,
-    oldest_first: VecDeque<PeerId>,
-}
-
-impl AddressBook {
-    pub(super) fn get(&self, peer: &PeerId) -> Vec<Multiaddr> {
-        self.addresses.get(peer).cloned().unwrap_or_default()
-    }
-
-    /// Remembers what a node says about itself now.
-    pub(super) fn set(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>) {
-        addresses.truncate(ADDRESSES_PER_NODE_MAX);
-        if self.addresses.insert(peer, addresses).is_none() {
-            self.oldest_first.push_back(peer);
-        }
-        if self.oldest_first.len() > KNOWN_NODES_MAX
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.addresses.remove(&oldest);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +127,7 @@ mod tests {
         dialing.add(target.clone(), start);
         let (mut now, mut pauses) = (start, vec![]);
         for attempt in 0..20 {
-            assert_eq!(dialing.due(now, |_| false), [target.clone()]);
+            assert_eq!(dialing.due(now, |_| false), std::slice::from_ref(&target));
             dialing.dialed(&target, connection(attempt));
             assert!(dialing.due(now + RETRY_MAX * 9, |_| false).is_empty(), "a dial is under way");
             dialing.failed(connection(attempt), now, u32::MAX / 2);

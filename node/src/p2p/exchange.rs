@@ -44,3 +44,6 @@ enum Response {
     /// This node does not have the artifact, or may not give it out.
     Unavailable,
 }
+
+#[cfg(test)]
+mod tests;

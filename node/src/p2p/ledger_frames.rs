@@ -70,6 +70,10 @@ impl Queue {
         dropped
     }
 
+    fn clear(&self) {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn pop(&self) -> Option<Arc<[u8]>> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
@@ -147,6 +151,10 @@ impl LedgerFrames {
                     Err(error) => error.into(),
                 };
                 tracing::debug!(%node, error = %ended, "a ledger stream ended");
+                if ended.kind() == io::ErrorKind::TimedOut {
+                    // Who does not read gets nothing kept for it: memory is for those who do.
+                    queue.clear();
+                }
                 tokio::time::sleep(REOPEN_PAUSE).await;
             }
         };

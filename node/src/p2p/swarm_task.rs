@@ -2,11 +2,13 @@
 //!
 //! It never blocks and never waits for another task: queues it feeds are tried, answers it owes come back as commands.
 
+use super::addresses::{AddressBook, is_loopback, peer_in, replace_ip, starts_with, usefulness};
 use super::behaviour::{Behaviour, BehaviourEvent, IDENTITY_PROTOCOL, REQUEST_TIMEOUT};
-use super::dialing::{AddressBook, Dialing, Target, peer_in};
+use super::dialing::{Dialing, Target};
 use super::ledger_frames::LedgerFrames;
 use super::metrics::Metrics;
 use super::peer_id::{node_of, peer_of};
+use super::provider_records;
 use super::reach::Command;
 use super::request::{CODE_BUSY, CODE_TIMED_OUT, InboundRequest, NodeRequest, NodeResponse, RequestError};
 use super::tasks::Tasks;
@@ -20,7 +22,7 @@ use libp2p::request_response::{self, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
-use pyrsia_ledger::{NodeId, Sha256Digest};
+use pyrsia_ledger::NodeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub(super) struct SwarmTask {
     /// Nodes asked to tell whether this one can be reached, by the addresses that were given.
     pub(super) probes: Vec<Multiaddr>,
     pub(super) book: AddressBook,
+    /// Peers that are connected through loopback: the only ones whose loopback addresses mean this host.
+    pub(super) local_peers: BTreeSet<PeerId>,
     pub(super) pending: Pending,
 }
 
@@ -134,6 +138,7 @@ impl SwarmTask {
             match self.swarm.dial(options) {
                 Ok(()) => self.dialing.dialed(&target, connection),
                 Err(error) => {
+                    tracing::debug!(?target, %error, "not dialed");
                     if let (Target::Validator(peer), DialError::NoAddresses) = (&target, &error) {
                         self.look_up(*peer);
                     }
@@ -175,11 +180,11 @@ impl SwarmTask {
             }
             Command::Connect { to, done } => self.connect(peer_of(&to), done),
             Command::FindProviders { of, found } => {
-                let query = self.swarm.behaviour_mut().kad.get_providers(provider_key(&of));
+                let query = self.swarm.behaviour_mut().kad.get_providers(provider_records::key_of(&of));
                 self.pending.searches.insert(query, (BTreeSet::new(), found));
             }
             Command::Provide { sha256 } => {
-                if let Err(error) = self.swarm.behaviour_mut().kad.start_providing(provider_key(&sha256)) {
+                if let Err(error) = self.swarm.behaviour_mut().kad.start_providing(provider_records::key_of(&sha256)) {
                     tracing::debug!(%sha256, %error, "an artifact is not announced");
                 }
             }
@@ -217,6 +222,7 @@ impl SwarmTask {
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.dialing.disconnected(&peer_id, Instant::now(), chance());
+                self.local_peers.remove(&peer_id);
                 if let Some(node) = node_of(&peer_id) {
                     self.frames.peer_lost(node);
                     self.change_peers(|peers| peers.retain(|peer| *peer != node));
@@ -249,6 +255,9 @@ impl SwarmTask {
         }
         for done in self.pending.connects.remove(&peer).unwrap_or_default() {
             answer(done, ());
+        }
+        if is_loopback(endpoint.get_remote_address()) {
+            self.local_peers.insert(peer);
         }
         if endpoint.is_dialer() {
             let address = endpoint.get_remote_address().clone();
@@ -314,6 +323,9 @@ impl SwarmTask {
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
                 self.on_query(id, result, step.last);
             }
+            BehaviourEvent::Kad(kad::Event::InboundRequest { request }) => {
+                provider_records::keep(request, self.swarm.behaviour_mut().kad.store_mut());
+            }
             BehaviourEvent::Requests(event) => self.on_request_event(event),
             BehaviourEvent::Autonat(libp2p::autonat::v1::Event::StatusChanged { new, .. }) => {
                 tracing::info!(status = ?new, "whether this node can be reached from outside");
@@ -331,7 +343,8 @@ impl SwarmTask {
             return;
         }
         let mut addresses = info.listen_addrs;
-        addresses.retain(|address| peer_in(address).is_none_or(|named| named == peer));
+        let is_local = self.local_peers.contains(&peer);
+        addresses.retain(|address| peer_in(address).is_none_or(|named| named == peer) && (is_local || !is_loopback(address)));
         addresses.sort_by_key(usefulness);
         self.book.set(peer, addresses.clone());
         for address in self.book.get(&peer) {
@@ -414,55 +427,4 @@ impl SwarmTask {
 /// Whoever asked may have gone; then the answer is of no use to anybody.
 fn answer<T>(to: oneshot::Sender<T>, with: T) {
     let _ = to.send(with);
-}
-
-fn provider_key(sha256: &Sha256Digest) -> kad::RecordKey {
-    kad::RecordKey::new(sha256.as_bytes())
-}
-
-fn starts_with(address: &Multiaddr, beginning: &Multiaddr) -> bool {
-    let mut parts = address.iter();
-    beginning.iter().all(|part| parts.next() == Some(part))
-}
-
-/// The address with another IPv4 address at its beginning, if it begins with one that is not of this host alone.
-fn replace_ip(address: &Multiaddr, ip: Ipv4Addr) -> Option<Multiaddr> {
-    match address.iter().next() {
-        Some(Protocol::Ip4(_)) => address.replace(0, |_| Some(Protocol::Ip4(ip))),
-        _ => None,
-    }
-}
-
-/// Lower is more useful to others on this host: loopback before the rest, TCP before QUIC, IPv4 before IPv6.
-fn usefulness(address: &Multiaddr) -> (bool, bool, bool) {
-    let mut parts = address.iter();
-    let (is_loopback, is_ip4) = match parts.next() {
-        Some(Protocol::Ip4(ip)) => (ip.is_loopback(), true),
-        Some(Protocol::Ip6(ip)) => (ip.is_loopback(), false),
-        _ => (false, false),
-    };
-    (!is_loopback, !matches!(parts.next(), Some(Protocol::Tcp(_))), !is_ip4)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_address_is_the_most_useful_on_this_host() {
-        let mut addresses: Vec<Multiaddr> = [
-            "/ip4/10.0.0.1/udp/1/quic-v1",
-            "/ip4/10.0.0.1/tcp/1",
-            "/ip6/::1/tcp/1",
-            "/ip4/127.0.0.1/udp/1/quic-v1",
-            "/ip4/127.0.0.1/tcp/1",
-        ]
-        .map(|text| text.parse().expect("an address"))
-        .to_vec();
-        addresses.sort_by_key(usefulness);
-        assert_eq!(addresses[0].to_string(), "/ip4/127.0.0.1/tcp/1");
-        assert_eq!(addresses[4].to_string(), "/ip4/10.0.0.1/udp/1/quic-v1");
-        let external = replace_ip(&addresses[0], Ipv4Addr::new(203, 0, 113, 7)).expect("it has an IPv4 address");
-        assert_eq!(external.to_string(), "/ip4/203.0.113.7/tcp/1");
-    }
 }

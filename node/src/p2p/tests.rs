@@ -1,1 +1,272 @@
+//! Real nodes on loopback: consensus, block log, store and network, each on a folder of its own.
 
+use super::*;
+use crate::consensus::{Consensus, ConsensusConfig, ConsensusTask};
+use pyrsia_ledger::event::{
+    AddArtifact, BuildOutcome, BuildRequested, BuildResultReported, BuildSource, NodeAuthorizationApproved, VerifierApproved,
+};
+use pyrsia_ledger::log::BlockLog;
+use pyrsia_ledger::projection::builds::BuildStatus;
+use pyrsia_ledger::{ArtifactId, BuildId, Event, PackageCoordinate, PackageType, Projections, tree};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Nothing on loopback takes this long, even on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+const MODULE: Sha256Digest = Sha256Digest::new([7; 32]);
+
+pub(super) struct TestNode {
+    pub(super) id: NodeId,
+    pub(super) p2p: P2pHandle,
+    pub(super) consensus: ConsensusHandle,
+    pub(super) store: ArtifactStore,
+    pub(super) metrics: Metrics,
+    pub(super) requests: mpsc::Receiver<InboundRequest>,
+    folder: PathBuf,
+    p2p_task: P2pTask,
+    consensus_task: ConsensusTask,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// How a test node differs from the usual one.
+pub(super) struct Setup {
+    seed: u8,
+    listen: &'static str,
+    peers: Vec<Multiaddr>,
+    patience: Patience,
+}
+
+impl Setup {
+    pub(super) fn new(seed: u8) -> Self {
+        Self { seed, listen: "/ip4/127.0.0.1/tcp/0", peers: vec![], patience: Patience::default() }
+    }
+
+    pub(super) fn listen(self, listen: &'static str) -> Self {
+        Self { listen, ..self }
+    }
+
+    pub(super) fn patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    pub(super) fn peer(mut self, node: &TestNode) -> Self {
+        self.peers.push(node.p2p.addresses()[0].clone());
+        self
+    }
+
+    pub(super) async fn start(self) -> TestNode {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let node = self.start_in(folder.path()).await;
+        TestNode { _temporary: Some(folder), ..node }
+    }
+
+    pub(super) async fn start_in(self, folder: &Path) -> TestNode {
+        let key = SigningKey::from_bytes(&[self.seed; 32]);
+        let store = ArtifactStore::open(folder).expect("the store opens");
+        let (log, state) = BlockLog::open(&folder.join("ledger")).expect("the ledger opens");
+        let (outgoing, carried) = mpsc::channel(1_024);
+        let started = Consensus::start(key.clone(), log, state, ConsensusConfig::default(), outgoing);
+        let (consensus, consensus_task) = started.expect("the consensus starts");
+        let (requests_sender, requests) = mpsc::channel(8);
+        let listen = vec![self.listen.parse().expect("an address")];
+        let config =
+            P2pConfig { key: key.clone(), listen, peers: self.peers, probe: vec![], external_ip: None, max_provided_keys: 64 };
+        let metrics = Metrics::default();
+        let started =
+            P2p::start_with(config, self.patience, consensus.clone(), carried, store.clone(), requests_sender, metrics.clone());
+        let (p2p, p2p_task) = started.await.expect("the network starts");
+        TestNode {
+            id: node_id_of(&key),
+            p2p,
+            consensus,
+            store,
+            metrics,
+            requests,
+            folder: folder.to_owned(),
+            p2p_task,
+            consensus_task,
+            _temporary: None,
+        }
+    }
+}
+
+impl TestNode {
+    pub(super) async fn stop(self) -> PathBuf {
+        self.p2p_task.stop().await;
+        self.consensus_task.stop().await.expect("the consensus ends well");
+        self.folder
+    }
+
+    pub(super) async fn wait_for_state(&self, what: impl Fn(&Projections) -> bool) {
+        let mut watch = self.consensus.watch();
+        let met = watch.wait_for(|view| view.state.as_ref().is_some_and(|state| what(state)));
+        timeout(DEADLINE, met).await.expect("in time").expect("the consensus runs");
+    }
+
+    pub(super) async fn wait_for_peers(&self, what: impl Fn(&[NodeId]) -> bool) {
+        let mut watch = self.p2p.watch_peers();
+        timeout(DEADLINE, watch.wait_for(|peers| what(peers))).await.expect("in time").expect("the network runs");
+    }
+
+    /// Founds a network of which this node is the only authorized one.
+    pub(super) async fn found(&self) {
+        self.consensus.found("test".into()).await.expect("founds");
+        self.propose(Event::NodeAuthorizationApproved(NodeAuthorizationApproved { node: self.id })).await;
+        let verifier =
+            VerifierApproved { package_type: PackageType::new("docker").expect("a type"), module: MODULE, contract_version: 1 };
+        self.propose(Event::VerifierApproved(verifier)).await;
+        let package_type = PackageType::new("docker").expect("a type");
+        self.wait_for_state(|state| state.members.contains(&self.id) && state.verifiers.current(&package_type).is_some()).await;
+    }
+
+    async fn propose(&self, event: Event) {
+        self.consensus.propose(event).await.expect("the event is accepted");
+    }
+
+    /// Puts an artifact on the ledger that this node says it built. Its bytes go nowhere.
+    pub(super) async fn publish(&self, name: &str, bytes: &[u8]) -> BuiltArtifact {
+        let artifact = artifact(name, bytes);
+        let coordinate = PackageCoordinate::new("docker", name).expect("a coordinate");
+        let network = *self.consensus.view().state.as_ref().expect("a network").network();
+        let build_id = BuildId::of(&network, &coordinate, 0);
+        let request = BuildRequested { build_id, coordinate: coordinate.clone(), attempt: 0, verifier: MODULE };
+        self.propose(Event::BuildRequested(request)).await;
+        self.wait_for_state(|state| state.builds.get(&build_id).is_some()).await;
+        let source = BuildSource { kind: "git".into(), location: "file:///test".into(), revision: "c0ffee".into() };
+        let outcome = BuildOutcome::Built { source, artifacts: vec![artifact.clone()] };
+        self.propose(Event::BuildResultReported(BuildResultReported { build_id, outcome })).await;
+        let is_agreed = |state: &Projections| {
+            matches!(state.builds.get(&build_id).map(|build| &build.status), Some(BuildStatus::Agreed { .. }))
+        };
+        self.wait_for_state(is_agreed).await;
+        self.propose(Event::AddArtifact(AddArtifact { build_id, coordinate, artifact: artifact.clone() })).await;
+        self.wait_for_state(|state| state.packages.digest(&artifact.sha256).is_some()).await;
+        artifact
+    }
+
+    pub(super) fn keep(&self, bytes: &[u8]) {
+        let mut ingest = self.store.begin().expect("begins");
+        ingest.write_all(bytes).expect("writes");
+        ingest.commit(None).expect("commits");
+    }
+
+    pub(super) fn stored(&self, artifact: &BuiltArtifact) -> Option<Vec<u8>> {
+        let mut file = self.store.open_file(&artifact.sha256).expect("looks")?;
+        let mut bytes = vec![];
+        io::Read::read_to_end(&mut file, &mut bytes).expect("reads");
+        Some(bytes)
+    }
+}
+
+pub(super) fn artifact(name: &str, bytes: &[u8]) -> BuiltArtifact {
+    let chunks: Vec<Sha256Digest> = bytes.chunks(tree::CHUNK_BYTES).map(Sha256Digest::of).collect();
+    let sha256 = Sha256Digest::of(bytes);
+    BuiltArtifact {
+        artifact_id: ArtifactId::new(name).expect("an id"),
+        media_type: "application/octet-stream".into(),
+        size_bytes: bytes.len() as u64,
+        sha256,
+        canonical: sha256,
+        chunk_root: tree::chunk_root(&chunks),
+    }
+}
+
+/// Bytes without repetition (xorshift).
+pub(super) fn noise(size: usize, seed: u64) -> Vec<u8> {
+    let mut x = seed | 1;
+    let words = std::iter::repeat_with(|| {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x.to_le_bytes()
+    });
+    words.flatten().take(size).collect()
+}
+
+pub(super) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, what).await.expect("in time")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_knows_only_another_one_gets_the_blocks_and_finds_the_validator() {
+    let founder = Setup::new(1).start().await;
+    founder.found().await;
+    let middle = Setup::new(2).peer(&founder).start().await;
+    middle.wait_for_peers(|peers| peers.contains(&founder.id)).await;
+    let far = Setup::new(3).listen("/ip4/127.0.0.1/udp/0/quic-v1").peer(&middle).start().await;
+    let published = founder.publish("alpine:1", b"bytes").await;
+    far.wait_for_state(|state| state.packages.digest(&published.sha256).is_some()).await;
+    far.wait_for_peers(|peers| peers.contains(&founder.id)).await;
+    for node in [far, middle, founder] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_comes_back_by_itself() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Setup::new(1).start_in(folder.path()).await;
+    server.found().await;
+    let mut address = server.p2p.addresses()[0].clone();
+    let (id, with_id) = (server.id, Setup::new(2).peer(&server));
+    // An address without a peer id has to be enough.
+    assert!(matches!(address.pop(), Some(Protocol::P2p(_))));
+    let nameless = Setup { peers: vec![address.clone()], ..Setup::new(3) };
+    let clients = [with_id.start().await, nameless.start().await];
+    for client in &clients {
+        client.wait_for_state(|state| state.members.contains(&id)).await;
+    }
+    server.stop().await;
+    for client in &clients {
+        client.wait_for_peers(|peers| !peers.contains(&id)).await;
+    }
+    let listen: &'static str = Box::leak(address.to_string().into_boxed_str());
+    let server = Setup::new(1).listen(listen).start_in(folder.path()).await;
+    let published = server.publish("alpine:1", b"bytes").await;
+    for client in clients {
+        client.wait_for_state(|state| state.packages.digest(&published.sha256).is_some()).await;
+        client.stop().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_answered_or_say_why_not() {
+    let mut asked = Setup::new(1).start().await;
+    let asking = Setup::new(2).peer(&asked).start().await;
+    asking.wait_for_peers(|peers| peers.contains(&asked.id)).await;
+    let coordinate = PackageCoordinate::new("docker", "alpine:3.16.0").expect("a coordinate");
+    let wish = NodeRequest::Build { coordinate: coordinate.clone(), again: false };
+    let receipt = NodeResponse::Build(WireReceipt::AlreadyPublished { coordinate, artifacts: 3 });
+
+    let (response, ()) = in_time(async {
+        tokio::join!(asking.p2p.request(asked.id, wish.clone()), async {
+            let inbound = asked.requests.recv().await.expect("the network runs");
+            assert_eq!((inbound.from, &inbound.request), (asking.id, &wish));
+            inbound.reply.send(receipt.clone()).expect("somebody waits");
+        })
+    })
+    .await;
+    assert_eq!(response, Ok(receipt));
+
+    let (response, ()) =
+        in_time(async { tokio::join!(asking.p2p.request(asked.id, wish.clone()), async { drop(asked.requests.recv().await) }) })
+            .await;
+    assert!(matches!(response, Ok(NodeResponse::Error { code: CODE_BUSY, .. })), "{response:?}");
+
+    let nobody = node_id_of(&SigningKey::from_bytes(&[99; 32]));
+    assert_eq!(in_time(asking.p2p.request(nobody, wish)).await, Err(RequestError::Unreachable(nobody)));
+    asking.stop().await;
+    asked.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_in_use_is_an_error_that_names_the_address() {
+    let first = Setup::new(1).start().await;
+    let mut taken = first.p2p.addresses()[0].clone();
+    taken.pop();
+    let dialed = first.p2p.dial("/ip4/127.0.0.1/tcp/1".parse().expect("an address")).await;
+    assert!(matches!(dialed, Err(P2pError::Dial { .. })), "{dialed:?}");
+    assert!(matches!(check_free(&taken), Err(error) if error.kind() == io::ErrorKind::AddrInUse));
+    first.stop().await;
+}

@@ -14,18 +14,18 @@ use crate::pipeline::{Image, Pipeline};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A network of one authorized node, which has its verifiers approved.
-pub struct LoneNode {
-    pub node: Node,
-    pub pipeline: Pipeline,
-    pub folder: TempDir,
+pub(crate) struct LoneNode {
+    pub(crate) node: Node,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) folder: TempDir,
 }
 
 impl LoneNode {
-    pub async fn start(image: &Image) -> Self {
+    pub(crate) async fn start(image: &Image) -> Self {
         Self::start_with(image, |_| {}).await
     }
 
-    pub async fn start_with(image: &Image, change: impl FnOnce(&mut NodeConfig)) -> Self {
+    pub(crate) async fn start_with(image: &Image, change: impl FnOnce(&mut NodeConfig)) -> Self {
         let (folder, pipeline) = (tempfile::tempdir().unwrap(), Pipeline::start(image).await);
         let mut config = config(folder.path(), &pipeline);
         change(&mut config);
@@ -42,7 +42,7 @@ impl LoneNode {
     }
 }
 
-pub fn config(folder: &Path, pipeline: &Pipeline) -> NodeConfig {
+pub(crate) fn config(folder: &Path, pipeline: &Pipeline) -> NodeConfig {
     NodeConfig {
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         init_network: Some("test".into()),
@@ -54,11 +54,11 @@ pub fn config(folder: &Path, pipeline: &Pipeline) -> NodeConfig {
     }
 }
 
-pub fn wish(coordinate: &PackageCoordinate) -> BuildWish {
+pub(crate) fn wish(coordinate: &PackageCoordinate) -> BuildWish {
     BuildWish { coordinate: coordinate.clone(), again: false }
 }
 
-pub async fn wait_for(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
@@ -67,14 +67,60 @@ pub async fn wait_for(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// The build once its status cannot change any more.
-pub async fn settled(node: &NodeHandle, id: &BuildId) -> BuildView {
+pub(crate) async fn settled(node: &NodeHandle, id: &BuildId) -> BuildView {
     wait_for("the build to be closed", || node.build(id).is_some_and(|build| build.status.is_closed() && build.local.is_none()))
         .await;
     node.build(id).unwrap()
 }
 
-pub async fn published(node: &NodeHandle, id: &BuildId) -> BuildView {
+pub(crate) async fn published(node: &NodeHandle, id: &BuildId) -> BuildView {
     let build = settled(node, id).await;
     assert!(matches!(build.status, BuildStatus::Published { .. }), "{build:#?}");
     build
+}
+
+/// One of several authorized nodes, with all it needs to be stopped and started again.
+pub(crate) struct Judge {
+    pub(crate) node: Option<Node>,
+    pub(crate) handle: NodeHandle,
+    config: NodeConfig,
+    _pipeline: Pipeline,
+    _folder: TempDir,
+}
+
+impl Judge {
+    pub(crate) async fn stop(&mut self) {
+        self.node.take().expect("it runs").stop().await;
+    }
+
+    pub(crate) async fn start(&mut self) {
+        let node = Node::start(self.config.clone()).await.unwrap();
+        (self.handle, self.node) = (node.handle(), Some(node));
+    }
+}
+
+/// `count` more authorized nodes beside the founder, each with a pipeline of its own that builds `image`.
+pub(crate) async fn judges(founder: &NodeHandle, image: &Image, count: usize) -> Vec<Judge> {
+    let mut judges: Vec<Judge> = vec![];
+    for _ in 0..count {
+        let (folder, pipeline) = (tempfile::tempdir().unwrap(), Pipeline::start(image).await);
+        let mut config = config(folder.path(), &pipeline);
+        let known = std::iter::once(founder).chain(judges.iter().map(|judge| &judge.handle));
+        (config.init_network, config.peers) = (None, known.map(|node| node.addresses()[0].clone()).collect());
+        let node = Node::start(config.clone()).await.unwrap();
+        let handle = node.handle();
+        let needed = judges.len().div_ceil(2) + 1;
+        for authorizer in std::iter::once(founder).chain(judges.iter().map(|judge| &judge.handle)).take(needed) {
+            authorizer.authorize(handle.node_id()).await.unwrap();
+        }
+        judges.push(Judge { node: Some(node), handle, config, _pipeline: pipeline, _folder: folder });
+        let members = judges.len() + 1;
+        let all_active =
+            |node: &NodeHandle| node.ledger().state.as_ref().is_some_and(|state| state.members.nodes().len() == members);
+        wait_for("the newest judge to be active everywhere", || {
+            all_active(founder) && judges.iter().all(|judge| all_active(&judge.handle))
+        })
+        .await;
+    }
+    judges
 }

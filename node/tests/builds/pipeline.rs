@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     None,
     /// Connections end before a byte is answered.
     Down,
@@ -32,14 +32,14 @@ pub enum Fault {
 
 /// A small image in Docker's schema 2.
 #[derive(Clone)]
-pub struct Image {
-    pub manifest: Vec<u8>,
-    pub config: Vec<u8>,
-    pub layer: Vec<u8>,
+pub(crate) struct Image {
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) config: Vec<u8>,
+    pub(crate) layer: Vec<u8>,
 }
 
 impl Image {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let layer: Vec<u8> = name.bytes().cycle().take(300_000).collect();
         let diff_id = Sha256Digest::of(&layer).to_oci();
         let config = format!(
@@ -64,7 +64,7 @@ impl Image {
     }
 }
 
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     address: SocketAddr,
     shared: Arc<Shared>,
     server: tokio::task::JoinHandle<()>,
@@ -83,7 +83,7 @@ impl Drop for Pipeline {
 }
 
 impl Pipeline {
-    pub async fn start(image: &Image) -> Self {
+    pub(crate) async fn start(image: &Image) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared { files: image.files(), fault: Mutex::new(Fault::None), builds: AtomicUsize::new(0) });
@@ -99,16 +99,16 @@ impl Pipeline {
         Self { address, shared, server }
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    pub fn set(&self, fault: Fault) {
+    pub(crate) fn set(&self, fault: Fault) {
         *self.shared.fault.lock().unwrap() = fault;
     }
 
     /// How many builds were started.
-    pub fn builds(&self) -> usize {
+    pub(crate) fn builds(&self) -> usize {
         self.shared.builds.load(Ordering::SeqCst)
     }
 }

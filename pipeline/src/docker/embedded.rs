@@ -5,36 +5,40 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::base::Base;
 use super::context_files::ContextFiles;
 use super::copy::{CopyPlan, LayerPlan};
-use super::dockerfile::{self, Action, Argument, Dockerfile, DockerfileError, MAX_DOCKERFILE_BYTES, Step};
+use super::dockerfile::{self, Action, Argument, Dockerfile, DockerfileError, Step};
 use super::image::{self, Compression, History, ImageConfig, RootfsJson, StoredLayer};
-use super::image_name::{Digest, ImageName};
+use super::image_name::Digest;
 use super::layer::{self, LayerEntry};
-use super::manifest::Manifest;
 use super::platform::Platform;
 use super::rootfs::{Rootfs, clean};
-use super::upstream::Upstream;
-use super::{BuildContext, BuildError, import};
+use super::source::Place;
+use super::{BuildContext, BuildError};
 use crate::git::Checkout;
 use crate::mapping::SourceRecipe;
 use crate::wire::Phase;
 
-const MAX_BASE_CONFIG_BYTES: u64 = 4 << 20;
+mod base;
+
 const MAX_PORTS_IN_RANGE: u16 = 1000;
 
-pub(super) async fn build(recipe: &SourceRecipe, checkout: &Checkout, context: &BuildContext) -> Result<(), BuildError> {
-    let (folder, file) = locate(recipe, checkout)?;
-    let text = fs::read_to_string(&file).map_err(|source| BuildError::Io { action: "read the Dockerfile", source })?;
+pub(super) async fn build(
+    recipe: &SourceRecipe,
+    checkout: &Checkout,
+    place: &Place,
+    context: &BuildContext,
+) -> Result<(), BuildError> {
+    let text =
+        fs::read_to_string(&place.dockerfile).map_err(|source| BuildError::Io { action: "read the Dockerfile", source })?;
     let dockerfile = dockerfile::parse(&text)?;
     let (image, platform) = from(&dockerfile, &recipe.platform)?;
-    let base = if image == "scratch" { None } else { Some(fetch_base(&image, &platform, recipe, &dockerfile, context).await?) };
-    let files = ContextFiles::open(&folder, &recipe.dockerfile).map_err(|error| DockerfileError {
+    let base = if image == "scratch" { None } else { Some(base::fetch(&image, &platform, recipe, &dockerfile, context).await?) };
+    let files = ContextFiles::open(&place.context, &recipe.dockerfile).map_err(|error| DockerfileError {
         line: dockerfile.from.line,
         instruction: "FROM".to_owned(),
         problem: error.to_string(),
@@ -55,29 +59,6 @@ pub(super) async fn build(recipe: &SourceRecipe, checkout: &Checkout, context: &
         .await??;
     context.log.line(format!("the image has the digest {digest}"));
     Ok(())
-}
-
-/// The context folder and the Dockerfile in it, both inside the checkout.
-fn locate(recipe: &SourceRecipe, checkout: &Checkout) -> Result<(PathBuf, PathBuf), BuildError> {
-    let missing = |line_of: &Path, problem: &str| {
-        BuildError::Dockerfile(DockerfileError {
-            line: 0,
-            instruction: line_of.display().to_string(),
-            problem: problem.to_owned(),
-        })
-    };
-    let inside = |path: &Path, named: &Path| {
-        let real = fs::canonicalize(path).map_err(|_| missing(named, "the repository has no such file or folder"))?;
-        let root = fs::canonicalize(&checkout.root).map_err(|source| BuildError::Io { action: "find the checkout", source })?;
-        if real.starts_with(root) { Ok(real) } else { Err(missing(named, "it leads out of the repository")) }
-    };
-    let folder = inside(&checkout.root.join(&recipe.context), &recipe.context)?;
-    let file = inside(&folder.join(&recipe.dockerfile), &recipe.dockerfile)?;
-    let size = fs::metadata(&file).map_or(0, |metadata| metadata.len());
-    if !file.is_file() || size > MAX_DOCKERFILE_BYTES {
-        return Err(missing(&recipe.dockerfile, "it is no file, or a very large one"));
-    }
-    Ok((folder, file))
 }
 
 /// The image and platform of FROM, with the arguments before it.
@@ -114,92 +95,6 @@ fn global_values(dockerfile: &Dockerfile, platform: &Platform) -> Result<BTreeMa
         values.insert(name.clone(), value);
     }
     Ok(values)
-}
-
-/// A published image to build on; its layers lie among the artifacts.
-struct Base {
-    image: String,
-    config: BaseConfig,
-    layers: Vec<StoredLayer>,
-    layer_files: Vec<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct BaseConfig {
-    architecture: String,
-    os: String,
-    #[serde(default)]
-    variant: Option<String>,
-    #[serde(default, rename = "os.version")]
-    os_version: Option<Value>,
-    #[serde(default, rename = "os.features")]
-    os_features: Option<Value>,
-    #[serde(default)]
-    config: Option<BTreeMap<String, Value>>,
-    #[serde(default)]
-    history: Option<Vec<Value>>,
-    rootfs: BaseRootfs,
-}
-
-#[derive(Deserialize)]
-struct BaseRootfs {
-    #[serde(default)]
-    diff_ids: Vec<String>,
-}
-
-async fn fetch_base(
-    image: &str,
-    platform: &Platform,
-    recipe: &SourceRecipe,
-    dockerfile: &Dockerfile,
-    context: &BuildContext,
-) -> Result<Base, BuildError> {
-    // A base without a tag would be another one tomorrow; Docker's default of `latest` is refused with the name's own message.
-    let name: ImageName = image.parse().map_err(|error: super::image_name::ImageNameError| DockerfileError {
-        line: dockerfile.from.line,
-        instruction: "FROM".to_owned(),
-        problem: error.to_string(),
-    })?;
-    let unusable = |problem: String| BuildError::BaseConfig { image: image.to_owned(), problem };
-    let url = recipe.upstream.as_ref().ok_or_else(|| BuildError::NoUpstream(image.to_owned()))?;
-    context.enter(Phase::Fetching);
-    let upstream = Upstream::new(url, name.repository(), context.retry_delay, context.log.clone());
-    context.log.line(format!("fetching the base image {name} from {}", upstream.location()));
-    let top = upstream.manifest(name.reference()).await?;
-    let selected = import::select_platform(&upstream, top, platform, &name).await?;
-    context.log.line(format!("the base image has the digest {}", selected.digest));
-    let Manifest::Image { config, layers } = selected.manifest else {
-        return Err(unusable("it is an index".to_owned()));
-    };
-    if config.size_bytes > MAX_BASE_CONFIG_BYTES {
-        return Err(unusable(format!("its config has {} bytes", config.size_bytes)));
-    }
-    let scratch = context.artifacts.scratch_file();
-    upstream.blob(&config, &scratch).await?;
-    let bytes = fs::read(&scratch).map_err(|source| BuildError::Io { action: "read the config of the base image", source })?;
-    let config: BaseConfig = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-    if config.rootfs.diff_ids.len() != layers.len() {
-        return Err(unusable(format!("its config has {} layers, its manifest {}", config.rootfs.diff_ids.len(), layers.len())));
-    }
-    let triggers = config.config.as_ref().and_then(|config| config.get("OnBuild")).and_then(Value::as_array);
-    if triggers.is_some_and(|triggers| !triggers.is_empty()) {
-        return Err(unusable("it has ONBUILD instructions, which the embedded builder does not cover".to_owned()));
-    }
-    let mut stored = Vec::new();
-    for layer in &layers {
-        let compression = match layer.media_type.as_str() {
-            text if text.ends_with("gzip") => Compression::Gzip,
-            text if text.ends_with("tar") => Compression::None,
-            other => {
-                return Err(unusable(format!("a layer has the media type {other}, which the embedded builder does not read")));
-            }
-        };
-        stored.push(StoredLayer { digest: layer.digest.clone(), size_bytes: layer.size_bytes, compression });
-    }
-    let layer_files = layers.iter().map(|layer| context.artifacts.blob_path(&layer.digest)).collect();
-    import::download(&upstream, layers.into_iter().map(|layer| (layer.digest.clone(), layer)).collect(), context).await?;
-    context.enter(Phase::Building);
-    Ok(Base { image: image.to_owned(), config, layers: stored, layer_files })
 }
 
 /// An image in the making.

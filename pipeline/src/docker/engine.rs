@@ -18,6 +18,7 @@ use super::image::{self, Compression, History, ImageConfig, RootfsJson, StoredLa
 use super::image_name::Digest;
 use super::layer::{Layer, LayerFile};
 use super::rootfs::{RootfsError, open_layer};
+use super::source::Place;
 use super::{BuildContext, BuildError};
 use crate::build_log::BuildLog;
 use crate::git::Checkout;
@@ -58,9 +59,13 @@ pub(super) async fn version(log: &BuildLog) -> Result<String, EngineError> {
     }
 }
 
-pub(super) async fn build(recipe: &SourceRecipe, checkout: &Checkout, context: &BuildContext) -> Result<(), BuildError> {
+pub(super) async fn build(
+    recipe: &SourceRecipe,
+    checkout: &Checkout,
+    place: &Place,
+    context: &BuildContext,
+) -> Result<(), BuildError> {
     let id_file = context.work.join("image-id");
-    let folder = checkout.root.join(&recipe.context);
     let mut command = Command::new("docker");
     command
         .args(["build", "--no-cache", "--force-rm", "--platform", &recipe.platform.to_string(), "--build-arg"])
@@ -68,8 +73,8 @@ pub(super) async fn build(recipe: &SourceRecipe, checkout: &Checkout, context: &
         .arg("--iidfile")
         .arg(&id_file)
         .arg("--file")
-        .arg(folder.join(&recipe.dockerfile))
-        .arg(&folder)
+        .arg(&place.dockerfile)
+        .arg(&place.context)
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
     process::run(command, Stdout::Log, &context.log).await.map_err(EngineError::Build)?;
     let id: Digest = fs::read_to_string(&id_file)

@@ -12,6 +12,7 @@ use super::manifest::{Descriptor, Manifest};
 use super::platform::Platform;
 use super::upstream::{FetchedManifest, Upstream};
 use super::{BuildContext, BuildError};
+use crate::artifacts::Artifacts;
 use crate::mapping::ImportRecipe;
 use crate::wire::{Phase, SourceKind, SourceView};
 
@@ -23,7 +24,7 @@ const MAX_MANIFESTS: usize = 512;
 pub(super) async fn build(recipe: &ImportRecipe, context: &BuildContext) -> Result<(), BuildError> {
     context.enter(Phase::Fetching);
     let log = &context.log;
-    let upstream = Upstream::new(&recipe.upstream, recipe.image.repository(), context.retry_delay, log.clone());
+    let upstream = Upstream::new(&recipe.upstream, recipe.image.repository(), context);
     log.line(format!("importing {} from {}", recipe.image, upstream.location()));
     let mut top = upstream.manifest(recipe.image.reference()).await?;
     if let Some(platform) = &recipe.platform {
@@ -61,6 +62,7 @@ async fn fetch_children(
                     for descriptor in std::iter::once(config).chain(layers) {
                         blobs.insert(descriptor.digest.clone(), descriptor);
                     }
+                    Artifacts::check_count(blobs.len())?;
                 }
                 Manifest::Index { manifests } => {
                     next.extend(manifests.into_iter().filter(|child| seen.insert(child.digest.clone(), ()).is_none()));
@@ -94,6 +96,7 @@ pub(super) async fn download(
     blobs: BTreeMap<Digest, Descriptor>,
     context: &BuildContext,
 ) -> Result<(), BuildError> {
+    Artifacts::check_count(blobs.len())?;
     for blob in blobs.values() {
         context.artifacts.check_size(blob.digest.as_str(), blob.size_bytes)?;
     }

@@ -20,11 +20,17 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use url::Url;
 
 use self::challenge::Challenge;
+use self::credentials::Credentials;
+pub(crate) use self::error::UpstreamError;
+use super::BuildContext;
 use super::image_name::{Digest, Reference};
-use super::manifest::{self, Descriptor, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+use super::manifest::{self, Descriptor, MAX_MANIFEST_BYTES, Manifest};
 use crate::build_log::BuildLog;
+use crate::http_client;
 
 mod challenge;
+mod credentials;
+mod error;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Silence for this long breaks a connection; a slow transfer that goes on does not.
@@ -33,54 +39,6 @@ const MAX_ATTEMPTS: u32 = 5;
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(60);
 const MAX_REDIRECTS: usize = 5;
 const MAX_TOKEN_BYTES: usize = 64 << 10;
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UpstreamError {
-    #[error("cannot reach the upstream registry {location} for {what}")]
-    Unreachable {
-        location: String,
-        what: String,
-        #[source]
-        source: reqwest::Error,
-    },
-    #[error(
-        "the upstream registry {location} refuses {what} with status {status}: it does not exist there, or it needs a user and a password in the upstream url, or these are wrong"
-    )]
-    Refused { location: String, what: String, status: u16 },
-    #[error("the upstream registry {location} has no {what} (404): check name and tag")]
-    NotFound { location: String, what: String },
-    #[error(
-        "the upstream registry {location} limits requests (429) for {what}: try again later, or give a user and a password in the upstream url"
-    )]
-    TooManyRequests { location: String, what: String },
-    #[error("the upstream registry {location} answered with status {status} for {what}: try again later")]
-    Status { location: String, what: String, status: u16 },
-    #[error("the upstream registry {location} broke off {what} after {got_bytes} of {size_bytes} bytes")]
-    Short { location: String, what: String, got_bytes: u64, size_bytes: u64 },
-    #[error("the upstream registry {location} serves {what} with more than its {size_bytes} bytes")]
-    Long { location: String, what: String, size_bytes: u64 },
-    #[error("the upstream registry {location} serves wrong bytes for {what}: they have the digest {got}")]
-    WrongDigest { location: String, what: String, got: Digest },
-    #[error("the upstream registry {location} gave something else than {what}")]
-    Manifest {
-        location: String,
-        what: String,
-        #[source]
-        source: ManifestError,
-    },
-    #[error("the upstream registry {location} names the token server {realm:?}, which is refused: {problem}")]
-    Realm { location: String, realm: String, problem: &'static str },
-    #[error("the token server of the upstream registry {location} gave an answer without a token")]
-    NoToken { location: String },
-    #[error("the upstream registry {location} sends {what} on to a place that is refused: {problem}")]
-    Redirect { location: String, what: String, problem: &'static str },
-    #[error("cannot write {what}")]
-    Io {
-        what: String,
-        #[source]
-        source: std::io::Error,
-    },
-}
 
 /// Why one attempt did not succeed.
 enum Fault {
@@ -112,17 +70,6 @@ pub(crate) struct Upstream {
     log: BuildLog,
 }
 
-struct Credentials {
-    user: String,
-    password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credentials")
-    }
-}
-
 #[derive(Deserialize)]
 struct TokenJson {
     #[serde(default)]
@@ -131,23 +78,28 @@ struct TokenJson {
     access_token: Option<String>,
 }
 
+/// The client for all upstreams of a pipeline.
+pub(crate) fn http_client() -> Client {
+    http_client::client(|builder| {
+        builder.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).redirect(reqwest::redirect::Policy::none())
+    })
+}
+
 impl Upstream {
-    pub(crate) fn new(url: &Url, repository: &str, retry_delay: Duration, log: BuildLog) -> Self {
-        let decode = |text: &str| percent_decode(text);
-        let credentials = (!url.username().is_empty())
-            .then(|| Credentials { user: decode(url.username()), password: decode(url.password().unwrap_or_default()) });
+    pub(crate) fn new(url: &Url, repository: &str, context: &BuildContext) -> Self {
         let mut base = url.clone();
         // Neither fails for the http and https urls that a recipe can hold.
         let _ = base.set_username("");
         let _ = base.set_password(None);
-        let http = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("pyrsia_build/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .expect("the client needs no file and no environment");
-        Self { base, repository: repository.to_owned(), credentials, http, retry_delay, authorization: Mutex::new(None), log }
+        Self {
+            base,
+            repository: repository.to_owned(),
+            credentials: Credentials::of(url),
+            http: context.http.clone(),
+            retry_delay: context.retry_delay,
+            authorization: Mutex::new(None),
+            log: context.log.clone(),
+        }
     }
 
     /// Where the image comes from, without user and password.
@@ -322,7 +274,7 @@ impl Upstream {
             (Some(Challenge::Bearer { realm, service, scope }), _) => {
                 format!("Bearer {}", self.token(realm, service.as_deref(), scope.as_deref()).await?)
             }
-            (Some(Challenge::Basic), Some(Credentials { user, password })) => basic(user, password),
+            (Some(Challenge::Basic), Some(credentials)) => credentials.basic(),
             (Some(Challenge::Basic), None) | (None, _) => {
                 let what = format!("repository {}", self.repository);
                 return Err(Fault::Lasting(UpstreamError::Refused { location: self.place(), what, status: 401 }));
@@ -342,10 +294,10 @@ impl Upstream {
         url.query_pairs_mut().extend_pairs(service.map(|service| ("service", service)));
         url.query_pairs_mut().append_pair("scope", scope.unwrap_or(&pull));
         let mut request = self.http.get(url.clone());
-        if let Some(Credentials { user, password }) = &self.credentials
+        if let Some(credentials) = &self.credentials
             && challenge::may_see_credentials(&self.base, &url)
         {
-            request = request.header(AUTHORIZATION, basic(user, password));
+            request = request.header(AUTHORIZATION, credentials.basic());
         }
         let mut response = request.send().map_err(|source| self.broken(&what, source)).await?;
         let status = response.status().as_u16();
@@ -440,47 +392,4 @@ impl Partial {
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
-}
-
-/// RFC 7617.
-fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
-}
-
-/// RFC 4648 section 4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let index = (group >> (18 - 6 * place)) as usize & 63;
-            text.push(if place <= chunk.len() { ALPHABET[index] as char } else { '=' });
-        }
-    }
-    text
-}
-
-/// User and password stand percent-encoded in a url.
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let escaped = tail.get(..2).filter(|_| first == b'%').and_then(|pair| hex::decode(pair).ok());
-        bytes.push(escaped.as_ref().map_or(first, |pair| pair[0]));
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn basic_credentials_are_encoded_as_the_rfc_shows() {
-        assert_eq!(basic("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        assert_eq!(["", "f", "fo", "foo", "foob"].map(|text| base64(text.as_bytes())), ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
-        assert_eq!(percent_decode("p%40ss%2"), "p@ss%2");
-    }
 }

@@ -1,9 +1,9 @@
 //! Registries that fail: each fault has its sentence, no wrong byte is kept, and what passes is tried again.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fixture::{Fixture, digest_of, docker};
-use super::upstream::{Content, DOCKER_MANIFEST, Reply, Request, Upstream};
+use super::upstream::{Content, DOCKER_MANIFEST, OCI_MANIFEST, Reply, Request, Upstream};
 
 /// An image with one layer of this many bytes, and the layer's digest.
 fn image(layer_bytes: usize) -> (Content, String) {
@@ -191,4 +191,19 @@ async fn indexes_without_end_are_refused() {
     }
     let reason = reason(move |request, _| content.answer(request)).await;
     assert!(reason.contains("indexes inside indexes"), "{reason}");
+}
+
+#[tokio::test]
+async fn an_image_of_too_many_layers_is_refused_before_one_is_fetched() {
+    let mut content = Content::new("library/a");
+    let layer = |number: u32| json!({ "size": 1, "digest": digest_of(&number.to_le_bytes()) });
+    let config = content.blob("application/vnd.oci.image.config.v1+json", b"{}");
+    let layers: Vec<Value> = (0..5_000).map(layer).collect();
+    let manifest = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers });
+    content.manifest(Some("1"), OCI_MANIFEST, &manifest);
+    let upstream = Upstream::start(move |request, _| content.answer(request)).await;
+    let fixture = Fixture::importing_from(&upstream.url).await;
+    let reason = fixture.fail(docker("a:1")).await;
+    assert!(reason.contains("more than 4096 artifacts"), "{reason}");
+    assert_eq!(upstream.count("/blobs/"), 0);
 }

@@ -67,6 +67,21 @@ async fn mistakes_of_the_caller_are_told_in_a_sentence() {
 }
 
 #[tokio::test]
+async fn a_web_page_that_reaches_the_pipeline_can_read_and_not_build() {
+    let upstream = silence().await;
+    let fixture = Fixture::importing_from(&upstream.url).await;
+    let id = fixture.request(docker("a:1")).await;
+    let as_page =
+        |request: reqwest::RequestBuilder| async { request.header("origin", "http://page.example").send().await.unwrap() };
+    let wish = fixture.http.put(fixture.url("/build")).body(docker("a:2").to_string());
+    assert_eq!(error(as_page(wish).await).await.0, 403);
+    assert_eq!(error(as_page(fixture.http.delete(fixture.url(&format!("/build/{id}")))).await).await.0, 403);
+    assert_eq!(fixture.view(&id).await.status, BuildStatus::Running);
+    assert_eq!(as_page(fixture.http.get(fixture.url("/status"))).await.status(), StatusCode::OK);
+    assert_eq!(fixture.get("/build").await.json::<Vec<BuildView>>().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn files_outside_of_the_artifacts_cannot_be_asked_for() {
     let fixture = Fixture::start(|_| {}).await;
     let repository = Repository::new(fixture.folder.path(), &[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);

@@ -2,8 +2,8 @@
 
 use super::{body, error::Refused, json};
 use crate::server::Front;
-use crate::wire::{BlockView, BlocksPage, EventView};
-use poem::http::StatusCode;
+use crate::wire::{BLOCKS_MEDIA_TYPE, BlockView, BlocksPage, EventView, join_blocks};
+use poem::http::{StatusCode, header};
 use poem::{Request, Response};
 use pyrsia_ledger::{Height, SealedBlock, SignedEvent};
 use serde::Deserialize;
@@ -22,10 +22,13 @@ struct BlocksQuery {
 pub(crate) async fn blocks(front: &Front, request: &Request) -> Result<Response, Refused> {
     let BlocksQuery { from } = body::query(request)?;
     let mut found = front.node.blocks(Height(from), PAGE_BYTES_MAX).await;
+    if request.header(header::ACCEPT) == Some(BLOCKS_MEDIA_TYPE) {
+        return Ok(Response::builder().content_type(BLOCKS_MEDIA_TYPE).body(join_blocks(&found)));
+    }
     found.truncate(PAGE_BLOCKS_MAX);
     let end = front.node.ledger().state.as_ref().map(|state| state.height());
     let next = found.last().map(|block| block.height()).filter(|last| Some(*last) < end).map(Height::next);
-    let blocks = found.iter().map(shown).collect();
+    let blocks = found.iter().map(BlockView::from).collect();
     Ok(json(StatusCode::OK, &BlocksPage { blocks, next }))
 }
 
@@ -34,25 +37,27 @@ pub(crate) async fn block(front: &Front, height: &str) -> Result<Response, Refus
     let found = front.node.blocks(Height(height), 1).await;
     let block = found.first().filter(|block| block.height() == Height(height));
     let block = block.ok_or_else(|| Refused::not_found(format!("this node has no block {height}")))?;
-    Ok(json(StatusCode::OK, &shown(block)))
+    Ok(json(StatusCode::OK, &BlockView::from(block)))
 }
 
-fn shown(sealed: &SealedBlock) -> BlockView {
-    let header = &sealed.block.header;
-    BlockView {
-        height: header.height,
-        hash: sealed.block.hash(),
-        parent: header.parent,
-        network: header.network,
-        time_ms: header.time_ms,
-        proposer: header.proposer,
-        tree_size: header.tree_size,
-        tree_root: header.tree_root,
-        state_root: header.state_root,
-        validators: header.validators,
-        round: sealed.certificate.round,
-        signers: sealed.certificate.signatures.iter().map(|(node, _)| *node).collect(),
-        events: sealed.block.events.iter().map(event).collect(),
+impl From<&SealedBlock> for BlockView {
+    fn from(sealed: &SealedBlock) -> Self {
+        let header = &sealed.block.header;
+        Self {
+            height: header.height,
+            hash: sealed.block.hash(),
+            parent: header.parent,
+            network: header.network,
+            time_ms: header.time_ms,
+            proposer: header.proposer,
+            tree_size: header.tree_size,
+            tree_root: header.tree_root,
+            state_root: header.state_root,
+            validators: header.validators,
+            round: sealed.certificate.round,
+            signers: sealed.certificate.signatures.iter().map(|(node, _)| *node).collect(),
+            events: sealed.block.events.iter().map(event).collect(),
+        }
     }
 }
 

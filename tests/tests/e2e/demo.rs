@@ -10,7 +10,8 @@ async fn the_demo_ends_with_a_verified_pull() {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let printed = Cli::new(folder.path()).succeed(&["demo", "--exit", "--json"]);
+    let (cli, kept) = (Cli::new(folder.path()), folder.path().join("kept"));
+    let printed = cli.succeed(&["demo", "--exit", "--json", "--keep", kept.to_str().expect("UTF-8")]);
     let summary: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("the summary is JSON: {error}\n{printed}"));
     let judges = summary["build"]["judges"].as_array().expect("the judges");
     assert!(judges.len() == 4 && judges.iter().all(|judge| judge["agrees"] == true), "{summary:#}");
@@ -22,4 +23,10 @@ async fn the_demo_ends_with_a_verified_pull() {
     let logged: BTreeSet<&str> = records.iter().filter_map(|record| record["artifact_hash"].as_str()).collect();
     assert!(pulled.len() > 2, "{summary:#}");
     assert_eq!(pulled, logged);
+    // Whoever has the folders can check all of it without the nodes.
+    for node in ["build-node-1", "build-node-2", "build-node-3", "build-node-4", "regular-node"] {
+        let printed = cli.succeed(&["audit", "--json", kept.join(node).to_str().expect("UTF-8")]);
+        let report: Value = serde_json::from_str(&printed).expect("the report is JSON");
+        assert!(report["clean"] == true && report["summary"]["events"].as_u64() > Some(10), "{report:#}");
+    }
 }

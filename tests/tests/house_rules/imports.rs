@@ -14,8 +14,20 @@ struct Room {
 }
 
 /// Clocks, threads, sockets and `async` of every kind.
-const OUTSIDE_WORLD: &[&str] =
-    &["tokio*", "libp2p*", "poem*", "wasmtime*", "clap*", "reqwest", "hyper*", "futures*", "rand*", "jiff", "tracing*"];
+const OUTSIDE_WORLD: &[&str] = &[
+    "tokio*",
+    "libp2p*",
+    "poem*",
+    "wasmtime*",
+    "clap*",
+    "reqwest",
+    "hyper*",
+    "futures*",
+    "rand",
+    "getrandom",
+    "jiff",
+    "tracing*",
+];
 
 const ROOMS: &[Room] = &[
     Room { package: "pyrsia-ledger", may: &[], never: OUTSIDE_WORLD },

@@ -1,6 +1,7 @@
 //! Rules about the source itself: which room may import which, and what may stand in public text.
 
 mod imports;
+mod links;
 mod public_text;
 
 use std::path::Path;

@@ -26,7 +26,7 @@ pub(crate) fn files_under(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Every file that git tracks or would.
-fn public_files() -> Vec<PathBuf> {
+pub(crate) fn public_files() -> Vec<PathBuf> {
     let arguments = ["ls-files", "--cached", "--others", "--exclude-standard"];
     let output = Command::new("git").current_dir(root()).args(arguments).output().expect("git runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -6,10 +6,11 @@ use super::outcome::{in_words, is_closed};
 use crate::commands::request_failure;
 use crate::exit::Failure;
 use crate::node_client::{NodeClient, RequestError};
+use crate::terminal::visible;
 use indicatif::{ProgressBar, ProgressStyle};
 use pyrsia_registry::wire::BuildView;
 use std::cell::RefCell;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(300);
@@ -80,12 +81,12 @@ impl Progress {
         if is_closed(view) {
             return;
         }
-        let text = in_words(view);
+        let text = visible(&in_words(view));
         match &self.bar {
             Some(bar) => bar.set_message(text),
             None if self.quiet || *self.last.borrow() == text => {}
             None => {
-                eprintln!("{text}");
+                let _ = writeln!(std::io::stderr(), "{text}");
                 self.last.replace(text);
             }
         }

@@ -30,7 +30,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// What came of one line of the list.
 #[derive(Debug, Serialize)]
 struct Line {
-    package: String,
+    /// As it stands in the list.
+    listed: String,
     #[serde(flatten)]
     asked: Option<Asked>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +63,7 @@ pub(super) async fn run(node: &NodeClient, package_type: &str, path: &Path, opti
     let mut answers = futures::stream::iter(asks).buffer_unordered(usize::from(options.jobs));
     while let Some(line) = answers.next().await {
         if !options.output.json {
-            let text = format!("{}: {}\n", line.package, line.in_words());
+            let text = format!("{}: {}\n", line.listed, line.in_words());
             bar.suspend(|| print(&text))?;
         }
         bar.inc(1);
@@ -113,11 +114,11 @@ fn bar(packages: usize, quiet: bool) -> ProgressBar {
     ProgressBar::new(packages as u64).with_style(style)
 }
 
-async fn ask(node: &NodeClient, package_type: &str, package: String, options: &BuildOptions) -> Line {
-    let wish = RequestBuild { package_type: package_type.to_owned(), package: package.clone(), again: options.again };
+async fn ask(node: &NodeClient, package_type: &str, listed: String, options: &BuildOptions) -> Line {
+    let wish = RequestBuild { package_type: package_type.to_owned(), package: listed.clone(), again: options.again };
     let request = match request_patiently(node, &wish).await {
         Ok(request) => request,
-        Err(error) => return Line { package, asked: None, error: Some(error.to_string()) },
+        Err(error) => return Line { listed, asked: None, error: Some(error.to_string()) },
     };
     let (build, error) = match request.build_id {
         Some(id) if options.wait.wait => match follow(node, &id.to_string(), options.wait.timeout, |_| {}).await {
@@ -129,7 +130,7 @@ async fn ask(node: &NodeClient, package_type: &str, package: String, options: &B
         },
         _ => (None, None),
     };
-    Line { package, asked: Some(Asked { request, build }), error }
+    Line { listed, asked: Some(Asked { request, build }), error }
 }
 
 /// Asks again, a bounded number of times, when the node says that it has too much to do.

@@ -205,3 +205,26 @@ proptest! {
         prop_assert!(ledger.state.builds.get(&id).unwrap().status.is_closed());
     }
 }
+
+#[test]
+fn a_result_that_waits_for_a_block_is_not_built_again_however_long_it_waits() {
+    let mut ledger = Ledger::with_members(2);
+    let id = ledger.open_build();
+    let author = ledger.node(0);
+    let mut progress = Progress { outcome: Some(built("a")), reported_ms: Some(0), ..Progress::default() };
+    for round in 1..10 {
+        let now_ms = round * millis(PROPOSE_AGAIN_AFTER);
+        let Step::Report(outcome) = ledger.step(0, &id, &progress, now_ms) else { panic!("round {round}") };
+        progress.refused(outcome, &Refusal::ReportedAlready { author, build_id: id }, now_ms);
+    }
+}
+
+#[test]
+fn a_result_that_the_ledger_refuses_becomes_an_abstention_instead_of_another_build() {
+    let mut ledger = Ledger::with_members(2);
+    let id = ledger.open_build();
+    let mut progress = Progress { outcome: Some(built("a")), ..Progress::default() };
+    progress.refused(built("a"), &Refusal::Artifacts { found: 0 }, 5);
+    let Step::Report(BuildOutcome::Abstained { reason }) = ledger.step(0, &id, &progress, 5) else { panic!("it reports") };
+    assert!(reason.contains("artifacts"), "{reason}");
+}

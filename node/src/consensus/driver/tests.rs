@@ -137,8 +137,6 @@ async fn only_the_pinned_network_is_adopted() {
     let (second, second_task) = Consensus::start(key(2), log, state, config, outgoing).expect("starts");
     connect(&first, first_frames, &second);
     connect(&second, second_frames, &first);
-    // Handed over directly it is refused just the same.
-    second.import(first.node_id(), first.blocks(Height::GENESIS, 1).await).await;
     assert!(second.blocks(Height::GENESIS, 1).await.is_empty());
     assert!(second.view().state.is_none());
     assert!(matches!(second.found("mine".into()).await, Err(FoundError::Pinned(id)) if id == pinned));

@@ -3,8 +3,9 @@
 use super::{Body, Origin, Output, Replica, ReplicaError, Store};
 use crate::consensus::ballot::Proposal;
 use crate::consensus::engine::{self, BlockVerdict, Engine, Input};
-use crate::consensus::message::{EVENTS_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX, FRAME_BYTES_MAX, Message};
+use crate::consensus::message::{EVENTS_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX, Message};
 use crate::consensus::timer::Timer;
+use pyrsia_ledger::block::SEALED_BLOCK_BYTES_MAX;
 use pyrsia_ledger::{Block, CommitCertificate, Height, NodeId, Projections, SealedBlock};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,9 +15,11 @@ use tracing::warn;
 const EMPTY_BLOCK_ROUND: u32 = 2;
 /// The most different blocks of one round that are kept: an honest proposer has one.
 const BLOCKS_PER_ROUND_MAX: usize = 4;
-/// The most messages for the height after the next that wait for the next block, and the most bytes of them.
-const EARLY_MESSAGES_MAX: usize = 512;
-const EARLY_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
+/// The most messages of one validator for the height after the next that wait for the next block, one block among them …
+const EARLY_MESSAGES_OF_ONE_MAX: usize = 32;
+const EARLY_MESSAGE_BYTES_MAX: usize = SEALED_BLOCK_BYTES_MAX;
+/// … and the most bytes of all of them.
+const EARLY_BYTES_MAX: usize = 16 << 20;
 
 impl<S: Store> Replica<S> {
     /// A proposal, vote or certificate from a peer.
@@ -32,13 +35,15 @@ impl<S: Store> Replica<S> {
         }
         if height > next {
             self.catch_up.claim(from, Height(height.0 - 1), self.now_ms);
-            if height == next.next() && self.is_validator() {
+            if height == next.next() && self.is_validator() && may_agree_soon(&state, &from) {
                 self.keep_for_later(from, message);
             }
             self.ask_for_blocks();
             return Ok(());
         }
-        if !self.is_validator() || !self.is_worth_waking(&state, &message) {
+        // Validators speak for themselves: what a stranger says about a height is at best a copy, and at worst a flood.
+        let validators = state.validators();
+        if !validators.contains(&self.id) || !validators.contains(&from) || !self.is_worth_waking(&state, &message) {
             return Ok(());
         }
         if self.running.is_none() {
@@ -62,6 +67,9 @@ impl<S: Store> Replica<S> {
         match message {
             // The engine trusts a judged block, so this check is not for waking only.
             Message::Proposal { proposal, block } => block.hash() == proposal.block && proposal.is_rightful(network, &validators),
+            // However many signatures, an honest certificate has no more than there are validators.
+            Message::PolkaCertificate(certificate) if !certificate.fits(&validators) => false,
+            Message::RoundCertificate(certificate) if !certificate.fits(&validators) => false,
             _ if self.running.is_some() => true,
             Message::Vote(vote) | Message::VoteAgain(vote) => validators.contains(&vote.validator) && vote.verify(network),
             Message::PolkaCertificate(certificate) => certificate.is_vouched_for(network, &validators),
@@ -72,11 +80,15 @@ impl<S: Store> Replica<S> {
 
     /// The last precommit for the next block may be slower than the first proposal after it.
     fn keep_for_later(&mut self, from: NodeId, message: Message) {
-        let size_bytes = match &message {
-            Message::Proposal { .. } => message.encode().len(),
-            _ => 0,
-        };
-        if self.early.len() < EARLY_MESSAGES_MAX && self.early_bytes + size_bytes <= EARLY_BYTES_MAX {
+        let size_bytes = message.encode().len();
+        let of_sender = || self.early.iter().filter(|(sender, _)| *sender == from);
+        let is_second_block = matches!(message, Message::Proposal { .. })
+            && of_sender().any(|(_, message)| matches!(message, Message::Proposal { .. }));
+        if of_sender().count() < EARLY_MESSAGES_OF_ONE_MAX
+            && !is_second_block
+            && size_bytes <= EARLY_MESSAGE_BYTES_MAX
+            && self.early_bytes + size_bytes <= EARLY_BYTES_MAX
+        {
             self.early_bytes += size_bytes;
             self.early.push((from, message));
         }
@@ -85,6 +97,11 @@ impl<S: Store> Replica<S> {
     fn on_proposal(&mut self, state: &Projections, proposal: Proposal, block: Box<Block>) -> Result<(), ReplicaError> {
         let round = self.engine.as_ref().and_then(Engine::round).unwrap_or(0);
         if proposal.round > round.saturating_add(engine::ROUNDS_AHEAD_MAX) {
+            return Ok(());
+        }
+        if !state.is_whole(&block) {
+            // The proposer signed the header only. Who puts other events under it must not spoil the block for this node.
+            warn!(block = %proposal.block, "a proposal came with other events than its header commits to");
             return Ok(());
         }
         let known = self.proposals.entry(proposal.round).or_default();
@@ -260,4 +277,10 @@ impl<S: Store> Replica<S> {
         }
         self.drive(Input::Elapsed(timer))
     }
+}
+
+/// Whether the node signs the next block, or may be one that signs the one after it.
+fn may_agree_soon(state: &Projections, node: &NodeId) -> bool {
+    let is_approved = || state.members.candidate(node).is_some_and(|candidate| candidate.approved_at.is_some());
+    state.validators().contains(node) || is_approved()
 }

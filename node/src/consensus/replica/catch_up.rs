@@ -1,21 +1,26 @@
 //! Whom to ask for the blocks this node lacks: who claims to have them, and what is being asked.
 //!
-//! A claim is only a reason to ask. It is forgotten when the peer does not deliver, so that a liar costs one waiting time.
+//! A claim is only a reason to ask, and costs nothing to make. Whoever claimed and did not deliver comes after all others, a
+//! validator before everybody else, and whoever has delivered before whoever has not: peers that only claim, however many and
+//! however high, cannot keep this node from those that have the blocks. What was not asked for is not looked at.
 
 use pyrsia_ledger::{Height, NodeId};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a peer may take to answer with a range of blocks.
-const ANSWER_MS_MAX: u64 = 10_000;
+const ANSWER_MS_MAX: u64 = 5_000;
 /// How long a running height may need for the block that a peer has already, before it is fetched instead.
 const PATIENCE_MS: u64 = 500;
-/// The most peers whose claims are remembered.
-const CLAIMS_MAX: usize = 1_024;
+/// The most peers whose claims, failures or deliveries are remembered.
+const PEERS_MAX: usize = 1_024;
 
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     height: Height,
     since_ms: u64,
+    /// Counts the claims: of equals, the peer that this node met first is asked first.
+    ordinal: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +32,13 @@ struct Question {
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
     claims: BTreeMap<NodeId, Claim>,
+    claims_made: u64,
     question: Option<Question>,
+    /// Questions that a connected peer has not answered: an answer may be late.
+    unanswered: BTreeMap<NodeId, u32>,
+    /// How often a peer did not deliver since it last did. Outlives its connection.
+    failures: BTreeMap<NodeId, u32>,
+    delivered: BTreeSet<NodeId>,
 }
 
 /// Whether this node is working on the next block itself.
@@ -39,26 +50,65 @@ pub(super) enum Work {
 
 impl CatchUp {
     pub(super) fn claim(&mut self, peer: NodeId, height: Height, now_ms: u64) {
-        let is_full = self.claims.len() >= CLAIMS_MAX;
+        let is_full = self.claims.len() >= PEERS_MAX;
         match self.claims.get_mut(&peer) {
             Some(claim) if claim.height >= height => {}
-            Some(claim) => *claim = Claim { height, since_ms: now_ms },
+            Some(claim) => (claim.height, claim.since_ms) = (height, now_ms),
             None if is_full => {}
             None => {
-                self.claims.insert(peer, Claim { height, since_ms: now_ms });
+                self.claims_made += 1;
+                self.claims.insert(peer, Claim { height, since_ms: now_ms, ordinal: self.claims_made });
             }
         }
     }
 
+    /// The peer is gone, or of another network.
     pub(super) fn forget(&mut self, peer: &NodeId) {
         self.claims.remove(peer);
-        self.answered(peer);
+        self.unanswered.remove(peer);
+        if self.end_question(peer) {
+            self.count_failure(*peer);
+        }
     }
 
-    pub(super) fn answered(&mut self, peer: &NodeId) {
-        if self.question.is_some_and(|question| question.peer == *peer) {
-            self.question = None;
+    /// The peer answered with nothing of use.
+    pub(super) fn failed(&mut self, peer: &NodeId) {
+        self.claims.remove(peer);
+        self.end_question(peer);
+        self.count_failure(*peer);
+    }
+
+    /// The peer answered with a block that follows.
+    pub(super) fn delivered(&mut self, peer: &NodeId) {
+        self.failures.remove(peer);
+        if self.delivered.len() >= PEERS_MAX {
+            self.delivered.pop_first();
         }
+        self.delivered.insert(*peer);
+    }
+
+    /// Whether an answer of this peer is waited for. Each question is answered once.
+    pub(super) fn answered(&mut self, peer: &NodeId) -> bool {
+        self.end_question(peer);
+        let Some(questions) = self.unanswered.get_mut(peer) else { return false };
+        *questions -= 1;
+        if *questions == 0 {
+            self.unanswered.remove(peer);
+        }
+        true
+    }
+
+    fn end_question(&mut self, peer: &NodeId) -> bool {
+        self.question.take_if(|question| question.peer == *peer).is_some()
+    }
+
+    fn count_failure(&mut self, peer: NodeId) {
+        if !self.failures.contains_key(&peer) && self.failures.len() >= PEERS_MAX {
+            let least = self.failures.iter().min_by_key(|(_, failures)| **failures).map(|(peer, _)| *peer);
+            least.and_then(|least| self.failures.remove(&least));
+        }
+        let failures = self.failures.entry(peer).or_default();
+        *failures = failures.saturating_add(1);
     }
 
     pub(super) fn is_asking(&self) -> bool {
@@ -66,19 +116,32 @@ impl CatchUp {
     }
 
     /// The peer to ask for blocks from `wanted` on, if it is time to ask somebody.
-    pub(super) fn ask(&mut self, wanted: Height, work: Work, now_ms: u64) -> Option<NodeId> {
+    pub(super) fn ask(
+        &mut self,
+        wanted: Height,
+        work: Work,
+        now_ms: u64,
+        is_validator: impl Fn(&NodeId) -> bool,
+    ) -> Option<NodeId> {
         if let Some(question) = self.question {
-            if now_ms < question.asked_ms + ANSWER_MS_MAX {
+            // A clock that was set back must not make a lost question wait until then.
+            if (question.asked_ms..question.asked_ms + ANSWER_MS_MAX).contains(&now_ms) {
                 return None;
             }
-            self.forget(&question.peer);
+            self.failed(&question.peer);
         }
         let is_due = |claim: &Claim| match work {
-            Work::HeightRuns if claim.height == wanted => now_ms >= claim.since_ms + PATIENCE_MS,
+            Work::HeightRuns if claim.height == wanted => now_ms.abs_diff(claim.since_ms) >= PATIENCE_MS,
             Work::HeightRuns | Work::Idle => claim.height >= wanted,
         };
-        let (&peer, _) = self.claims.iter().filter(|(_, claim)| is_due(claim)).max_by_key(|(_, claim)| claim.height)?;
+        let rank = |peer: &NodeId, claim: &Claim| {
+            let failures = self.failures.get(peer).copied().unwrap_or(0);
+            (failures, Reverse(is_validator(peer)), Reverse(self.delivered.contains(peer)), claim.ordinal)
+        };
+        let due = self.claims.iter().filter(|(_, claim)| is_due(claim));
+        let peer = due.min_by_key(|(peer, claim)| rank(peer, claim)).map(|(peer, _)| *peer)?;
         self.question = Some(Question { peer, asked_ms: now_ms });
+        *self.unanswered.entry(peer).or_default() += 1;
         Some(peer)
     }
 }
@@ -91,23 +154,84 @@ mod tests {
         NodeId::from_public_key([n; 32])
     }
 
+    fn ask(catch_up: &mut CatchUp, wanted: u64, now_ms: u64) -> Option<NodeId> {
+        catch_up.ask(Height(wanted), Work::Idle, now_ms, |_| false)
+    }
+
     #[test]
     fn a_peer_that_does_not_answer_is_forgotten_and_another_one_is_asked() {
         let mut catch_up = CatchUp::default();
         catch_up.claim(peer(1), Height(900), 0);
         catch_up.claim(peer(2), Height(5), 0);
-        assert_eq!(catch_up.ask(Height(1), Work::Idle, 0), Some(peer(1)));
-        assert_eq!(catch_up.ask(Height(1), Work::Idle, ANSWER_MS_MAX - 1), None);
-        assert_eq!(catch_up.ask(Height(1), Work::Idle, ANSWER_MS_MAX), Some(peer(2)));
-        catch_up.answered(&peer(2));
-        assert_eq!(catch_up.ask(Height(6), Work::Idle, ANSWER_MS_MAX), None);
+        assert_eq!(ask(&mut catch_up, 1, 0), Some(peer(1)));
+        assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX - 1), None);
+        assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX), Some(peer(2)));
+        assert!(catch_up.answered(&peer(2)));
+        assert_eq!(ask(&mut catch_up, 6, ANSWER_MS_MAX), None);
+    }
+
+    #[test]
+    fn peers_that_only_claim_come_after_one_that_delivers_however_often_they_claim() {
+        let mut catch_up = CatchUp::default();
+        let liars = [1, 2, 3].map(peer);
+        let claim_again = |catch_up: &mut CatchUp, now_ms| {
+            for liar in liars {
+                catch_up.claim(liar, Height(u64::MAX), now_ms);
+            }
+        };
+        let (mut now_ms, mut asked) = (0, vec![]);
+        claim_again(&mut catch_up, now_ms);
+        catch_up.claim(peer(9), Height(50), now_ms);
+        for wanted in 1..=50 {
+            let one = ask(&mut catch_up, wanted, now_ms).expect("somebody claims to have it");
+            asked.push(one);
+            if one == peer(9) {
+                assert!(catch_up.answered(&one));
+                catch_up.delivered(&one);
+            } else {
+                now_ms += ANSWER_MS_MAX;
+            }
+            claim_again(&mut catch_up, now_ms);
+        }
+        assert_eq!(asked.iter().filter(|one| liars.contains(one)).count(), liars.len(), "each liar costs one waiting time");
+    }
+
+    #[test]
+    fn validators_are_asked_first_and_then_those_who_were_met_first() {
+        let mut catch_up = CatchUp::default();
+        for (n, height) in [(1, 5), (2, 900), (3, 7)] {
+            catch_up.claim(peer(n), Height(height), 0);
+        }
+        assert_eq!(catch_up.ask(Height(1), Work::Idle, 0, |node| *node == peer(3)), Some(peer(3)));
+        catch_up.failed(&peer(3));
+        assert_eq!(catch_up.ask(Height(1), Work::Idle, 0, |node| *node == peer(3)), Some(peer(1)));
+    }
+
+    #[test]
+    fn an_answer_counts_once_also_when_it_is_late_and_only_if_there_was_a_question() {
+        let mut catch_up = CatchUp::default();
+        assert!(!catch_up.answered(&peer(1)));
+        catch_up.claim(peer(1), Height(9), 0);
+        assert_eq!(ask(&mut catch_up, 1, 0), Some(peer(1)));
+        assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX), None);
+        assert!(catch_up.answered(&peer(1)) && !catch_up.answered(&peer(1)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_make_a_lost_question_wait() {
+        let mut catch_up = CatchUp::default();
+        for n in [1, 2] {
+            catch_up.claim(peer(n), Height(9), 1_000_000);
+        }
+        assert_eq!(ask(&mut catch_up, 1, 1_000_000), Some(peer(1)));
+        assert_eq!(ask(&mut catch_up, 1, 500_000), Some(peer(2)));
     }
 
     #[test]
     fn a_running_height_gets_a_moment_before_its_block_is_fetched() {
         let mut catch_up = CatchUp::default();
         catch_up.claim(peer(1), Height(3), 0);
-        assert_eq!(catch_up.ask(Height(3), Work::HeightRuns, PATIENCE_MS - 1), None);
-        assert_eq!(catch_up.ask(Height(3), Work::HeightRuns, PATIENCE_MS), Some(peer(1)));
+        assert_eq!(catch_up.ask(Height(3), Work::HeightRuns, PATIENCE_MS - 1, |_| false), None);
+        assert_eq!(catch_up.ask(Height(3), Work::HeightRuns, PATIENCE_MS, |_| false), Some(peer(1)));
     }
 }

@@ -5,7 +5,7 @@ use super::{Output, Replica, ReplicaError, Store};
 use crate::consensus::message::{EVENTS_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX, Message};
 use crate::consensus::timer::Timer;
 use pyrsia_ledger::event::NodeActivated;
-use pyrsia_ledger::{Event, EventId, NodeId, Projections, Refusal, SignedEvent};
+use pyrsia_ledger::{Event, EventId, NodeId, Projections, Refusal, SignedEvent, policy};
 use std::collections::BTreeSet;
 
 /// Why an event was not taken.
@@ -37,37 +37,51 @@ impl From<Refusal> for SubmitError {
 }
 
 impl<S: Store> Replica<S> {
-    /// Signs a fact of this node, keeps it until a block has it, and sends it to the validators. A refused one leaves no gap.
+    /// Signs facts of this node, keeps them until a block has them, and sends them to the validators: one flush for all of
+    /// them. A refused one leaves no gap.
+    pub(in crate::consensus) fn propose_events(
+        &mut self,
+        now_ms: u64,
+        events: Vec<Event>,
+    ) -> Result<Vec<Result<EventId, ProposeError>>, ReplicaError> {
+        self.now_ms = now_ms;
+        let answers = self.admit_own(events)?;
+        self.go_on()?;
+        Ok(answers)
+    }
+
+    fn admit_own(&mut self, events: Vec<Event>) -> Result<Vec<Result<EventId, ProposeError>>, ReplicaError> {
+        let signed: Vec<_> = events.into_iter().map(|event| self.sign_own(event)).collect();
+        self.store.flush()?;
+        for event in signed.iter().flatten() {
+            self.mempool.admit(event.clone(), self.now_ms);
+            self.broadcast(Message::Events(vec![event.clone()]));
+        }
+        if signed.iter().any(Result::is_ok) {
+            self.linger();
+        }
+        Ok(signed.into_iter().map(|signed| signed.map(|event| event.id())).collect())
+    }
+
     pub(in crate::consensus) fn propose_event(
         &mut self,
         now_ms: u64,
         event: Event,
     ) -> Result<Result<EventId, ProposeError>, ReplicaError> {
-        self.now_ms = now_ms;
-        let admitted = self.admit_own(event)?;
-        self.go_on()?;
-        Ok(admitted)
+        let mut answers = self.propose_events(now_ms, vec![event])?;
+        Ok(answers.pop().expect("one event has one answer"))
     }
 
-    fn admit_own(&mut self, event: Event) -> Result<Result<EventId, ProposeError>, ReplicaError> {
-        let Some(state) = self.state.clone() else { return Ok(Err(ProposeError::NoNetwork)) };
-        if let Err(refusal) = may_write(&state, self.id) {
-            return Ok(Err(refusal.into()));
-        }
+    /// Signs an event with the next free number and puts it into the outbox; durable with the next flush.
+    fn sign_own(&mut self, event: Event) -> Result<SignedEvent, ProposeError> {
+        let Some(state) = self.state.clone() else { return Err(ProposeError::NoNetwork) };
+        may_write(&state, self.id)?;
         if self.own.pending().len() >= MEMPOOL_AUTHOR_EVENTS_MAX || self.mempool.len() >= MEMPOOL_EVENTS_MAX {
-            return Ok(Err(ProposeError::MempoolFull));
+            return Err(ProposeError::MempoolFull);
         }
-        let signed = match self.own.sign(&state, &self.key, self.now_ms, event) {
-            Ok(signed) => signed,
-            Err(refusal) => return Ok(Err(refusal.into())),
-        };
-        let id = signed.id();
-        self.store.outbox_put(id, signed.encode());
-        self.store.flush()?;
-        self.mempool.admit(signed.clone(), self.now_ms);
-        self.broadcast(Message::Events(vec![signed]));
-        self.linger();
-        Ok(Ok(id))
+        let signed = self.own.sign(&state, &self.key, self.now_ms, event)?;
+        self.store.outbox_put(signed.id(), signed.encode());
+        Ok(signed)
     }
 
     /// Takes a signed event of another node and passes it on.
@@ -98,6 +112,8 @@ impl<S: Store> Replica<S> {
         {
             return Err(refusal.into());
         }
+        // One that is allowed and too long would keep every proposer busy with a block it can never stand in.
+        policy::size(event.encode().len())?;
         if !event.verify_signature() {
             return Err(SubmitError::Signature);
         }
@@ -112,11 +128,15 @@ impl<S: Store> Replica<S> {
     }
 
     pub(super) fn on_events(&mut self, from: NodeId, events: Vec<SignedEvent>) {
-        let fresh: Vec<SignedEvent> = events
-            .into_iter()
-            .take(EVENTS_PER_MESSAGE_MAX)
-            .filter(|event| matches!(self.admit(event), Ok(Admission::Fresh)))
-            .collect();
+        let mut fresh = vec![];
+        for event in events.into_iter().take(EVENTS_PER_MESSAGE_MAX) {
+            match self.admit(&event) {
+                Ok(Admission::Fresh) => fresh.push(event),
+                Ok(Admission::Known | Admission::Full) | Err(SubmitError::Propose(_)) => {}
+                // Nobody honest passes a forgery on: a flood of them costs one check for each message.
+                Err(SubmitError::Signature) => break,
+            }
+        }
         // A validator has told the others itself; anybody else may know this node only.
         let is_told = self.state.as_ref().is_some_and(|state| state.validators().contains(&from));
         if !fresh.is_empty() && !is_told {
@@ -171,7 +191,7 @@ impl<S: Store> Replica<S> {
         }
         let event = NodeActivated { recent_height: state.height().0, recent_block: state.tip().0 };
         // A refusal leaves it for the next block or tick.
-        self.admit_own(Event::NodeActivated(event)).map(|_| ())
+        self.admit_own(vec![Event::NodeActivated(event)]).map(|_| ())
     }
 }
 

@@ -37,18 +37,25 @@ impl<S: Store> Replica<S> {
         self.ask_for_blocks();
     }
 
-    pub(super) fn on_get_blocks(&mut self, from: NodeId, first: Height) -> Result<(), ReplicaError> {
-        let blocks = self.store.blocks(first, BLOCK_RANGE_BYTES_MAX)?;
-        self.outputs.push(Output::Send(from, Message::Blocks(blocks)));
+    /// Answers those who lack blocks, as far as it is time to.
+    pub(super) fn serve_blocks(&mut self) -> Result<(), ReplicaError> {
+        while let Some((peer, first)) = self.serving.next(self.now_ms) {
+            let blocks = self.store.blocks(first, BLOCK_RANGE_BYTES_MAX)?;
+            self.serving.answered(blocks.iter().map(|sealed| sealed.encode().len()).sum());
+            self.outputs.push(Output::Send(peer, Message::Blocks(blocks)));
+        }
         Ok(())
     }
 
     /// Takes the blocks that come next, each checked as an auditor would.
     pub(super) fn on_blocks(&mut self, from: NodeId, blocks: Vec<SealedBlock>) -> Result<(), ReplicaError> {
-        self.catch_up.answered(&from);
+        if !self.catch_up.answered(&from) {
+            // Checking blocks is work: nobody makes this node do it who was not asked.
+            return Ok(());
+        }
         let before = self.next_height();
         if blocks.is_empty() {
-            self.catch_up.forget(&from);
+            self.catch_up.failed(&from);
         }
         for sealed in blocks {
             let (expected, height) = (self.next_height(), sealed.height());
@@ -60,10 +67,13 @@ impl<S: Store> Replica<S> {
                 break;
             }
             match self.follow(&sealed) {
-                Ok(next) => self.commit(sealed, Arc::new(next), Origin::Followed)?,
+                Ok(next) => {
+                    self.catch_up.delivered(&from);
+                    self.commit(sealed, Arc::new(next), Origin::Followed)?;
+                }
                 Err(error) => {
                     warn!(peer = %from, error = %chain(&error), "a peer sent a block that does not follow from the ledger");
-                    self.catch_up.forget(&from);
+                    self.catch_up.failed(&from);
                     break;
                 }
             }
@@ -91,7 +101,9 @@ impl<S: Store> Replica<S> {
     pub(super) fn ask_for_blocks(&mut self) {
         let wanted = self.next_height();
         let work = if self.running.is_some() { Work::HeightRuns } else { Work::Idle };
-        if let Some(peer) = self.catch_up.ask(wanted, work, self.now_ms) {
+        let validators = self.state.as_ref().map(|state| state.validators());
+        let is_validator = |peer: &NodeId| validators.as_ref().is_some_and(|validators| validators.contains(peer));
+        if let Some(peer) = self.catch_up.ask(wanted, work, self.now_ms, is_validator) {
             self.outputs.push(Output::Send(peer, Message::GetBlocks { from: wanted }));
         }
     }

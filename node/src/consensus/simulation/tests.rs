@@ -1,3 +1,5 @@
+mod attacks;
+
 use super::world::World;
 use super::*;
 use crate::consensus::message::BLOCK_RANGE_BYTES_MAX;

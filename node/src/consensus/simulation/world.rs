@@ -25,7 +25,7 @@ pub(super) enum Character {
 }
 
 pub(super) struct Node {
-    key: SigningKey,
+    pub(super) key: SigningKey,
     pub(super) id: NodeId,
     pub(super) disk: Disk,
     /// None while it has no power.

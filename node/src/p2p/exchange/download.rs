@@ -5,7 +5,7 @@
 //! the last chunk comes.
 
 use super::{PROTOCOL, RESPONSE_BYTES_MAX, Request, Response};
-use crate::artifacts::chunks::{Bitmap, CHUNKS_PER_RANGE, ChunkList, ClaimId, FetchPlan};
+use crate::artifacts::chunks::{CHUNKS_PER_RANGE, ChunkList, ClaimId, FetchPlan};
 use crate::artifacts::{ArtifactStore, Finished, Partial, StoreError};
 use crate::p2p::frame::{read_message, write_message};
 use crate::p2p::metrics::Metrics;
@@ -71,7 +71,6 @@ pub(in crate::p2p) struct Download {
 
 struct Progress {
     plan: FetchPlan,
-    done: Bitmap,
     abandoned: bool,
 }
 
@@ -96,7 +95,7 @@ impl Download {
             Ok::<_, StoreError>((partial, done))
         });
         let (partial, done) = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        let progress = Mutex::new(Progress { plan: FetchPlan::new(done.clone()), done, abandoned: false });
+        let progress = Mutex::new(Progress { plan: FetchPlan::new(done), abandoned: false });
         Ok(Self { partial, sha256, progress, arrived: Condvar::new(), changed: Notify::new(), patience, metrics })
     }
 
@@ -112,7 +111,7 @@ impl Download {
     /// Follows behind the chunks until the artifact is in the store. Blocks; on a thread of its own.
     pub(super) fn follow(&self) -> Result<(), FollowError> {
         let wait_for = |chunk| {
-            let waiting = |progress: &mut Progress| !progress.abandoned && !progress.done.contains(chunk);
+            let waiting = |progress: &mut Progress| !progress.abandoned && !progress.plan.is_done(chunk);
             let progress = self.arrived.wait_while(self.progress(), waiting).unwrap_or_else(PoisonError::into_inner);
             !progress.abandoned
         };
@@ -170,23 +169,19 @@ impl Download {
             Response::ChunkList { .. } => return Err(unexpected("an answer to another question")),
         }
         let mut keeping: Option<JoinHandle<Kept>> = None;
-        let mut failed = Ok(());
         for chunk in range {
             let bytes = self.partial.list().bytes_of(chunk);
             let mut buffer = buffers.pop().unwrap_or_default();
             buffer.resize((bytes.end - bytes.start) as usize, 0);
-            match timeout(self.patience.chunk, stream.read_exact(&mut buffer)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => failed = Err(error.into()),
-                Err(_) => failed = Err(unexpected("nothing for too long")),
-            }
+            let arrived = match timeout(self.patience.chunk, stream.read_exact(&mut buffer)).await {
+                Ok(read) => read.map_err(ProviderFailure::from),
+                Err(_) => Err(unexpected("nothing for too long")),
+            };
             // One chunk is verified and written while the next one comes in.
             if let Some(before) = keeping.take() {
                 buffers.push(settle(before).await?);
             }
-            if failed.is_err() {
-                return failed;
-            }
+            arrived?;
             let download = self.clone();
             keeping = Some(spawn_blocking(move || {
                 let kept = download.keep(claim, chunk, &buffer);
@@ -209,8 +204,7 @@ impl Download {
         }
         let mut progress = self.progress();
         if progress.plan.finish_chunk(claim, chunk) {
-            progress.done.insert(chunk);
-            self.partial.note(chunk, &progress.done)?;
+            self.partial.note(chunk, progress.plan.done())?;
             self.metrics.artifact_bytes_received.inc_by(bytes.len() as u64);
             self.arrived.notify_all();
         }

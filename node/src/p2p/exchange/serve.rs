@@ -16,15 +16,16 @@ use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::Stream;
 use libp2p_stream::{AlreadyRegistered, Control, IncomingStreams};
 use pyrsia_ledger::{NodeId, Sha256Digest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// How many streams are served at once: with two buffers each, 32 MiB.
 const STREAMS_MAX: usize = 64;
@@ -42,36 +43,57 @@ pub(in crate::p2p) struct Server {
     pub(in crate::p2p) metrics: Metrics,
 }
 
-/// How many streams each peer has open.
+/// The streams that each peer has open, the oldest first.
 #[derive(Default)]
-struct OpenStreams(Mutex<BTreeMap<NodeId, usize>>);
+struct OpenStreams(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    by_peer: BTreeMap<NodeId, VecDeque<(u64, CancellationToken)>>,
+    next_stream: u64,
+}
 
 /// One place among the streams that are served; free again when dropped.
 struct Place {
     streams: Arc<OpenStreams>,
     peer: NodeId,
+    stream: u64,
+    /// Another peer got the place.
+    lost: CancellationToken,
 }
 
 impl OpenStreams {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a stream of this peer. When all are taken, the peer that has the most loses its oldest stream to one that
+    /// has fewer: otherwise a few peers could keep everybody from being served.
     fn enter(self: &Arc<Self>, peer: NodeId) -> Option<Place> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: usize = open.values().sum();
-        let own = open.entry(peer).or_default();
-        if total >= STREAMS_MAX || *own >= STREAMS_PER_PEER_MAX {
+        let mut open = self.open();
+        let own = open.by_peer.get(&peer).map_or(0, VecDeque::len);
+        if own >= STREAMS_PER_PEER_MAX {
             return None;
         }
-        *own += 1;
-        Some(Place { streams: self.clone(), peer })
+        if open.by_peer.values().map(VecDeque::len).sum::<usize>() >= STREAMS_MAX {
+            let most = open.by_peer.values_mut().max_by_key(|streams| streams.len())?;
+            let (_, lost) = (most.len() > own + 1).then(|| most.pop_front()).flatten()?;
+            lost.cancel();
+        }
+        let (stream, lost) = (open.next_stream, CancellationToken::new());
+        open.next_stream += 1;
+        open.by_peer.entry(peer).or_default().push_back((stream, lost.clone()));
+        Some(Place { streams: self.clone(), peer, stream, lost })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = open.get_mut(&self.peer) {
-            *own -= 1;
-            if *own == 0 {
-                open.remove(&self.peer);
+        let mut open = self.streams.open();
+        if let Some(own) = open.by_peer.get_mut(&self.peer) {
+            own.retain(|(stream, _)| *stream != self.stream);
+            if own.is_empty() {
+                open.by_peer.remove(&self.peer);
             }
         }
     }
@@ -91,8 +113,10 @@ async fn accept(mut incoming: IncomingStreams, server: Arc<Server>, tasks: Tasks
         let Some(place) = node_of(&peer).and_then(|node| streams.enter(node)) else { continue };
         let server = server.clone();
         tasks.spawn(async move {
-            if let Err(error) = server.serve(stream).await {
-                tracing::debug!(%peer, %error, "an artifact stream of a peer ended");
+            match place.lost.run_until_cancelled(server.serve(stream)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::debug!(%peer, %error, "an artifact stream of a peer ended"),
+                None => tracing::debug!(%peer, "an artifact stream of a peer was closed, others have fewer"),
             }
             drop(place);
         });
@@ -173,4 +197,34 @@ fn read_piece(file: &Arc<File>, range: &Range<u64>, at: u64, mut piece: Vec<u8>)
         file.read_exact_at(&mut piece, at)?;
         Ok(piece)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(number: usize) -> NodeId {
+        NodeId::from_public_key([number as u8; 32])
+    }
+
+    #[test]
+    fn a_few_peers_cannot_keep_the_others_from_being_served() {
+        let streams = Arc::new(OpenStreams::default());
+        let greedy: Vec<Place> = (0..2 * STREAMS_MAX).filter_map(|number| streams.enter(peer(number % 4))).collect();
+        assert_eq!(greedy.len(), STREAMS_MAX);
+        assert!(greedy.iter().all(|place| !place.lost.is_cancelled()));
+        let modest: Vec<Place> = (4..8).map(|number| streams.enter(peer(number)).expect("a place")).collect();
+        assert_eq!(greedy.iter().filter(|place| place.lost.is_cancelled()).count(), modest.len());
+        assert!(modest.iter().all(|place| !place.lost.is_cancelled()));
+        drop((greedy, modest));
+        assert!(streams.open().by_peer.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_a_peer_that_finds_no_place() {
+        let streams = Arc::new(OpenStreams::default());
+        let places: Vec<Place> = (0..STREAMS_MAX).map(|number| streams.enter(peer(number)).expect("a place")).collect();
+        assert!(streams.enter(peer(STREAMS_MAX)).is_none() && streams.enter(peer(0)).is_none());
+        assert_eq!(streams.open().by_peer.len(), places.len());
+    }
 }

@@ -1,0 +1,75 @@
+//! `pyrsia log`: a whole ledger as a file, back again, and what it says, without a network and without a node.
+
+mod export;
+mod import;
+mod replay;
+mod show;
+mod words;
+
+use crate::arguments::LogCommand;
+use crate::exit::Failure;
+use indicatif::{ProgressBar, ProgressStyle};
+use pyrsia_ledger::Height;
+use pyrsia_ledger::log::{LedgerReader, ReadError, SoundBlocks, TransferError};
+use std::path::Path;
+use tempfile::TempDir;
+
+pub(super) fn run(command: LogCommand) -> Result<(), Failure> {
+    match command {
+        LogCommand::Export { ledger, file, node: _, output } => export::run(ledger, &file, output),
+        LogCommand::Import { file, folder, network, output } => import::run(&file, &folder, network, output),
+        LogCommand::Replay { ledger, to, output } => replay::run(&ledger, to.map(Height), output),
+        LogCommand::Show { ledger, height, from, to, output } => {
+            show::run(&ledger, height.or(from).unwrap_or(0), height.or(to).unwrap_or(u64::MAX), output)
+        }
+    }
+}
+
+/// Opens a ledger for reading; the folder of its copies must outlive the reader.
+pub(super) fn open_ledger(path: &Path) -> Result<(TempDir, LedgerReader), Failure> {
+    let scratch = tempfile::tempdir().map_err(|error| Failure::because("no temporary folder can be made", &error))?;
+    let reader = LedgerReader::open(path, scratch.path()).map_err(|error| {
+        let failure = Failure::because("the ledger cannot be read", &error);
+        match error {
+            ReadError::InUse { .. } => {
+                failure.hint("stop the node, or take the log from the running one with 'pyrsia log export --node FILE'")
+            }
+            ReadError::NoLedger { .. } | ReadError::Missing { .. } => {
+                failure.hint("name a node's data folder (PYRSIA_ARTIFACT_PATH), its ledger folder, or an exported log")
+            }
+            ReadError::Io { .. } | ReadError::Scratch(_) | ReadError::Export { .. } => failure,
+        }
+    })?;
+    Ok((scratch, reader))
+}
+
+fn open_sound(path: &Path) -> Result<(TempDir, SoundBlocks), Failure> {
+    let (scratch, reader) = open_ledger(path)?;
+    Ok((scratch, SoundBlocks::new(reader)))
+}
+
+/// Why a log was not taken, with the way to learn everything that is wrong with it.
+fn refused(what: &str, ledger: &Path, error: &TransferError) -> Failure {
+    let failure = Failure::because(what, error);
+    match error {
+        TransferError::Damaged { .. }
+        | TransferError::Missing(_)
+        | TransferError::Decode { .. }
+        | TransferError::Parent(_)
+        | TransferError::Short(_)
+        | TransferError::OtherTip(_)
+        | TransferError::Refused { .. } => {
+            failure.hint(format!("'pyrsia audit {}' shows everything that is wrong", ledger.display()))
+        }
+        _ => failure,
+    }
+}
+
+/// A bar on stderr up to `newest`, or a counter where the end is not known; nothing where stderr is no terminal.
+pub(super) fn progress_bar(newest: Option<Height>) -> ProgressBar {
+    let (bar, template) = match newest {
+        Some(newest) => (ProgressBar::new(newest.0 + 1), "{bar:40} {pos} of {len} blocks, {per_sec}, {eta} left"),
+        None => (ProgressBar::no_length(), "{spinner} {pos} blocks, {per_sec}"),
+    };
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,118 @@
+//! A node by itself: from its start to a clean stop, and what the CLI of the same user may do with it.
+
+use crate::fixture::{Ended, PYRSIA, PYRSIA_NODE, ended, free_port, program, run};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A debug build compiles its verifier for a few seconds, and the machine may be busy.
+const DEADLINE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(50);
+
+pub(crate) struct LoneNode {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl LoneNode {
+    /// Founds a network and listens on a free port. From then on nobody reads its log, which it has to bear.
+    pub(crate) fn start(home: &Path) -> Self {
+        let child = program(PYRSIA_NODE, home)
+            .args("--port 0 --listen /ip4/127.0.0.1/tcp/0 --listen-only true --init-blockchain true".split(' '))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the node starts");
+        let mut node = Self { child, port: 0 };
+        let (send, lines) = mpsc::channel();
+        let stderr = BufReader::new(node.child.stderr.take().expect("a pipe"));
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        let (begin, mut said) = (Instant::now(), vec![]);
+        while begin.elapsed() < DEADLINE {
+            let Ok(line) = lines.recv_timeout(DEADLINE) else { break };
+            if let Some((_, port)) = line.rsplit_once("Pyrsia Node will start running on 127.0.0.1:") {
+                node.port = port.trim().parse().expect("a port");
+                return node;
+            }
+            said.push(line);
+        }
+        panic!("the node did not start:\n{}", said.join("\n"));
+    }
+
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(signalled.success());
+        let begin = Instant::now();
+        while begin.elapsed() < DEADLINE {
+            if let Some(status) = self.child.try_wait().expect("the node is a child") {
+                return status.code();
+            }
+            std::thread::sleep(POLL);
+        }
+        panic!("the node does not stop");
+    }
+}
+
+impl Drop for LoneNode {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn succeeded(home: &Path, line: &str) -> Ended {
+    let ended = run(PYRSIA, home, line);
+    assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
+    ended
+}
+
+#[test]
+#[cfg(unix)]
+fn the_cli_of_the_same_user_authorizes_and_that_of_another_does_not() {
+    let (home, stranger) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let node = LoneNode::start(home.path());
+    for home in [home.path(), stranger.path()] {
+        succeeded(home, &format!("config -e --host 127.0.0.1 --port {}", node.port));
+    }
+    assert_eq!(succeeded(home.path(), "ping").stdout, "Connection Successful !!\n");
+    assert_eq!(succeeded(home.path(), "list").stdout, "Connected Peers:\n[]\n");
+    assert!(succeeded(home.path(), "status").stdout.starts_with("Connected Peers Count:       0\n"));
+    let status: serde_json::Value = serde_json::from_str(&succeeded(home.path(), "status --json").stdout).unwrap();
+    let peer = status["peer_id"].as_str().expect("a peer id").to_owned();
+    let authorize = format!("authorize --peer {peer}");
+
+    let refused = run(PYRSIA, stranger.path(), &authorize);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("401 Unauthorized") && refused.stderr.contains("admin.token"), "{}", refused.stderr);
+    assert!(succeeded(home.path(), &authorize).stdout.starts_with("Authorize request successfully handled.\n"));
+    let again = run(PYRSIA, home.path(), &authorize);
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("already exists in transparency log"), "{}", again.stderr);
+
+    assert_eq!(succeeded(home.path(), "inspect-log docker --image alpine:3.16.0").stdout, "[]\n");
+    let unknown = run(PYRSIA, home.path(), "build status --id c9ca3e57-aa84-4fab-a8be-381ab31e4916");
+    assert_eq!(unknown.code, Some(1));
+    assert!(
+        unknown.stderr.starts_with("Build status for 'c9ca3e57-aa84-4fab-a8be-381ab31e4916' was not found: "),
+        "{}",
+        unknown.stderr
+    );
+
+    let tokens = home.path().join("state/pyrsia/admin-tokens");
+    assert!(tokens.join(node.port.to_string()).exists());
+    let port = node.port;
+    assert_eq!(node.stop(), Some(0));
+    assert!(!tokens.join(port.to_string()).exists());
+}
+
+#[test]
+fn a_port_in_use_ends_the_node_with_a_sentence() {
+    let home = tempfile::tempdir().unwrap();
+    let (_listener, port) = free_port();
+    let mut command = program(PYRSIA_NODE, home.path());
+    let ended =
+        ended(command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--port", &port.to_string()]).output().expect("the node runs"));
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains(&format!("127.0.0.1:{port}")) && ended.stderr.contains("--port"), "{}", ended.stderr);
+}

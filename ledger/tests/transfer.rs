@@ -1,0 +1,186 @@
+//! A log as one file: what is exported can be imported, audited and replayed, and nothing that was changed can.
+#![expect(clippy::unwrap_used, reason = "tests unwrap")]
+
+mod chain;
+
+use proptest::prelude::*;
+use pyrsia_ledger::audit::FindingKind;
+use pyrsia_ledger::log::export::{EXPORT_MAGIC, ExportReader, ExportWriter, Record};
+use pyrsia_ledger::log::{BlockLog, LedgerReader, ReadError, SoundBlocks, TransferError, export_log, import_log, replay_to};
+use pyrsia_ledger::{BlockHash, Height, NetworkId, SealedBlock, Sha256Digest, SignedEvent};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const BLOCKS: u64 = 8;
+
+fn folder(root: &Path, blocks: &[SealedBlock]) -> PathBuf {
+    let folder = root.join("ledger");
+    let (mut log, _) = BlockLog::open(&folder).unwrap();
+    log.append_all(blocks).unwrap();
+    folder
+}
+
+fn with_sound<T>(path: &Path, then: impl FnOnce(SoundBlocks) -> T) -> T {
+    let scratch = tempfile::tempdir().unwrap();
+    then(SoundBlocks::new(LedgerReader::open(path, scratch.path()).unwrap()))
+}
+
+fn export(path: &Path) -> Vec<u8> {
+    with_sound(path, |blocks| export_log(blocks, vec![], &mut |_| ())).unwrap().0
+}
+
+fn import(file: &Path, folder: &Path) -> Result<Height, TransferError> {
+    with_sound(file, |blocks| import_log(blocks, None, folder, &mut |_| ())).map(|state| state.height())
+}
+
+#[test]
+fn what_is_exported_is_imported_block_by_block() {
+    let (root, blocks) = (tempfile::tempdir().unwrap(), chain::blocks(BLOCKS));
+    let ledger = folder(root.path(), &blocks);
+    let exported = export(&ledger);
+    let (file, copy) = (root.path().join("log"), root.path().join("copy"));
+    fs::write(&file, &exported).unwrap();
+    assert_eq!(import(&file, &copy).unwrap(), Height(BLOCKS - 1));
+    assert_eq!(BlockLog::open(&copy).unwrap().0.blocks(Height(0), usize::MAX).unwrap(), blocks);
+    assert_eq!(export(&copy), exported, "the same log is the same file");
+    for path in [&ledger, &file, &copy] {
+        let (report, rows) = chain::audit(path);
+        assert!(report.clean && rows.len() as u64 == BLOCKS, "{:#?}", report.findings);
+    }
+    assert!(matches!(import(&file, &copy), Err(TransferError::Occupied(_))), "a log is never written over another one");
+    let elsewhere = NetworkId::new(Sha256Digest::of(b"mine"));
+    let refused = with_sound(&file, |blocks| import_log(blocks, Some(elsewhere), &root.path().join("mine"), &mut |_| ()));
+    assert!(matches!(refused, Err(TransferError::Network { .. })));
+    assert!(!root.path().join("mine").exists() && !root.path().join("mine.importing").exists());
+}
+
+#[test]
+fn a_replay_ends_at_the_height_it_is_asked_for() {
+    let (root, blocks) = (tempfile::tempdir().unwrap(), chain::blocks(BLOCKS));
+    let ledger = folder(root.path(), &blocks);
+    for height in [0, 3, BLOCKS - 1] {
+        let state = with_sound(&ledger, |found| replay_to(found, Some(Height(height)), &mut |_| ())).unwrap();
+        assert_eq!((state.height(), state.tip()), (Height(height), chain::hash_at(&blocks, Height(height))));
+    }
+    let beyond = with_sound(&ledger, |found| replay_to(found, Some(Height(99)), &mut |_| ()));
+    assert!(matches!(beyond, Err(TransferError::NotThere { wanted: Height(99), .. })));
+}
+
+#[test]
+fn a_ledger_is_found_below_a_data_folder_and_one_in_use_is_left_alone() {
+    let (root, blocks) = (tempfile::tempdir().unwrap(), chain::blocks(2));
+    let data = root.path().join("node");
+    fs::create_dir_all(data.join("pyrsia")).unwrap();
+    fs::rename(folder(root.path(), &blocks), data.join("pyrsia/blockchain")).unwrap();
+    assert!(chain::audit(&data).0.clean && chain::audit(&data.join("pyrsia")).0.clean);
+    let open = |path: &Path| {
+        let scratch = tempfile::tempdir().unwrap();
+        LedgerReader::open(path, scratch.path()).map(|_| ())
+    };
+    let _node = BlockLog::open(&data.join("pyrsia/blockchain")).unwrap();
+    assert!(matches!(open(&data), Err(ReadError::InUse { .. })));
+    assert!(matches!(open(&root.path().join("nothing")), Err(ReadError::Missing { .. })));
+    assert!(matches!(open(root.path()), Err(ReadError::NoLedger { .. })));
+}
+
+#[test]
+fn reading_changes_no_byte_of_the_ledger() {
+    let (root, blocks) = (tempfile::tempdir().unwrap(), chain::blocks(BLOCKS));
+    let ledger = folder(root.path(), &blocks);
+    // Opening this in place would cut the journal off at the damage.
+    let journal = chain::files(&ledger).into_iter().find(|path| path.extension().is_some_and(|e| e == "jnl")).unwrap();
+    let mut bytes = fs::read(&journal).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last / 2] ^= 0x10;
+    fs::write(&journal, &bytes).unwrap();
+    let before: Vec<_> = chain::files(&ledger).into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    let (report, _) = chain::audit(&ledger);
+    assert!(!report.clean);
+    let after: Vec<_> = chain::files(&ledger).into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    assert!(before == after);
+}
+
+fn exported() -> Vec<u8> {
+    thread_local!(static EXPORTED: Vec<u8> = {
+        let root = tempfile::tempdir().unwrap();
+        export(&folder(root.path(), &chain::blocks(4)))
+    });
+    EXPORTED.with(Clone::clone)
+}
+
+/// Writes the bytes as a file, and gives what an audit and an import say of it.
+fn tried(bytes: &[u8]) -> (bool, Result<Height, TransferError>) {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("log");
+    fs::write(&file, bytes).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    match LedgerReader::open(&file, scratch.path()) {
+        Ok(_) => (chain::audit(&file).0.clean, import(&file, &root.path().join("copy"))),
+        Err(error) => (false, Err(TransferError::Damaged { height: Height(0), sentence: error.to_string() })),
+    }
+}
+
+#[test]
+fn a_forged_file_with_good_check_sums_is_refused_for_what_its_blocks_say() {
+    let mut blocks = chain::blocks(4);
+    blocks[2].block.events[0].unsigned.claimed_time_ms += 1;
+    let mut writer = ExportWriter::new(vec![]).unwrap();
+    for sealed in &blocks {
+        writer.block(sealed.block.hash(), &sealed.encode()).unwrap();
+    }
+    let bytes = writer.finish().unwrap();
+    let (clean, imported) = tried(&bytes);
+    assert!(!clean);
+    assert!(matches!(imported, Err(TransferError::Refused { height: Height(2), .. })), "{imported:?}");
+}
+
+#[test]
+fn a_short_file_with_a_good_trailer_of_another_tip_is_found() {
+    let blocks = chain::blocks(3);
+    let mut writer = ExportWriter::new(vec![]).unwrap();
+    for sealed in &blocks {
+        writer.block(BlockHash::NONE, &sealed.encode()).unwrap();
+    }
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("log");
+    fs::write(&file, writer.finish().unwrap()).unwrap();
+    let (report, _) = chain::audit(&file);
+    assert_eq!(report.findings.iter().map(|finding| finding.what).collect::<Vec<_>>(), [FindingKind::Tip]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_changed_or_truncated_file_is_clean_or_imported(at in any::<prop::sample::Index>(), flip in 1u8.., cut in any::<bool>()) {
+        let mut bytes = exported();
+        let at = at.index(bytes.len());
+        if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
+        let (clean, imported) = tried(&bytes);
+        prop_assert!(!clean && imported.is_err(), "byte {at}");
+        bytes = exported();
+        bytes.push(flip);
+        prop_assert!(!tried(&bytes).0, "something behind the end");
+    }
+
+    /// Decoders take any bytes: they answer, and never panic or take more memory than a block may have.
+    #[test]
+    fn any_bytes_can_be_decoded_without_harm(mut bytes in prop::collection::vec(any::<u8>(), 0..400), lengths in prop::collection::vec(any::<u32>(), 0..4), at in any::<prop::sample::Index>()) {
+        let _ = SealedBlock::decode(&bytes);
+        let _ = SignedEvent::decode(&bytes);
+        for length in lengths {
+            // Lengths are where decoders break: any number anywhere in an event and in a block that were good.
+            let good = chain::genesis_block();
+            for mut raw in [good.encode(), good.block.events[0].encode()] {
+                let at = at.index(raw.len() - 4);
+                raw[at..at + 4].copy_from_slice(&length.to_le_bytes());
+                let _ = SealedBlock::decode(&raw);
+                let _ = SignedEvent::decode(&raw);
+            }
+            bytes.splice(0..0, length.to_le_bytes());
+        }
+        bytes.splice(0..0, *EXPORT_MAGIC);
+        let mut reader = ExportReader::new(bytes.as_slice()).unwrap();
+        while let Ok(Record::Block { .. }) = reader.next_record() {}
+    }
+}

@@ -1,0 +1,181 @@
+//! What peers without any right, and the world, may try against a replica, one attack at a time.
+
+use super::*;
+use crate::consensus::ballot::{Proposal, Vote, proposer};
+use crate::consensus::message::Message;
+use crate::consensus::replica::{ConsensusConfig, Output, Replica};
+use crate::consensus::simulation::disk::{Disk, DiskStore};
+use pyrsia_ledger::certificate::VoteKind;
+use pyrsia_ledger::event::{BuildOutcome, BuildResultReported, BuildSource, BuiltArtifact};
+use pyrsia_ledger::projection::genesis;
+use pyrsia_ledger::signed::EVENT_BYTES_MAX;
+use pyrsia_ledger::{ArtifactId, Height, NetworkId, NodeId, Projections};
+
+fn stranger(n: u8) -> NodeId {
+    node_id_of(&SigningKey::from_bytes(&[200 + n; 32]))
+}
+
+fn state(world: &World) -> Projections {
+    world.oracle.state().expect("there is a network").clone()
+}
+
+fn tell(world: &mut World, to: usize, from: NodeId, message: Message) {
+    world.with(to, |replica, now_ms| replica.on_message(now_ms, from, message)).expect("goes on").expect("has power");
+}
+
+fn blocks_of(world: &World, node: usize) -> usize {
+    world.nodes[node].disk.blocks().len()
+}
+
+#[test]
+fn a_copy_of_a_proposal_with_other_events_does_not_spoil_the_block() {
+    let mut world = founded(4, 4);
+    let state = state(&world);
+    let height = state.height().next();
+    let rightful = proposer(&state.validators(), height, 0).expect("somebody's turn");
+    let index = world.nodes.iter().position(|node| node.id == rightful).expect("a node of this world");
+    let key = world.nodes[index].key.clone();
+    // It says what it says through this test only.
+    world.cut_power(index);
+
+    let unsigned = UnsignedEvent::new(*state.network(), rightful, state.next_sequence(&rightful), 1, some_event(1));
+    let block = state.propose(rightful, state.time_ms(), [&SignedEvent::new(&key, unsigned)]).block;
+    let proposal = Proposal::signed(&key, state.network(), height, 0, None, block.hash());
+    let mut copy = block.clone();
+    copy.events.clear();
+    let others: Vec<usize> = (0..4).filter(|other| *other != index).collect();
+    for &victim in &others {
+        for from in [world.nodes[(index + 1) % 4].id, world.nodes[(index + 2) % 4].id, stranger(1)] {
+            tell(&mut world, victim, from, Message::Proposal { proposal: proposal.clone(), block: Box::new(copy.clone()) });
+        }
+    }
+    for &victim in &others {
+        tell(&mut world, victim, rightful, Message::Proposal { proposal: proposal.clone(), block: Box::new(block.clone()) });
+    }
+    let until_us = world.now_us + 10_000_000;
+    let is_decided = |world: &World| others.iter().all(|other| blocks_of(world, *other) as u64 == height.0 + 1);
+    assert!(world.run(until_us, is_decided).expect("runs"), "the height ends");
+    let decided = world.nodes[others[0]].disk.blocks().pop().expect("a block");
+    assert_eq!((decided.block.hash(), decided.certificate.round), (block.hash(), 0), "the proposed block, in the first round");
+}
+
+#[test]
+fn a_stranger_who_repeats_a_validators_vote_wakes_nobody() {
+    let mut world = founded(4, 4);
+    let state = state(&world);
+    let vote = Vote::signed(&world.nodes[3].key, state.network(), VoteKind::Prevote, state.height().next(), 9, None);
+    tell(&mut world, 0, stranger(1), Message::Vote(vote));
+    assert!(world.nodes[0].replica.as_ref().is_some_and(Replica::is_idle));
+}
+
+#[test]
+fn strangers_who_claim_any_height_and_deliver_nothing_keep_nobody_from_the_ledger() {
+    const PATIENCE_US: u64 = 60_000_000;
+    let mut world = founded(1, 2);
+    workload::approve_some_verifier(&mut world, 0).expect("is proposed");
+    calm_down(&mut world);
+    world.cut_power(1);
+    let network = *state(&world).network();
+    for n in 0..40 {
+        workload::build_something_large(&mut world, 0, &format!("package-{n}")).expect("is proposed");
+        let soon_us = world.now_us + 1_000_000;
+        world.run(soon_us, |_| false).expect("runs");
+    }
+    world.nodes[1].disk = Disk::new(Flushes::Kept);
+    world.start(1).expect("starts");
+    let until_us = world.now_us + PATIENCE_US;
+    while blocks_of(&world, 1) < blocks_of(&world, 0) && world.now_us < until_us {
+        for liar in 0..4 {
+            tell(&mut world, 1, stranger(liar), Message::Status { network: Some(network), height: Some(Height(u64::MAX)) });
+        }
+        let soon_us = world.now_us + 100_000;
+        world.run(soon_us, |_| false).expect("runs");
+    }
+    assert_eq!(blocks_of(&world, 1), blocks_of(&world, 0));
+}
+
+#[test]
+fn blocks_that_nobody_asked_for_are_not_looked_at() {
+    let mut world = founded(1, 2);
+    world.weather.sides[1] = true;
+    workload::approve_some_verifier(&mut world, 0).expect("is proposed");
+    let soon_us = world.now_us + 10_000_000;
+    world.run(soon_us, |_| false).expect("runs");
+    let (before, newest) = (blocks_of(&world, 1), world.nodes[0].disk.blocks().split_off(blocks_of(&world, 1)));
+    assert!(!newest.is_empty());
+    tell(&mut world, 1, stranger(1), Message::Blocks(newest.clone()));
+    assert_eq!(blocks_of(&world, 1), before);
+    let (member, network) = (world.nodes[0].id, *state(&world).network());
+    let tip = newest.last().map(|sealed| sealed.height());
+    tell(&mut world, 1, member, Message::Status { network: Some(network), height: tip });
+    tell(&mut world, 1, member, Message::Blocks(newest));
+    assert_eq!(blocks_of(&world, 1), blocks_of(&world, 0), "asked for, they are");
+}
+
+#[test]
+fn a_peer_that_claims_the_pinned_network_cannot_slip_another_one_in() {
+    let pinned = NetworkId::new(Sha256Digest::of(b"pinned"));
+    let config = ConsensusConfig { pinned_network: Some(pinned), ..ConsensusConfig::default() };
+    let store = DiskStore::on(Disk::new(Flushes::Kept));
+    let mut replica = Replica::open(SigningKey::from_bytes(&[1; 32]), config, store, None, 0).expect("opens");
+    let claim = Message::Status { network: Some(pinned), height: Some(Height::GENESIS) };
+    replica.on_message(0, stranger(1), claim).expect("goes on");
+    let outputs = replica.take_outputs();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Send(_, Message::GetBlocks { .. }))), "{outputs:?}");
+    let other = genesis(&SigningKey::from_bytes(&[2; 32]), "another", [0; 32], 1);
+    replica.on_message(0, stranger(1), Message::Blocks(vec![other])).expect("goes on");
+    assert!(replica.state().is_none());
+}
+
+#[test]
+fn a_node_whose_clock_is_set_back_is_heard_all_the_same() {
+    let (then_ms, hour_ms) = (1_000_000_000, 3_600_000);
+    let store = DiskStore::on(Disk::new(Flushes::Kept));
+    let mut replica =
+        Replica::open(SigningKey::from_bytes(&[1; 32]), ConsensusConfig::default(), store, None, then_ms).expect("opens");
+    replica.found(then_ms, "test", [1; 32]).expect("goes on").expect("is founded");
+    replica.take_outputs();
+    replica.tick(then_ms - hour_ms).expect("goes on");
+    let outputs = replica.take_outputs();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Broadcast(Message::Status { .. }))), "{outputs:?}");
+}
+
+#[test]
+fn a_judge_whose_report_is_too_long_for_the_ledger_does_not_keep_the_network_awake() {
+    let mut world = founded(4, 4);
+    workload::approve_some_verifier(&mut world, 0).expect("is proposed");
+    calm_down(&mut world);
+    for author in 0..4 {
+        workload::approve_current_verifier(&mut world, author).expect("is proposed");
+    }
+    calm_down(&mut world);
+    workload::request_build(&mut world).expect("is proposed");
+    calm_down(&mut world);
+    let state = state(&world);
+    let build_id = *state.builds.unfinished().next().expect("a build is open").0;
+
+    let liar = 3;
+    let (key, author) = (world.nodes[liar].key.clone(), world.nodes[liar].id);
+    world.cut_power(liar);
+    let artifact = |n: u32| BuiltArtifact {
+        artifact_id: ArtifactId::new(format!("{n:0>500}")).expect("an id"),
+        media_type: "x/y".into(),
+        size_bytes: 0,
+        sha256: Sha256Digest::of(b""),
+        canonical: Sha256Digest::of(b""),
+        chunk_root: Sha256Digest::of(b""),
+    };
+    let source = BuildSource { kind: "git".into(), location: "nowhere".into(), revision: "none".into() };
+    let outcome = BuildOutcome::Built { source, artifacts: (0..200).map(artifact).collect() };
+    let report = Event::BuildResultReported(BuildResultReported { build_id, outcome });
+    let event = SignedEvent::new(&key, UnsignedEvent::new(*state.network(), author, state.next_sequence(&author), 1, report));
+    assert!(event.encode().len() > EVENT_BYTES_MAX && state.check(&event).is_ok(), "nothing is wrong with it but its length");
+    for victim in 0..3 {
+        tell(&mut world, victim, author, Message::Events(vec![event.clone()]));
+    }
+    let until_us = world.now_us + 60_000_000;
+    let height = world.oracle.height();
+    world.run(until_us, |_| false).expect("runs");
+    assert_eq!(world.oracle.height(), height, "no block comes of it");
+    assert!((0..3).all(|node| world.nodes[node].replica.as_ref().is_some_and(Replica::is_idle)));
+}
