@@ -11,7 +11,7 @@ use pyrsia_verifier_kit::hash::{FieldHasher, Hasher, Sha256, sha256};
 use pyrsia_verifier_kit::inflate::{Bounds, read_all};
 use pyrsia_verifier_kit::tree::Tree;
 use pyrsia_verifier_kit::unreadable::Result;
-use pyrsia_verifier_kit::zip::{Archive, Entry, Method};
+use pyrsia_verifier_kit::zip::{Archive, Entry};
 use pyrsia_verifier_kit::{Finding, Unreadable};
 
 use crate::archive::attributes::Attributes;
@@ -320,7 +320,7 @@ fn is_signature(name: &[u8]) -> bool {
 /// Whether a reader that goes through the file from its beginning finds the manifest: `JarInputStream` looks at the first entry, and at the second behind `META-INF/`.
 fn manifest_leads<S: ReadAt + ?Sized>(source: &S, entries: &[Entry]) -> bool {
     const HEADER_BYTES: u64 = 30;
-    /// What may stand behind an empty entry: nothing, or its sizes in one of four forms.
+    /// What may stand behind an entry's content: nothing, or its sizes in one of four forms.
     const DESCRIPTOR_BYTES: [u64; 5] = [0, 12, 16, 20, 24];
     let header = |at: u64| -> Option<(Vec<u8>, u64)> {
         let fixed = source.bytes_at(at, HEADER_BYTES as usize).filter(|fixed| fixed.starts_with(b"PK\x03\x04"))?;
@@ -328,10 +328,10 @@ fn manifest_leads<S: ReadAt + ?Sized>(source: &S, entries: &[Entry]) -> bool {
         Some((source.bytes_at(at + HEADER_BYTES, len(26) as usize)?, at + HEADER_BYTES + len(26) + len(28)))
     };
     let Some((first, end)) = header(0) else { return false };
-    let is_empty =
-        || entries.iter().any(|entry| entry.name == META_INF && entry.compressed_size == 0 && entry.method == Method::Stored);
-    let second = || DESCRIPTOR_BYTES.iter().find_map(|len| header(end + len));
-    first == manifest::NAME || first == META_INF && is_empty() && second().is_some_and(|(name, _)| name == manifest::NAME)
+    // The tool of the JDK deflates even nothing.
+    let packed = || entries.iter().find(|entry| entry.name == META_INF && entry.size == 0).map(|entry| entry.compressed_size);
+    let second = || packed().and_then(|packed| DESCRIPTOR_BYTES.iter().find_map(|len| header(end + packed + len)));
+    first == manifest::NAME || first == META_INF && second().is_some_and(|(name, _)| name == manifest::NAME)
 }
 
 #[cfg(test)]

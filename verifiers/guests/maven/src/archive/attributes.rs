@@ -21,6 +21,8 @@ const MODE_UMASK: u32 = 0o022;
 const MODE_TYPE: u32 = 0o170_000;
 const MODE_DIRECTORY: u32 = 0o040_000;
 const MODE_FILE: u32 = 0o100_000;
+/// What Maven's archiver writes where it knows of no mode.
+const MODE_UNKNOWN: u32 = 0o177_777;
 /// The program took the entry for a text.
 const INTERNAL_TEXT: u16 = 1;
 
@@ -43,7 +45,8 @@ pub struct Attributes {
 impl Attributes {
     pub fn of(entry: &Entry, passes: &mut PassSet) -> Result<Self> {
         let mode = entry.unix_mode();
-        let kind = mode.unwrap_or(0) & MODE_TYPE;
+        let known_mode = mode.filter(|mode| *mode != MODE_UNKNOWN);
+        let kind = known_mode.unwrap_or(0) & MODE_TYPE;
         if entry.is_symbolic_link() || kind != 0 && kind != if entry.is_directory() { MODE_DIRECTORY } else { MODE_FILE } {
             return Err(Unreadable::new("it is a link or something else that is neither a file nor a directory of that name"));
         }
@@ -52,7 +55,7 @@ impl Attributes {
         let extra = kept_extra(entry, passes);
         passes.add_if(Pass::ZipTime, entry.modified != TIME_NONE);
         passes.add_if(Pass::ZipCompression, entry.method == Method::Deflated || entry.flags & !FLAG_UTF8 != 0);
-        passes.add_if(Pass::ZipMode, mode.is_some_and(|mode| mode & MODE_UMASK != 0));
+        passes.add_if(Pass::ZipMode, known_mode.is_some_and(|mode| mode & MODE_UMASK != 0));
         let is_ascii = entry.name.is_ascii() && entry.comment.is_ascii();
         let is_marked = entry.flags & FLAG_UTF8 != 0;
         let made_by_none = if high == 0 { MADE_BY_NONE } else { entry.made_by & 0xff00 | MADE_BY_NONE };
@@ -60,7 +63,7 @@ impl Attributes {
             entry.made_by != made_by_none || entry.internal_attributes & INTERNAL_TEXT != 0 || is_ascii && is_marked;
         passes.add_if(Pass::ZipOrigin, is_origin_told);
         Ok(Self {
-            mode: mode.map(|mode| mode & !MODE_UMASK),
+            mode: known_mode.map(|mode| mode & !MODE_UMASK).or(mode),
             foreign: (system != SYSTEM_UNIX && high != 0).then_some((system, high)),
             dos: entry.external_attributes & 0xffff,
             internal: entry.internal_attributes & !INTERNAL_TEXT,
