@@ -154,7 +154,7 @@ impl Content {
 impl EntryForm {
     fn digest(&self) -> Sha256 {
         let mut hasher = FieldHasher::new("maven-entry");
-        self.attributes.hash(&mut hasher);
+        self.attributes.add_to(&mut hasher);
         hasher.field(self.content.kind(), &self.content.digest());
         hasher.finish()
     }

@@ -2,6 +2,8 @@
 //!
 //! `pyrsia verifier test` runs them in the sandbox; `make-cases.sh` says how each was made.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;

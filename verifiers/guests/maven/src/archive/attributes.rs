@@ -73,7 +73,7 @@ impl Attributes {
         })
     }
 
-    pub fn hash(&self, hasher: &mut FieldHasher) {
+    pub fn add_to(&self, hasher: &mut FieldHasher) {
         let Self { mode, foreign, dos, internal, comment, marked_utf8, extra } = self;
         if let Some(mode) = mode {
             hasher.number("mode", u64::from(*mode));

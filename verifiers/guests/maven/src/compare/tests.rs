@@ -52,6 +52,14 @@ fn the_same_build_at_another_time_by_someone_else_is_the_same_after_named_passes
 }
 
 #[test]
+fn archives_that_differ_in_the_width_of_fields_only_are_the_same_after_a_pass() {
+    let side =
+        |is_zip64| MemoryFiles(vec![("a-1.jar".into(), zip(&[ZipEntry::new("x", "1").with(|entry| entry.is_zip64 = is_zip64)]))]);
+    let Comparison::SameAfter(passes) = compared(&side(false), &side(true)) else { panic!("not the same") };
+    assert_eq!(passes, ["zip-compression", "zip-origin"]);
+}
+
+#[test]
 fn a_report_names_the_entry_the_attribute_and_the_line() {
     let comparison = compared(&output_of(jar(7, "a", "x")), &output_of(jar(9, "b", "y")));
     assert_eq!(
@@ -107,10 +115,16 @@ fn exchanging_the_outputs_exchanges_the_sides_of_the_report() {
 fn what_cannot_be_read_without_doubt_is_undecidable_even_when_it_is_identical() {
     let odd = MemoryFiles(vec![("a-1.jar".into(), zip(&[ZipEntry::new("x", "1"), ZipEntry::new("x", "2")]))]);
     let Comparison::Undecidable(refusal) = compared(&odd, &odd) else { panic!("decided") };
-    assert_eq!((refusal.code.as_str(), refusal.subject.as_str()), ("unreadable", "A: a-1.jar"));
+    assert_eq!((refusal.code.as_str(), refusal.subject.as_str()), ("unreadable", "A and B: a-1.jar"));
     let sound = MemoryFiles(vec![("a-1.jar".into(), zip(&[ZipEntry::new("x", "1")]))]);
     let Comparison::Undecidable(refusal) = compared(&sound, &odd) else { panic!("decided") };
     assert_eq!(refusal.subject, "B: a-1.jar");
+    let other = MemoryFiles(vec![("a-1.jar".into(), b"no archive".to_vec())]);
+    let (Comparison::Undecidable(one), Comparison::Undecidable(exchanged)) = (compared(&odd, &other), compared(&other, &odd))
+    else {
+        panic!("decided")
+    };
+    assert_eq!((one.sentence, &one.subject[..1] == "A"), (exchanged.sentence, &exchanged.subject[..1] == "B"));
 }
 
 #[test]
