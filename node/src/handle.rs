@@ -80,6 +80,18 @@ impl NodeHandle {
         self.node.me
     }
 
+    pub(crate) fn verifiers(&self) -> &Verifiers {
+        &self.node.verifiers
+    }
+
+    pub(crate) fn package_types_of_node(&self) -> &PackageTypes {
+        &self.node.package_types
+    }
+
+    pub(crate) fn store(&self) -> &ArtifactStore {
+        &self.node.store
+    }
+
     pub fn ledger(&self) -> Arc<LedgerView> {
         self.node.consensus.view()
     }

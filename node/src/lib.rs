@@ -10,6 +10,7 @@ pub mod node;
 pub mod authorization;
 pub mod builds;
 pub mod handle;
+pub mod mounts;
 
 pub mod artifacts;
 pub mod consensus;
@@ -30,5 +31,6 @@ pub use builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
 pub use config::NodeConfig;
 pub use handle::{ArtifactError, NodeHandle, OpenArtifact};
 pub use libp2p::Multiaddr;
+pub use mounts::{MountError, MountTarget, MountedDocument};
 pub use node::{FatalError, Node, StartError};
 pub use verifier_approval::{ApproveVerifierError, OfferedVerifier, VerifierApproval};

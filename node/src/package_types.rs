@@ -62,7 +62,7 @@ impl PackageTypes {
     }
 
     /// The verifier that the network uses for a type, if this node has it or can get it, else the one it prefers itself.
-    async fn verifier(&self, package_type: &str) -> Result<Verifier, WishError> {
+    pub(crate) async fn verifier(&self, package_type: &str) -> Result<Verifier, WishError> {
         let word = package_type.to_ascii_lowercase();
         let preferred = self.verifiers.set().preferred(&word).cloned();
         let name = match &preferred {

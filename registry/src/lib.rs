@@ -10,6 +10,7 @@ mod server;
 
 mod docker;
 mod management;
+mod mount;
 
 mod access;
 mod admin;

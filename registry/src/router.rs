@@ -6,6 +6,7 @@
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
 use crate::management::{authorize, builds, inspect, log, status, verifiers};
+use crate::mount;
 use crate::server::Front;
 use crate::uri::decode_segment;
 use poem::http::{Method, StatusCode};
@@ -75,10 +76,19 @@ pub(crate) async fn answer(front: &Front, request: Request) -> Response {
     if is_docker(&path) {
         return docker::answer(front, &request).await;
     }
+    if let Some((package_type, rest)) = mount::of(front, &path).filter(|(word, _)| !is_reserved(word)) {
+        let answered = mount::answer(front, &request, package_type, rest).await;
+        return answered.unwrap_or_else(|refused| refused.into_response(Dialect::of(&path)));
+    }
     match dispatch(front, &path, request).await {
         Ok(response) => response,
         Err(refused) => refused.into_response(Dialect::of(&path)),
     }
+}
+
+/// Whether a route above begins with this word: no package type can take it away.
+fn is_reserved(word: &str) -> bool {
+    ROUTES.iter().any(|(_, pattern, _)| pattern.split('/').nth(1) == Some(word))
 }
 
 async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Response, Refused> {

@@ -2,7 +2,7 @@
 
 use super::{Place, Table};
 use crate::block::Height;
-use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageType};
+use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageId, PackageType};
 use crate::digest::Sha256Digest;
 use crate::event::{AddArtifact, BuiltArtifact};
 use crate::identity::NodeId;
@@ -71,6 +71,35 @@ impl Packages {
         let package_type = package_type.clone();
         let first = (package_type.clone(), from.clone());
         self.artifacts.range(first..).take_while(move |((found, _), _)| *found == package_type).map(|((_, id), _)| id)
+    }
+
+    /// Every record that vouches for its artifact id, of the packages whose id begins with `prefix`, in ascending order of package and artifact id.
+    pub fn published_with_prefix<'a>(
+        &'a self,
+        package_type: &'a PackageType,
+        prefix: &'a PackageId,
+    ) -> impl Iterator<Item = (&'a PackageCoordinate, &'a ArtifactRecord)> {
+        let coordinate = PackageCoordinate { package_type: package_type.clone(), id: prefix.clone() };
+        let first = RecordKey { coordinate, position: 0 };
+        let has_prefix = move |key: &RecordKey| {
+            key.coordinate.package_type == *package_type && key.coordinate.id.as_str().starts_with(prefix.as_str())
+        };
+        let mut rest = self.records.range(first..).take_while(move |(key, _)| has_prefix(key)).peekable();
+        std::iter::from_fn(move || {
+            let (key, record) = rest.next()?;
+            let mut of_package = vec![(key, record)];
+            while let Some(next) = rest.next_if(|(next, _)| next.coordinate == key.coordinate) {
+                of_package.push(next);
+            }
+            let vouches = |key: &RecordKey, record: &ArtifactRecord| {
+                let id = (package_type.clone(), record.artifact.artifact_id.clone());
+                self.artifacts.get(&id) == Some(key)
+            };
+            of_package.retain(|(key, record)| vouches(key, record));
+            of_package.sort_by(|(_, a), (_, b)| a.artifact.artifact_id.cmp(&b.artifact.artifact_id));
+            Some(of_package.into_iter().map(|(key, record)| (&key.coordinate, record)))
+        })
+        .flatten()
     }
 
     pub fn artifact_count(&self) -> usize {

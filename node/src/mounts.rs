@@ -1,0 +1,143 @@
+//! HTTP paths of package types: what a path stands for is said by the type's verifier, what is published by the ledger.
+//!
+//! Knows no package type and no HTTP. A document is made by the verifier from the records of the ledger and, where it asks for them, from published
+//! files; those that cannot be had at the moment are left out, and it says so in its own way.
+
+use pyrsia_ledger::{ArtifactId, PackageCoordinate, PackageId, PackageType, Projections};
+use pyrsia_verifiers::{
+    Abstention, Document, DocumentSources, HttpTarget, InputFile, Outcome, PublishedRecord, Refusal, Verifier,
+};
+
+use crate::builds::wish::WishError;
+use crate::handle::NodeHandle;
+
+/// Records that one document is made from.
+const RECORDS_MAX: usize = 20_000;
+/// Files that are lent for one document, and what they may measure together.
+const FILES_MAX: usize = 2_000;
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// What a path stands for.
+#[derive(Debug)]
+pub enum MountTarget {
+    Artifact { package_type: PackageType, id: ArtifactId, coordinate: PackageCoordinate },
+    Document(MountedDocument),
+}
+
+/// A document that can be made.
+#[derive(Debug)]
+pub struct MountedDocument {
+    verifier: Verifier,
+    path: String,
+    sources: DocumentSources,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    #[error(transparent)]
+    Wish(#[from] WishError),
+    #[error("{0}")]
+    NoDocument(Refusal),
+    #[error("the verifier gave no answer: {0}")]
+    Abstained(Abstention),
+    #[error("more than {RECORDS_MAX} artifacts belong to this document")]
+    TooLarge,
+    #[error("this node is stopping")]
+    Stopped,
+}
+
+impl NodeHandle {
+    /// Whether a word is a package type of this node with paths of its own.
+    pub fn has_mount(&self, word: &str) -> bool {
+        let set = self.verifiers().set();
+        set.preferred(word).is_some_and(|verifier| !verifier.description().http_paths.is_empty())
+    }
+
+    /// What a path below the mount of a package type stands for, if anything.
+    pub async fn mounted(&self, package_type: &str, path: &str) -> Result<Option<MountTarget>, MountError> {
+        let verifier = self.package_types_of_node().verifier(package_type).await?;
+        let (asked, of_path) = (verifier.clone(), path.to_owned());
+        let target = match tokio::task::spawn_blocking(move || asked.http_artifacts(&of_path)).await {
+            Ok(Outcome::Done(target)) => target,
+            Ok(Outcome::Refused(refusal)) => return Err(MountError::NoDocument(refusal)),
+            Ok(Outcome::Abstained(abstention)) => return Err(MountError::Abstained(abstention)),
+            Err(_) => return Err(MountError::Stopped),
+        };
+        let package_type = verifier.description().package_type.clone();
+        Ok(target.map(|target| match target {
+            HttpTarget::Artifact { artifact_id, coordinate } => MountTarget::Artifact {
+                coordinate: PackageCoordinate { package_type: package_type.clone(), id: coordinate },
+                package_type,
+                id: artifact_id,
+            },
+            HttpTarget::Document(sources) => MountTarget::Document(MountedDocument { verifier, path: path.to_owned(), sources }),
+        }))
+    }
+
+    /// Makes a document; `mount` is the address of the type's mount as the client knows it.
+    pub async fn make_document(&self, document: MountedDocument, mount: &str) -> Result<Document, MountError> {
+        let MountedDocument { verifier, path, sources } = document;
+        let package_type = verifier.description().package_type.clone();
+        let view = self.ledger();
+        let state = view.state.as_deref().ok_or(WishError::NoNetwork)?;
+        let mut records = published(state, &package_type, &sources)?;
+        let files = self.lend(&package_type, &sources, &mut records).await;
+        let mount = mount.to_owned();
+        match tokio::task::spawn_blocking(move || verifier.http_document(&path, &mount, &records, &files)).await {
+            Ok(Outcome::Done(document)) => Ok(document),
+            Ok(Outcome::Refused(refusal)) => Err(MountError::NoDocument(refusal)),
+            Ok(Outcome::Abstained(abstention)) => Err(MountError::Abstained(abstention)),
+            Err(_) => Err(MountError::Stopped),
+        }
+    }
+
+    /// Gets the files that the document is also made from, from other nodes where need be.
+    async fn lend(
+        &self,
+        package_type: &PackageType,
+        sources: &DocumentSources,
+        records: &mut [PublishedRecord],
+    ) -> Vec<InputFile> {
+        let mut files = Vec::new();
+        let Some(suffix) = &sources.lent_suffix else { return files };
+        let mut left = FILE_BYTES_MAX;
+        for record in records.iter_mut().filter(|record| record.artifact_id.as_str().ends_with(suffix)) {
+            if files.len() == FILES_MAX || record.size_bytes > left {
+                break;
+            }
+            match self.open_artifact(package_type, &record.artifact_id).await {
+                Ok(opened) if opened.sha256 == record.sha256 => {
+                    left -= record.size_bytes;
+                    record.file = Some(files.len());
+                    let path = self.store().blob_path(&record.sha256);
+                    files.push(InputFile { name: record.artifact_id.to_string(), path, size_bytes: record.size_bytes });
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(artifact = %record.artifact_id, %error, "a document is made without an artifact"),
+            }
+        }
+        files
+    }
+}
+
+fn published(
+    state: &Projections,
+    package_type: &PackageType,
+    sources: &DocumentSources,
+) -> Result<Vec<PublishedRecord>, MountError> {
+    // What is no id begins none.
+    let Ok(prefix) = PackageId::new(sources.coordinate_prefix.clone()) else { return Ok(vec![]) };
+    let record = |(coordinate, record): (&PackageCoordinate, &pyrsia_ledger::projection::packages::ArtifactRecord)| {
+        let artifact = &record.artifact;
+        PublishedRecord {
+            coordinate: coordinate.id.clone(),
+            artifact_id: artifact.artifact_id.clone(),
+            media_type: artifact.media_type.clone(),
+            size_bytes: artifact.size_bytes,
+            sha256: artifact.sha256,
+            file: None,
+        }
+    };
+    let records: Vec<_> = state.packages.published_with_prefix(package_type, &prefix).take(RECORDS_MAX + 1).map(record).collect();
+    if records.len() > RECORDS_MAX { Err(MountError::TooLarge) } else { Ok(records) }
+}
