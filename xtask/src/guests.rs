@@ -19,7 +19,7 @@ const SUMS: &str = "SHA256SUMS";
 /// What a guest's package is called before the name of its folder.
 const PACKAGE_PREFIX: &str = "pyrsia-verifier-";
 /// Settings of the caller that would change the bytes of a guest or the place where they are written.
-const FOREIGN_SETTINGS: [&str; 12] = [
+pub(crate) const FOREIGN_SETTINGS: [&str; 12] = [
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_BUILD_TARGET",
     "CARGO_ENCODED_RUSTFLAGS",

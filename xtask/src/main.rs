@@ -5,6 +5,7 @@
 
 mod clients;
 mod guests;
+mod kit;
 mod sim;
 mod test_run;
 
@@ -22,6 +23,7 @@ cargo xtask TASK
   lint              clippy on everything, warnings are errors
   guests [NAME...]  build the verifier components, all or these
   guests --check    build them all and compare them with the ones committed
+  kit               the author's kit from `pyrsia verifier new` to a module that passes its cases
   sim --seeds A..B  run the consensus simulator on these seeds
   deny              licences, sources and banned packages of the lock file; known vulnerabilities where the list can be had
   bench [TASK]      the measurements of docs/performance.md, with optimized programs
@@ -49,6 +51,7 @@ fn task(words: &[&str]) -> Result<()> {
         ["lint"] => lint(),
         ["guests", "--check"] => guests::check(),
         ["guests", names @ ..] => guests::build(names),
+        ["kit"] => kit::kit(),
         ["sim", arguments @ ..] => sim::sim(arguments),
         ["deny"] => deny(),
         ["bench", arguments @ ..] => bench(arguments),

@@ -3,7 +3,7 @@
 //! A package is `NAME@VERSION`, and a build of it gives one file, `NAME-VERSION.tar`. Two builds are the same when their archives have the same entries, whatever
 //! their order and times. Change all of this to what your package type is; `wit/v1/verifier.wit` says what each function must keep to.
 
-use pyrsia_verifier_kit::hash::FieldHasher;
+use pyrsia_verifier_kit::hash::{FieldHasher, hex};
 use pyrsia_verifier_kit::tar::{Entry, TarReader, clean_path};
 use pyrsia_verifier_kit::tree::Tree;
 use pyrsia_verifier_kit::{
@@ -154,7 +154,7 @@ impl Archive {
             let place = String::from_utf8_lossy(path);
             report.within(&place, |report| match other.entries.get(path) {
                 None => report.only_in_a("the entry"),
-                Some(of_other) if of_other != digest => report.differs("content or attributes", "differ", "differ"),
+                Some(of_other) if of_other != digest => report.differs("content or attributes", &hex(digest), &hex(of_other)),
                 Some(_) => {}
             });
         }
