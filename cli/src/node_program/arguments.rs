@@ -15,6 +15,7 @@ const ENVIRONMENT_HELP: &str = "Environment:
   DEV_MODE                on: create folders that are missing
   PYRSIA_ARTIFACT_PATH    folder of the artifacts and all else the node keeps [default: pyrsia]
   PYRSIA_BLOCKCHAIN_PATH  folder of the ledger [default: <artifact path>/blockchain]
+  PYRSIA_VERIFIERS_PATH   folder of further verifiers [default: <artifact path>/verifiers]
   PYRSIA_KEYPAIR          file of the node's key [default: <artifact path>/p2p_keypair.ser]
   PYRSIA_EXTERNAL_IP      IPv4 address that other nodes are told";
 
@@ -75,6 +76,7 @@ impl NodeArguments {
         let mut config = NodeConfig::new(&environment.artifact_path);
         config.keypair_path = environment.keypair_path.clone();
         config.ledger_path = environment.ledger_path.clone();
+        config.verifiers_path = Some(environment.verifiers_path.clone());
         config.external_ip = environment.external_ip;
         if !self.listen.is_empty() {
             config.listen = self.listen.clone();
@@ -154,6 +156,7 @@ mod tests {
             artifact_path_is_given: true,
             ledger_path: PathBuf::from("/data/blockchain"),
             keypair_path: PathBuf::from("/data/key"),
+            verifiers_path: PathBuf::from("/data/verifiers"),
             external_ip: Some([192, 0, 2, 1].into()),
             create_folders: false,
         };

@@ -16,6 +16,7 @@ pub(super) struct Environment {
     pub(super) artifact_path_is_given: bool,
     pub(super) ledger_path: PathBuf,
     pub(super) keypair_path: PathBuf,
+    pub(super) verifiers_path: PathBuf,
     pub(super) external_ip: Option<Ipv4Addr>,
     /// DEV_MODE: whether a folder that is missing is made.
     pub(super) create_folders: bool,
@@ -44,6 +45,7 @@ impl Environment {
         Ok(Self {
             ledger_path: path("PYRSIA_BLOCKCHAIN_PATH", "blockchain"),
             keypair_path: path("PYRSIA_KEYPAIR", "p2p_keypair.ser"),
+            verifiers_path: path("PYRSIA_VERIFIERS_PATH", "verifiers"),
             artifact_path_is_given: given.is_some(),
             artifact_path,
             external_ip,
@@ -60,6 +62,7 @@ impl Environment {
         }
         create(&self.artifact_path)?;
         create(&self.ledger_path)?;
+        create(&self.verifiers_path)?;
         create(self.keypair_path.parent().unwrap_or(Path::new("")))
     }
 }
