@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use pyrsia_ledger::Sha256Digest;
-use pyrsia_verifiers::{Outcome, PublishedArtifact, Refusal};
+use pyrsia_verifiers::{Comparison, Outcome, PublishedArtifact, Refusal};
 use serde_json::json;
 
 use crate::DOCKER;
@@ -36,7 +36,14 @@ fn check_published(output: &Output, coordinate: &str, media_types: &[&str]) {
     assert_eq!(published[0].file, published[1].file, "the tag and the digest are one file");
     for artifact in &published {
         let digest = Sha256Digest::of(&output.0[artifact.file].1);
-        assert_eq!((artifact.canonical, artifact.passes.len()), (digest, 0));
+        if artifact.media_type.contains("json") {
+            let refers = !artifact.media_type.contains("config") && !artifact.media_type.contains("container.image");
+            assert_eq!(artifact.passes.contains(&"references".to_owned()), refers, "{artifact:?}");
+            assert_ne!(artifact.canonical, digest, "a document is compared with what it refers to");
+        } else {
+            // These layers are no archives.
+            assert_eq!((artifact.canonical, artifact.passes.len()), (digest, 0));
+        }
         assert!(
             [coordinate.into(), format!("alpine@sha256:{digest}")].contains(&artifact.artifact_id),
             "{}",
@@ -200,6 +207,46 @@ fn documents_made_to_exhaust_the_reader_are_refused_within_the_limits() {
         let output = Output(vec![("manifest".into(), document.into_bytes())]);
         check_refused(&output, "alpine:1", "malformed-manifest", "manifest");
     }
+}
+
+/// An image whose only layer is a tar of one file, written at a time of its own.
+fn image_of_a_file(modified: u64, mode: u32) -> Output {
+    let mut tar = Vec::from([0; 512]);
+    let mut put = |at: usize, text: &str| tar[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, "usr/bin/tool");
+    put(100, &format!("{mode:07o}"));
+    put(108, "0000000\00000000\000000000003");
+    put(136, &format!("{modified:011o}"));
+    put(148, "        0");
+    put(257, "ustar\x0000");
+    let sum: u32 = tar.iter().map(|byte| u32::from(*byte)).sum();
+    tar[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    tar.extend(b"abc");
+    tar.resize(2048, 0);
+    let mut output = Output::default();
+    let manifest = output.image([OCI_MANIFEST, OCI_CONFIG, "application/vnd.oci.image.layer.v1.tar"], "amd64", &[&tar]);
+    output.with_manifest(&manifest)
+}
+
+#[test]
+fn two_builds_are_compared_by_what_their_layers_mean() {
+    let compare = |a: &Output, b: &Output| {
+        let ((_folder, a), (_other_folder, b)) = (a.lend(), b.lend());
+        match DOCKER.compare(None, &a, &b) {
+            Outcome::Done(comparison) => comparison,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (first, later, executable) = (image_of_a_file(1, 0o644), image_of_a_file(2, 0o644), image_of_a_file(1, 0o755));
+    assert_eq!(compare(&first, &first), Comparison::Identical);
+    assert_eq!(compare(&first, &later), Comparison::SameAfter { passes: vec!["tar-time".into(), "references".into()] });
+    let canonical =
+        |output: &Output| published(output, "alpine:1").into_iter().map(|artifact| artifact.canonical).collect::<Vec<_>>();
+    assert_eq!(canonical(&first), canonical(&later));
+    let Comparison::Different(report) = compare(&first, &executable) else { panic!("not different") };
+    let [difference] = &report.differences[..] else { panic!("{report:?}") };
+    assert_eq!((&difference.path[..], &*difference.what), (&["layer 1".to_owned(), "usr/bin/tool".to_owned()][..], "mode"));
+    assert_eq!((difference.a.as_deref(), difference.b.as_deref()), (Some("0644"), Some("0755")));
 }
 
 proptest! {
