@@ -3,25 +3,27 @@
 //! OCI image specification 1.1, "Image Layer Filesystem Changeset". Reads the layer once, as a stream, and keeps nothing of an entry but its path, its digest and what
 //! a hard link to it must repeat. What extractors could take in two ways has no canonical form: [`Unreadable`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read};
 use std::ops::Bound;
 
 use pyrsia_verifier_kit::hash::{FieldHasher, Hasher, Sha256};
-use pyrsia_verifier_kit::inflate::{Bounds, Compression, GzipReader, ZstdReader};
-use pyrsia_verifier_kit::tar::{Entry, Kind, TarReader, clean_path};
+use pyrsia_verifier_kit::inflate::Compression;
+use pyrsia_verifier_kit::tar::{Entry, Kind, clean_path};
 use pyrsia_verifier_kit::{File, Unreadable};
 
 use crate::passes::{Noise, Pass, fingerprint};
 
 pub mod explanation;
+mod unpacking;
+
+pub use unpacking::Budget;
+use unpacking::Unpacking;
 
 /// Memory for the entries of a layer, in bytes: some 150 000 files. Guests have 64 MiB, and a zstd window takes 8 of them.
 const ENTRIES_BYTES_MAX: u64 = 32 << 20;
 /// Memory for an entry besides its path, in bytes, in a map whose nodes are half full.
 const ENTRY_BYTES: u64 = 160;
-const PIECE_BYTES: usize = 32 << 10;
 
 const PERMISSIONS: u32 = 0o7777;
 const WHITEOUT: &[u8] = b".wh.";
@@ -38,19 +40,6 @@ pub struct LayerForm {
     pub noise: Noise,
     /// Where the deflate stream begins; 0 without a gzip header.
     pub compressed_at: u64,
-}
-
-/// How many bytes the layers of one output may still unpack to.
-pub struct Budget(Cell<u64>);
-
-impl Budget {
-    pub const fn new(bytes: u64) -> Self {
-        Self(Cell::new(bytes))
-    }
-
-    fn spend(&self, bytes: u64) {
-        self.0.set(self.0.get().saturating_sub(bytes));
-    }
 }
 
 /// `sha256` is that of the file.
@@ -322,114 +311,6 @@ impl Order {
             self.noise.note(Pass::TarOrder, &[&self.print.to_le_bytes()]);
         }
         noise.add(&self.noise);
-    }
-}
-
-/// How a layer is read from end to end.
-struct Unpacking<'h, W> {
-    /// Takes the tar of a compressed layer.
-    tar: Option<&'h RefCell<Hasher>>,
-    budget: &'h Budget,
-    /// Whether the content of an entry is to be hashed.
-    with_content: W,
-}
-
-impl<W: Fn(&Entry) -> bool> Unpacking<'_, W> {
-    /// Entry by entry, each with the digest of its content if it has any. Says where the deflate stream begins.
-    fn scan(
-        &self,
-        file: &File<'_>,
-        compression: Compression,
-        noise: &mut Noise,
-        visit: impl FnMut(Entry, Option<Sha256>) -> Result<(), Unreadable>,
-    ) -> Result<u64, Unreadable> {
-        let actual = Compression::of(&file.read_at(0, 4));
-        if actual != compression {
-            return Err(Unreadable::new(format!("its media type says {}, its bytes {}", word(compression), word(actual))));
-        }
-        let bounds = Bounds::new(self.budget.0.get());
-        let taken = Cell::new(0);
-        let source = Counted { source: file.reader(), taken: &taken };
-        if compression != Compression::None {
-            noise.note(Pass::Compression, &[]);
-        }
-        match compression {
-            Compression::None => self.walk(source, visit)?,
-            Compression::Zstd => self.walk(Unpacked { source: ZstdReader::new(source, bounds)?, unpacking: self }, visit)?,
-            Compression::Gzip => {
-                const PLAIN: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-                let unpacked = GzipReader::new(source, bounds)?;
-                let compressed_at = taken.get();
-                let header = file.read_at(0, compressed_at as usize);
-                if header != PLAIN {
-                    noise.note(Pass::GzipHeader, &[&header]);
-                }
-                self.walk(Unpacked { source: unpacked, unpacking: self }, visit)?;
-                return Ok(compressed_at);
-            }
-        }
-        Ok(0)
-    }
-
-    fn walk(
-        &self,
-        unpacked: impl Read,
-        mut visit: impl FnMut(Entry, Option<Sha256>) -> Result<(), Unreadable>,
-    ) -> Result<(), Unreadable> {
-        let mut archive = TarReader::new(BufReader::with_capacity(PIECE_BYTES, unpacked));
-        let mut piece = vec![0; PIECE_BYTES];
-        while let Some(entry) = archive.next_entry()? {
-            let mut content = None;
-            if entry.kind == Kind::File && entry.size > 0 && (self.with_content)(&entry) {
-                let mut hasher = Hasher::new();
-                loop {
-                    match archive.read(&mut piece)? {
-                        0 => break,
-                        len => hasher.update(&piece[..len]),
-                    }
-                }
-                content = Some(hasher.finish());
-            }
-            visit(entry, content)?;
-        }
-        Ok(())
-    }
-}
-
-fn word(compression: Compression) -> &'static str {
-    match compression {
-        Compression::None => "an uncompressed tar",
-        Compression::Gzip => "gzip",
-        Compression::Zstd => "zstd",
-    }
-}
-
-struct Counted<'c, R> {
-    source: R,
-    taken: &'c Cell<u64>,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.source.read(buffer)?;
-        self.taken.set(self.taken.get() + len as u64);
-        Ok(len)
-    }
-}
-
-struct Unpacked<'u, 'h, R, W> {
-    source: R,
-    unpacking: &'u Unpacking<'h, W>,
-}
-
-impl<R: Read, W> Read for Unpacked<'_, '_, R, W> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.source.read(buffer)?;
-        self.unpacking.budget.spend(len as u64);
-        if let Some(tar) = self.unpacking.tar {
-            tar.borrow_mut().update(&buffer[..len]);
-        }
-        Ok(len)
     }
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use pyrsia_verifier_kit::files::MemoryFiles;
 use pyrsia_verifier_kit::hash;
+use pyrsia_verifier_kit::tar::TarReader;
 
 use super::*;
 use crate::fixture::{Member, gzip, ordinary, tar, with_checksum, zstd};
