@@ -244,19 +244,20 @@ mod tests {
     fn a_validator_alone_approves_what_it_prefers_and_several_only_what_is_shipped_and_missing() {
         let [one, two] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]));
         let (a, b) = (node_id_of(&one), node_id_of(&two));
+        let only = |approval: &VerifierApproved| vec![approval.clone()];
         let (old, new) = (module("old"), module("new"));
         let state = Projections::from_genesis(&genesis(&one, "test", [1; 32], 1)).unwrap();
-        assert_eq!(due(&state, a, &[shipped(&old)]), [old.clone()]);
-        assert_eq!(due(&state, a, &[in_folder(&new), shipped(&old)]), [new.clone()], "the operator's goes first");
+        assert_eq!(due(&state, a, &[shipped(&old)]), only(&old));
+        assert_eq!(due(&state, a, &[in_folder(&new), shipped(&old)]), only(&new), "the operator's goes first");
         assert_eq!(due(&state, b, &[shipped(&old)]), []);
         let both = joined(&joined(&state, &one, &one), &one, &two);
-        assert_eq!(due(&both, b, &[shipped(&old)]), [old.clone()]);
+        assert_eq!(due(&both, b, &[shipped(&old)]), only(&old));
         assert_eq!(due(&both, b, &[in_folder(&new)]), [], "it waits for its operator's word");
-        assert_eq!(due(&both, b, &[in_folder(&new), shipped(&old)]), [old.clone()]);
+        assert_eq!(due(&both, b, &[in_folder(&new), shipped(&old)]), only(&old));
 
         let state = after(&state, &one, Event::VerifierApproved(old.clone()));
         assert_eq!(due(&state, a, &[shipped(&old)]), []);
-        assert_eq!(due(&state, a, &[in_folder(&new), shipped(&old)]), [new.clone()]);
+        assert_eq!(due(&state, a, &[in_folder(&new), shipped(&old)]), only(&new));
         let both = joined(&joined(&state, &one, &one), &one, &two);
         assert_eq!(due(&both, a, &[shipped(&new)]), []);
         assert_eq!(due(&both, b, &[shipped(&new)]), []);

@@ -279,7 +279,6 @@ pub struct NetworkView {
     pub verifiers: Vec<VerifierView>,
     pub package_types: Vec<PackageTypeView>,
     /// Verifiers this node has and the network does not judge by; an operator may approve them.
-    #[serde(default)]
     pub offered_verifiers: Vec<OfferedVerifierView>,
 }
 

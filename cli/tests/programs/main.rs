@@ -3,6 +3,7 @@
 mod fixture;
 mod lone_node;
 mod offline;
+mod verifiers;
 
 use fixture::{PYRSIA, PYRSIA_NODE, ended, free_port, program, run, run_with_input};
 use std::fs;

@@ -1,7 +1,9 @@
 //! Who may change the network, and what is shown of it.
 
 use super::fixture::Fixture;
-use pyrsia_registry::wire::{AuthorizationState, AuthorizeResponse, BlocksPage, NetworkView, NodeStatus};
+use pyrsia_registry::wire::{
+    ApproveVerifierResponse, AuthorizationState, AuthorizeResponse, BlocksPage, NetworkView, NodeStatus,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -67,4 +69,24 @@ async fn a_stopped_registry_gives_its_port_back() {
     assert_eq!(fixture.get("/livez").await.status(), 200);
     fixture.stop().await;
     std::net::TcpListener::bind(address).expect("the port is free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_who_knows_the_token_can_approve_a_verifier_and_only_one_the_node_has() {
+    let fixture = Fixture::founded("http://127.0.0.1:9").await;
+    fixture.authorize().await;
+    let network: NetworkView = serde_json::from_value(fixture.json("/api/v1/network").await).expect("a network");
+    let module = network.verifiers[0].module;
+    let body = json!({"module": module}).to_string();
+    for token in [None, Some("guess")] {
+        assert_eq!(fixture.send(Method::POST, "/api/v1/verifiers", token, &body).await.0, 401);
+    }
+    let (status, answer) = fixture.post("/api/v1/verifiers", &json!({"module": module})).await;
+    assert_eq!(status, 201, "{answer}");
+    let answer: ApproveVerifierResponse = serde_json::from_value(answer).expect("the answer");
+    assert_eq!((answer.approvals, answer.needed, answer.current), (1, 1, true));
+    let (status, answer) = fixture.post("/api/v1/verifiers", &json!({"module": "0".repeat(64)})).await;
+    assert_eq!(status, 404, "{answer}");
+    assert_eq!(fixture.post("/api/v1/verifiers", &json!({"module": "docker"})).await.0, 400);
+    fixture.stop().await;
 }
