@@ -29,6 +29,8 @@ pub enum Refusal {
     Sequence { expected: u64, found: u64 },
     #[error("a text of {size_bytes} bytes is longer than {TEXT_BYTES_MAX}")]
     Text { size_bytes: usize },
+    #[error("a text has a control character")]
+    ControlCharacter,
     #[error("the network is founded already")]
     FoundedAlready,
     #[error("{author} is not an authorized node")]
@@ -256,6 +258,10 @@ fn publication(state: &Projections, author: NodeId, body: &AddArtifact) -> Resul
     Ok(())
 }
 
+/// Texts are shown in terminals, logs and pages: nobody may write there what is no text.
 fn text(text: &str) -> Result<(), Refusal> {
-    if text.len() > TEXT_BYTES_MAX { Err(Refusal::Text { size_bytes: text.len() }) } else { Ok(()) }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Refusal::Text { size_bytes: text.len() });
+    }
+    if text.chars().any(char::is_control) { Err(Refusal::ControlCharacter) } else { Ok(()) }
 }

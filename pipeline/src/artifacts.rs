@@ -17,12 +17,17 @@ const MAX_FILE_NAME_CHARS: usize = 255;
 /// No image has nearly as many objects; a build that makes more is broken or hostile.
 const MAX_ARTIFACTS: usize = 4096;
 
+/// All files of one build together: several times the largest image of many platforms.
+const MAX_BUILD_BYTES: u64 = 128 << 30;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArtifactError {
     #[error("{name} has {size_bytes} bytes, more than the limit of {limit_bytes} (--max-artifact-bytes)")]
     TooLarge { name: String, size_bytes: u64, limit_bytes: u64 },
     #[error("the build has more than {MAX_ARTIFACTS} artifacts")]
     TooMany,
+    #[error("the artifacts of the build have more than {MAX_BUILD_BYTES} bytes together")]
+    TooMuch,
     #[error("cannot keep the artifact {name}")]
     Io {
         name: String,
@@ -66,9 +71,20 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Known before they are made: what is refused at the end would have filled the disk by then.
     pub(crate) fn check_count(count: usize) -> Result<(), ArtifactError> {
         if count > MAX_ARTIFACTS { Err(ArtifactError::TooMany) } else { Ok(()) }
+    }
+
+    /// Looks at what is about to be fetched: refused at the end, it would have filled the disk by then.
+    pub(crate) fn check_sizes<'a>(&self, files: impl IntoIterator<Item = (&'a str, u64)>) -> Result<(), ArtifactError> {
+        let (mut count, mut total_bytes) = (0, 0_u64);
+        for (name, size_bytes) in files {
+            self.check_size(name, size_bytes)?;
+            count += 1;
+            total_bytes = total_bytes.saturating_add(size_bytes);
+        }
+        Self::check_count(count)?;
+        if total_bytes > MAX_BUILD_BYTES { Err(ArtifactError::TooMuch) } else { Ok(()) }
     }
 
     /// Takes over a finished file whose bytes have this digest.
@@ -133,6 +149,16 @@ mod tests {
         for name in ["manifest", "sha256:00.blob", "a-1.0+b@c_d.jar"] {
             assert!(is_file_name(name), "{name:?}");
         }
+    }
+
+    #[test]
+    fn files_that_are_too_many_or_too_large_together_are_refused_before_they_are_made() {
+        let artifacts = Artifacts::new("artifacts".into(), "work".into(), 16 << 30);
+        let check = |files: u64, size_bytes: u64| artifacts.check_sizes((0..files).map(|_| ("a", size_bytes)));
+        assert!(check(MAX_ARTIFACTS as u64, 1).is_ok() && check(8, 16 << 30).is_ok());
+        assert!(matches!(check(MAX_ARTIFACTS as u64 + 1, 1), Err(ArtifactError::TooMany)));
+        assert!(matches!(check(9, 16 << 30), Err(ArtifactError::TooMuch)));
+        assert!(matches!(check(1, u64::MAX), Err(ArtifactError::TooLarge { .. })));
     }
 
     #[test]

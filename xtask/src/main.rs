@@ -114,5 +114,13 @@ fn deny() -> Result<()> {
 
 fn bench(arguments: &[&str]) -> Result<()> {
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
-    run(cargo(&["run", "--release", "--package", "pyrsia-benches", "--"]).args(arguments))
+    run(Command::new(built("release/pyrsia-benches")?).args(arguments))
+}
+
+/// A program of the workspace after a build of the whole: building or running one package alone would choose other features
+/// for what it depends on, and compile all of that again.
+fn built(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("the path of this program")?;
+    let target = own.ancestors().nth(2).context("this program lies in a folder of the target folder")?;
+    Ok(target.join(name))
 }

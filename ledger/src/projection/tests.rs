@@ -460,3 +460,20 @@ fn a_copy_of_a_block_with_other_events_or_signatures_is_not_whole() {
     assert!(!copy(&|events| events.push(events[0].clone())));
     assert!(!copy(&|events| events[0].signature = events[1].signature));
 }
+
+#[test]
+fn a_text_that_would_move_a_terminals_cursor_is_refused() {
+    let mut bench = Bench::with_members(1);
+    bench.commit(0, bench.request());
+    let build_id = BuildId::of(bench.state.network(), &alpine(), 0);
+    for (reason, refusal) in [
+        ("\u{1b}[2J".to_owned(), Refusal::ControlCharacter),
+        ("two\nlines".to_owned(), Refusal::ControlCharacter),
+        ("x".repeat(1_025), Refusal::Text { size_bytes: 1_025 }),
+    ] {
+        let report = Event::BuildResultReported(BuildResultReported { build_id, outcome: BuildOutcome::Failed { reason } });
+        assert_eq!(bench.try_commit(0, report), Err(refusal));
+    }
+    let outcome = BuildOutcome::Failed { reason: "größer als erlaubt".into() };
+    bench.commit(0, Event::BuildResultReported(BuildResultReported { build_id, outcome }));
+}

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::background::BackgroundWishes;
+use super::pipeline_client::quoted;
 use super::rate::WishRate;
 use super::wish::{BuildReceipt, BuildWish, WishError};
 use crate::consensus::{ConsensusHandle, ProposeError};
@@ -140,8 +141,10 @@ impl Wishes {
                 }
                 Ok(NodeResponse::Build(_)) => WishError::Refused(format!("build node {node} answered with another build")),
                 // Every honest node would say so; one alone does not decide what the network builds.
-                Ok(NodeResponse::Error { code: code::REFUSED, sentence }) => WishError::Refused(sentence),
-                Ok(NodeResponse::Error { sentence, .. }) => WishError::Refused(format!("build node {node}: {sentence}")),
+                Ok(NodeResponse::Error { code: code::REFUSED, sentence }) => WishError::Refused(quoted(&sentence)),
+                Ok(NodeResponse::Error { sentence, .. }) => {
+                    WishError::Refused(format!("build node {node}: {}", quoted(&sentence)))
+                }
                 Ok(NodeResponse::VerifierModule { .. }) => {
                     WishError::Refused(format!("build node {node} answered something else"))
                 }

@@ -359,9 +359,11 @@ fn fits(build_id: BuildId, outcome: BuildOutcome) -> Result<BuildOutcome, Ended>
     Ok(outcome)
 }
 
-/// A text as long as the ledger takes it.
+/// A text as the ledger takes it.
 fn text(text: &str) -> String {
-    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
+    let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+    // A control character of two bytes becomes a shorter space, so the text does not grow.
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -421,5 +423,6 @@ mod tests {
         assert_eq!(text(&long).len(), TEXT_BYTES_MAX);
         assert_eq!(text(&format!("x{long}")).len(), TEXT_BYTES_MAX - 1);
         assert_eq!(text("short"), "short");
+        assert_eq!(text("two\nlines\u{1b}[31m"), "two lines [31m");
     }
 }

@@ -4,6 +4,7 @@ use super::provider_records;
 use super::request::{self, Codec};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, OrTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
@@ -23,6 +24,9 @@ const INCOMING_CONNECTIONS_MAX: u32 = 384;
 /// Two nodes that dial each other at once, by TCP and QUIC, have four.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 const PENDING_CONNECTIONS_MAX: u32 = 64;
+/// How long a connection may take from the first byte to a secured one with streams: strangers who say nothing would
+/// otherwise hold all pending ones for ever, and a dial that nobody answers would never end.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of a peer whose protocol is being negotiated.
 const NEGOTIATING_STREAMS_MAX: usize = 128;
 /// Of the 1 GiB window that yamux gives a connection, 256 KiB belong to each stream it may have, and what is left is what
@@ -79,12 +83,11 @@ fn tcp_and_quic(key: &Keypair) -> Result<Connections, noise::Error> {
         .authenticate(noise::Config::new(key)?)
         .multiplex(streams);
     let quic = quic::tokio::Transport::new(quic::Config::new(key));
-    Ok(OrTransport::new(quic, tcp)
-        .map(|either, _| match either {
-            futures::future::Either::Left((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
-            futures::future::Either::Right((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
-        })
-        .boxed())
+    let either = OrTransport::new(quic, tcp).map(|either, _| match either {
+        futures::future::Either::Left((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
+        futures::future::Either::Right((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
+    });
+    Ok(TransportTimeout::new(either, HANDSHAKE_TIMEOUT).boxed())
 }
 
 fn behaviour(key: &Keypair, max_provided_keys: usize) -> Behaviour {

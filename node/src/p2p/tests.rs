@@ -260,6 +260,29 @@ async fn requests_are_answered_or_say_why_not() {
     asked.stop().await;
 }
 
+/// Strangers who connect and say nothing, more than may be waited for at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_connect_and_say_nothing_keep_nobody_out_for_long() {
+    let node = Setup::new(1).start().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = silent.local_addr().expect("bound").port();
+    let dialing = node.p2p.clone();
+    let dialed =
+        tokio::spawn(async move { dialing.dial(format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address")).await });
+    let address = node.p2p.addresses()[0].clone();
+    let Some(Protocol::Tcp(port)) = address.iter().nth(1) else { panic!("{address} is no TCP address") };
+    let mut strangers = vec![];
+    for _ in 0..100 {
+        strangers.push(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("the backlog has room"));
+    }
+    let late = Setup::new(2).peer(&node).start().await;
+    late.wait_for_peers(|peers| peers.contains(&node.id)).await;
+    assert!(matches!(in_time(dialed).await, Ok(Err(P2pError::Dial { .. }))));
+    drop((strangers, silent));
+    late.stop().await;
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_in_use_is_an_error_that_names_the_address() {
     let first = Setup::new(1).start().await;

@@ -14,6 +14,8 @@ pub(super) const PIECE_BYTES_MAX: usize = REQUEST_BYTES_MAX as usize - 1024;
 pub(super) const CODE_NOT_HERE: u16 = 404;
 /// Nodes that are asked before it is given up for now.
 const PROVIDERS_MAX: usize = 8;
+/// What is repeated of a peer's reason.
+const SENTENCE_CHARS_MAX: usize = 200;
 
 /// Asks the connected nodes, those that vote first: they needed the module to agree on it.
 pub(super) async fn module(p2p: &P2pHandle, validators: &[NodeId], digest: &Sha256Digest) -> Result<Vec<u8>, ModuleError> {
@@ -37,7 +39,7 @@ async fn from(p2p: &P2pHandle, node: NodeId, digest: &Sha256Digest) -> Result<Ve
         let request = NodeRequest::VerifierModule { sha256: *digest, offset: module.len() as u64 };
         let (size, piece) = match p2p.request(node, request).await {
             Ok(NodeResponse::VerifierModule { size_bytes, piece }) => (size_bytes, piece),
-            Ok(NodeResponse::Error { sentence, .. }) => return Err(sentence),
+            Ok(NodeResponse::Error { sentence, .. }) => return Err(quoted(&sentence)),
             Ok(NodeResponse::Build(_)) => return Err("it answered something else".into()),
             Err(error) => return Err(error.to_string()),
         };
@@ -51,6 +53,11 @@ async fn from(p2p: &P2pHandle, node: NodeId, digest: &Sha256Digest) -> Result<Ve
             return if is_it { Ok(module) } else { Err("it sent another module".into()) };
         }
     }
+}
+
+/// A peer's words, as they may stand in a log.
+fn quoted(sentence: &str) -> String {
+    sentence.chars().filter(|c| !c.is_control()).take(SENTENCE_CHARS_MAX).collect()
 }
 
 /// The size of a module in memory, and what it has from `offset` on.

@@ -96,10 +96,7 @@ pub(super) async fn download(
     blobs: BTreeMap<Digest, Descriptor>,
     context: &BuildContext,
 ) -> Result<(), BuildError> {
-    Artifacts::check_count(blobs.len())?;
-    for blob in blobs.values() {
-        context.artifacts.check_size(blob.digest.as_str(), blob.size_bytes)?;
-    }
+    context.artifacts.check_sizes(blobs.values().map(|blob| (blob.digest.as_str(), blob.size_bytes)))?;
     context.log.line(format!("downloading {} configs and layers", blobs.len()));
     stream::iter(blobs.into_values().map(|blob| fetch_blob(upstream, blob, context)))
         .buffer_unordered(MAX_CONCURRENT_DOWNLOADS)

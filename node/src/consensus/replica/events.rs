@@ -8,6 +8,10 @@ use pyrsia_ledger::event::NodeActivated;
 use pyrsia_ledger::{Event, EventId, NodeId, Projections, Refusal, SignedEvent, policy};
 use std::collections::BTreeSet;
 
+/// While so many own events wait, requests for builds are not taken: anybody may wish for builds, and no number of wishes may
+/// keep this node from saying what it has to say itself.
+const REQUESTS_WAITING_MAX: usize = MEMPOOL_AUTHOR_EVENTS_MAX / 2;
+
 /// Why an event was not taken.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ProposeError {
@@ -76,7 +80,11 @@ impl<S: Store> Replica<S> {
     fn sign_own(&mut self, event: Event) -> Result<SignedEvent, ProposeError> {
         let Some(state) = self.state.clone() else { return Err(ProposeError::NoNetwork) };
         may_write(&state, self.id)?;
-        if self.own.pending().len() >= MEMPOOL_AUTHOR_EVENTS_MAX || self.mempool.len() >= MEMPOOL_EVENTS_MAX {
+        let waiting_max = match event {
+            Event::BuildRequested(_) => REQUESTS_WAITING_MAX,
+            _ => MEMPOOL_AUTHOR_EVENTS_MAX,
+        };
+        if self.own.pending().len() >= waiting_max || self.mempool.len() >= MEMPOOL_EVENTS_MAX {
             return Err(ProposeError::MempoolFull);
         }
         let signed = self.own.sign(&state, &self.key, self.now_ms, event)?;

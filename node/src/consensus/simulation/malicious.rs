@@ -1,4 +1,5 @@
-//! A member that lies: votes twice, proposes different blocks to different nodes, claims heights it has not, sends garbage.
+//! A member that lies: votes twice, proposes different blocks to different nodes, spoils copies of what others propose, claims
+//! heights it has not, sends garbage.
 
 use super::random::Random;
 use crate::consensus::ballot::{Proposal, Vote};
@@ -17,6 +18,7 @@ pub(super) fn lies(key: &SigningKey, network: &NetworkId, heard: &Message, rando
         Message::Proposal { proposal, block } => {
             let mut frames = contradictory_votes(key, network, proposal, random);
             frames.extend((0..ROUNDS).map(|round| other_proposal(key, network, round, block, random)));
+            frames.push(copy_without_events(proposal, block));
             frames
         }
         Message::Vote(vote) if random.percent(5) => {
@@ -48,6 +50,12 @@ fn other_proposal(key: &SigningKey, network: &NetworkId, round: u32, block: &Blo
     block.header.time_ms += 1 + random.below(3);
     let proposal = Proposal::signed(key, network, block.height(), round, None, block.hash());
     Message::Proposal { proposal, block: Box::new(block) }.encode()
+}
+
+/// The proposal that somebody else signed, with other events than its header commits to.
+fn copy_without_events(proposal: &Proposal, block: &Block) -> Vec<u8> {
+    let copy = Block { header: block.header.clone(), events: vec![] };
+    Message::Proposal { proposal: proposal.clone(), block: Box::new(copy) }.encode()
 }
 
 fn garbage(heard: &Message, random: &mut Random) -> Vec<u8> {

@@ -6,10 +6,10 @@ use crate::consensus::message::Message;
 use crate::consensus::replica::{ConsensusConfig, Output, Replica};
 use crate::consensus::simulation::disk::{Disk, DiskStore};
 use pyrsia_ledger::certificate::VoteKind;
-use pyrsia_ledger::event::{BuildOutcome, BuildResultReported, BuildSource, BuiltArtifact};
+use pyrsia_ledger::event::{BuildOutcome, BuildRequested, BuildResultReported, BuildSource, BuiltArtifact};
 use pyrsia_ledger::projection::genesis;
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
-use pyrsia_ledger::{ArtifactId, Height, NetworkId, NodeId, Projections};
+use pyrsia_ledger::{ArtifactId, BuildId, Height, NetworkId, NodeId, PackageCoordinate, Projections};
 
 fn stranger(n: u8) -> NodeId {
     node_id_of(&SigningKey::from_bytes(&[200 + n; 32]))
@@ -178,4 +178,26 @@ fn a_judge_whose_report_is_too_long_for_the_ledger_does_not_keep_the_network_awa
     world.run(until_us, |_| false).expect("runs");
     assert_eq!(world.oracle.height(), height, "no block comes of it");
     assert!((0..3).all(|node| world.nodes[node].replica.as_ref().is_some_and(Replica::is_idle)));
+}
+
+#[test]
+fn no_number_of_wishes_in_a_halted_network_keeps_a_node_from_speaking_for_itself() {
+    let mut world = founded(2, 2);
+    workload::approve_some_verifier(&mut world, 0).expect("is proposed");
+    calm_down(&mut world);
+    workload::approve_current_verifier(&mut world, 1).expect("is proposed");
+    calm_down(&mut world);
+    let state = state(&world);
+    let ((package_type, verifier), _) = state.verifiers.modules().next().expect("a verifier");
+    world.cut_power(1);
+    let mut propose =
+        |event| world.with(0, |replica, now_ms| replica.propose_event(now_ms, event)).expect("runs").expect("has power");
+    let mut wishes = (0..MEMPOOL_AUTHOR_EVENTS_MAX).map(|n| {
+        let coordinate = PackageCoordinate::new(package_type.as_str(), &format!("wish-{n}")).expect("a coordinate");
+        let build_id = BuildId::of(state.network(), &coordinate, 0);
+        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: *verifier })
+    });
+    let refused = wishes.find_map(|wish| propose(wish).err());
+    assert_eq!(refused, Some(ProposeError::MempoolFull));
+    propose(some_event(1)).expect("there is room for its own");
 }
