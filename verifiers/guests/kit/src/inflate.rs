@@ -222,14 +222,16 @@ fn gzip_header(source: &mut impl Read) -> Result<GzipHeader, Unreadable> {
     };
     let mut text = |present: bool| -> Result<Vec<u8>, Unreadable> {
         let mut text = Vec::new();
-        while present {
+        if !present {
+            return Ok(text);
+        }
+        loop {
             match take(1)?[0] {
-                0 => break,
+                0 => return Ok(text),
                 _ if text.len() == GZIP_TEXT_BYTES_MAX => return Err(Unreadable::new("its gzip header has a text without end")),
                 byte => text.push(byte),
             }
         }
-        Ok(text)
     };
     let (name, comment) = (text(flags & NAME != 0)?, text(flags & COMMENT != 0)?);
     if flags & HEADER_CRC != 0 {

@@ -26,7 +26,8 @@ impl Verifier for Template {
         Description {
             package_type: "template".into(),
             aliases: vec![],
-            coordinate_syntax: "A package is written NAME@VERSION, each of lower-case letters, digits, dots, hyphens and underscores.".into(),
+            coordinate_syntax:
+                "A package is written NAME@VERSION, each of lower-case letters, digits, dots, hyphens and underscores.".into(),
             examples: vec!["left@1.0.0".into()],
             passes: vec![
                 Pass::new(PASS_ORDER, "The order of the entries of an archive in which no path occurs twice."),
@@ -45,7 +46,11 @@ impl Verifier for Template {
         let expected = coordinate.file_name();
         let mut files = output.files();
         let (Some(file), None) = (files.next(), files.next()) else {
-            return Err(Refusal::new("file-count", &expected, format!("A build gives one file, this one has {}.", output.count())));
+            return Err(Refusal::new(
+                "file-count",
+                &expected,
+                format!("A build gives one file, this one has {}.", output.count()),
+            ));
         };
         if file.name() != expected {
             return Err(Refusal::new("wrong-name", file.name(), format!("The file of this package is called {expected}.")));
@@ -93,7 +98,8 @@ struct Coordinate {
 impl Coordinate {
     fn parse(text: &str) -> Result<Self, Refusal> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-        let is_word = |word: &str| (1..=WORD_BYTES_MAX).contains(&word.len()) && word.bytes().all(allowed) && !word.starts_with('.');
+        let is_word =
+            |word: &str| (1..=WORD_BYTES_MAX).contains(&word.len()) && word.bytes().all(allowed) && !word.starts_with('.');
         match text.split_once('@') {
             // A hyphen in the version would leave open where the name ends in a file's name.
             Some((name, version)) if is_word(name) && is_word(version) && !version.contains('-') => {
