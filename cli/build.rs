@@ -20,16 +20,13 @@ fn main() -> io::Result<()> {
     let mut list = String::from("&[\n");
     for (name, path) in &files {
         println!("cargo::rerun-if-changed={}", path.display());
-        let text = fs::read_to_string(path)?;
-        // Where the kit lies beside the contract instead of three folders away.
-        let text = if name == "kit/src/contract.rs" { text.replace("../../../wit/v1", "../wit/v1") } else { text };
-        writeln!(list, "    ({name:?}, {text:?}),").map_err(io::Error::other)?;
+        writeln!(list, "    ({name:?}, include_bytes!({:?})),", path.canonicalize()?).map_err(io::Error::other)?;
     }
     list.push(']');
     for folder in ["template", "kit"] {
         println!("cargo::rerun-if-changed={}", guests.join(folder).display());
     }
-    fs::write(Path::new(&env::var("OUT_DIR").map_err(io::Error::other)?).join("kit.rs"), list)
+    fs::write(out.join("kit.rs"), list)
 }
 
 fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// The template, the kit and the contract, by path within the new folder.
-const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/kit.rs"));
+const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/kit.rs"));
 /// What the template calls its package type.
 const PLACEHOLDER: &str = "template";
 
@@ -21,12 +21,10 @@ pub(super) fn run(arguments: &NewArguments) -> Result<(), Failure> {
     if fs::read_dir(&folder).map_err(cannot_write)?.next().is_some() {
         return Err(Failure::new(format!("{} is not empty", folder.display())));
     }
-    for (path, text) in FILES {
+    for (path, content) in FILES {
         let target = folder.join(path);
         fs::create_dir_all(target.parent().unwrap_or(&folder)).map_err(cannot_write)?;
-        let is_own = !path.starts_with("kit/") && !path.starts_with("wit/");
-        let text = if is_own { text.replace(PLACEHOLDER, name.as_str()) } else { (*text).to_owned() };
-        fs::write(target, text).map_err(cannot_write)?;
+        fs::write(target, written(path, content, name.as_str())).map_err(cannot_write)?;
     }
     print(&format!(
         "A verifier for {name} packages begins in {folder}. Then, in that folder:\n\
@@ -36,4 +34,14 @@ pub(super) fn run(arguments: &NewArguments) -> Result<(), Failure> {
         folder = folder.display(),
         file = format!("pyrsia-verifier-{name}").replace('-', "_"),
     ))
+}
+
+/// A file as it stands in the new folder: the author's own under the name of the type, the kit beside the contract instead of three folders away.
+fn written(path: &str, content: &[u8], name: &str) -> Vec<u8> {
+    let is_shared = path.starts_with("kit/") || path.starts_with("wit/");
+    match std::str::from_utf8(content) {
+        Ok(text) if path == "kit/src/contract.rs" => text.replace("../../../wit/v1", "../wit/v1").into_bytes(),
+        Ok(text) if !is_shared => text.replace(PLACEHOLDER, name).into_bytes(),
+        Ok(_) | Err(_) => content.to_vec(),
+    }
 }
