@@ -26,7 +26,7 @@ fn main() -> io::Result<()> {
     for folder in ["template", "kit"] {
         println!("cargo::rerun-if-changed={}", guests.join(folder).display());
     }
-    fs::write(out.join("kit.rs"), list)
+    fs::write(Path::new(&env::var("OUT_DIR").map_err(io::Error::other)?).join("kit.rs"), list)
 }
 
 fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
