@@ -7,14 +7,14 @@ use std::path::Path;
 
 /// A container image of one empty layer, as a build gives it.
 fn image(folder: &Path, label: &str) {
-    fs::create_dir(folder).unwrap();
+    fs::create_dir(folder).expect("makes the folder");
     let blob = |bytes: &[u8]| {
         let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        fs::write(folder.join(format!("sha256:{digest}.blob")), bytes).unwrap();
+        fs::write(folder.join(format!("sha256:{digest}.blob")), bytes).expect("writes the blob");
         format!(r#""digest":"sha256:{digest}","size":{}"#, bytes.len())
     };
     let layer = blob(&[0; 1024]);
-    let diff_id = layer.split('"').nth(3).unwrap().to_owned();
+    let diff_id = layer.split('"').nth(3).expect("a digest").to_owned();
     let config = blob(
         format!(
             r#"{{"architecture":"amd64","os":"linux","config":{{"Labels":{{"who":"{label}"}}}},"rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
@@ -24,7 +24,7 @@ fn image(folder: &Path, label: &str) {
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json",{config}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar",{layer}}}]}}"#
     );
-    fs::write(folder.join("manifest"), manifest).unwrap();
+    fs::write(folder.join("manifest"), manifest).expect("writes the manifest");
 }
 
 #[test]

@@ -215,7 +215,9 @@ fn image_of_a_file(modified: u64, mode: u32) -> Output {
     let mut put = |at: usize, text: &str| tar[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, "usr/bin/tool");
     put(100, &format!("{mode:07o}"));
-    put(108, "0000000\00000000\000000000003");
+    put(108, "0000000");
+    put(116, "0000000");
+    put(124, "00000000003");
     put(136, &format!("{modified:011o}"));
     put(148, "        0");
     put(257, "ustar\x0000");
