@@ -60,6 +60,11 @@ pub fn vote_bytes(kind: VoteKind, height: Height, round: u32, block: Option<Bloc
     borsh::to_vec(&(kind, height, round, block)).expect("writing to memory cannot fail")
 }
 
+/// What a proposer signs; `valid_round` is the earlier round in which a quorum prevoted for the block.
+pub fn proposal_bytes(height: Height, round: u32, valid_round: Option<u32>, block: BlockHash) -> Vec<u8> {
+    borsh::to_vec(&(height, round, valid_round, block)).expect("writing to memory cannot fail")
+}
+
 /// Precommits for one block in one round, in ascending order of their signers.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct CommitCertificate {

@@ -5,7 +5,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::SigningKey;
-use pyrsia_ledger::certificate::{VoteKind, vote_bytes};
+use pyrsia_ledger::certificate::{VoteKind, proposal_bytes, vote_bytes};
 use pyrsia_ledger::signed::{node_id_of, sign, verify};
 use pyrsia_ledger::{BlockHash, Height, NetworkId, NodeId, Purpose, Signature, ValidatorSet};
 
@@ -101,11 +101,6 @@ impl Vote {
         let message = vote_bytes(self.kind, self.height, self.round, self.block);
         verify(&self.validator, Purpose::Vote, network, &message, &self.signature)
     }
-}
-
-/// What a proposer signs.
-fn proposal_bytes(height: Height, round: u32, polka_round: Option<u32>, block: BlockHash) -> Vec<u8> {
-    borsh::to_vec(&(height, round, polka_round, block)).expect("writing to memory cannot fail")
 }
 
 impl Proposal {
