@@ -136,6 +136,11 @@ fn make_database(folder: &Path) -> Result<(), fjall::Error> {
 }
 
 impl BlockLog {
+    /// Whether `folder` holds a log, with or without blocks.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join("db").exists()
+    }
+
     /// Opens or makes the log in `folder` and folds what is there; none when it holds no genesis.
     pub fn open(folder: &Path) -> Result<(Self, Option<Projections>), LogError> {
         let open = |source| match source {
@@ -143,7 +148,7 @@ impl BlockLog {
             source => LogError::Open { folder: folder.to_owned(), source },
         };
         std::fs::create_dir_all(folder).map_err(|source| open(source.into()))?;
-        if !folder.join("db").exists() {
+        if !Self::exists(folder) {
             make_database(folder).map_err(open)?;
         }
         let database = database(&folder.join("db")).map_err(open)?;
