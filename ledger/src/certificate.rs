@@ -33,6 +33,12 @@ impl ValidatorSet {
         Sha256Digest::of_parts(&[b"pyrsia/validators/v1\0", &bytes])
     }
 
+    /// Whether more than half of these nodes are among `approvals`.
+    pub fn has_majority(&self, approvals: &[NodeId]) -> bool {
+        let counted = approvals.iter().filter(|author| self.contains(author)).count();
+        counted >= absolute_majority(self.0.len())
+    }
+
     /// Byzantine quorum: more than two thirds.
     pub fn is_quorum(&self, signed: usize) -> bool {
         3 * signed > 2 * self.0.len()
@@ -49,7 +55,8 @@ pub const fn absolute_majority(total: usize) -> usize {
     total / 2 + 1
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum VoteKind {
     Prevote,
     Precommit,

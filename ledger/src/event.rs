@@ -2,25 +2,44 @@
 //!
 //! Encoding: kind (u16), version (u16), body (borsh), so that a kind can get a second version without touching the first;
 //! a decoder refuses what it does not know. A kind and version never change their meaning. Each has its golden bytes in
-//! `ledger/tests/golden`.
+//! `ledger/tests/golden`. Number 6 is retired: it stood for a result shown before the other judges had theirs, and is never
+//! given again.
 
-use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageType};
+mod builds;
+
+use crate::coordinate::PackageType;
 use crate::digest::Sha256Digest;
+use crate::evidence::Evidence;
 use crate::identity::NodeId;
 use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
 use std::io;
+
+pub use builds::{
+    AddArtifact, BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed,
+    BuildSource, BuildWaitEnded, BuiltArtifact, DisputeReport, GroupComparison, GroupVerdict, ReportedDifference, Vouch,
+    WaitPhase, commitment,
+};
 
 /// The longest reason, name or location an event may carry, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1_024;
 /// The most artifacts of one build: with the longest ids its result still fits in one event.
 pub const ARTIFACTS_PER_BUILD_MAX: usize = 256;
+/// The most pairs of groups a report about a dispute compares.
+pub const DISPUTE_COMPARISONS_MAX: usize = 8;
+/// The most differences a report about a dispute names, of all comparisons together.
+pub const DISPUTE_DIFFERENCES_MAX: usize = 100;
+/// The most parts of the path to a difference, and the most passes that made two artifacts the same.
+pub const DISPUTE_PARTS_MAX: usize = 32;
+/// The longest text in a report about a dispute, in bytes.
+pub const DISPUTE_TEXT_BYTES_MAX: usize = 256;
 
 /// Genesis. Its author is the founder: the first who may authorize a node, and the only validator until one is.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct NetworkFounded {
     pub name: String,
     /// Makes two networks of one founder and name different.
+    #[serde(serialize_with = "as_hex")]
     pub nonce: [u8; 32],
 }
 
@@ -46,70 +65,23 @@ pub struct VerifierApproved {
     pub contract_version: u16,
 }
 
-/// The authorized nodes of the height at which this stands are the judges of the build, whatever happens to the set later.
+/// The author wants `node` out. Approvals of different `compromised_since` do not add up.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
-pub struct BuildRequested {
-    pub build_id: BuildId,
-    pub coordinate: PackageCoordinate,
-    /// Counts the builds of this coordinate from 0.
-    pub attempt: u32,
-    pub verifier: Sha256Digest,
+pub struct NodeRevocationApproved {
+    pub node: NodeId,
+    /// The height from which on nothing the node said about builds is to count.
+    pub compromised_since: Option<u64>,
 }
 
-/// Where the bytes that were built came from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct BuildSource {
-    /// `git` for a build from source, `import` for a copy of what a registry published.
-    pub kind: String,
-    /// Repository or registry the source was fetched from.
-    pub location: String,
-    /// What pins it: a commit, or the digest of a manifest.
-    pub revision: String,
-}
-
-/// One file of a build, as one builder made it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-pub struct BuiltArtifact {
-    pub artifact_id: ArtifactId,
-    pub media_type: String,
-    pub size_bytes: u64,
-    pub sha256: Sha256Digest,
-    /// What two builders must agree on: the digest of the artifact without the noise that its verifier forgives.
-    pub canonical: Sha256Digest,
-    /// Root of the Merkle tree over the sha256 of each chunk of 1 MiB ([`crate::tree::chunk_root`]).
-    pub chunk_root: Sha256Digest,
-}
-
-/// What became of a build on one judge.
+/// Two statements of one key that no honest node signs both. Suspends the key for good.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
-pub enum BuildOutcome {
-    Built {
-        source: BuildSource,
-        artifacts: Vec<BuiltArtifact>,
-    },
-    /// The build itself failed.
-    Failed {
-        reason: String,
-    },
-    /// This judge could not come to a result.
-    Abstained {
-        reason: String,
-    },
+pub struct EquivocationProved {
+    pub evidence: Evidence,
 }
 
-/// A judge's result, once for each build.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
-pub struct BuildResultReported {
-    pub build_id: BuildId,
-    pub outcome: BuildOutcome,
-}
-
-/// Publication of one artifact, valid only after an absolute majority of the judges reported the same build.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
-pub struct AddArtifact {
-    pub build_id: BuildId,
-    pub coordinate: PackageCoordinate,
-    pub artifact: BuiltArtifact,
+/// Bytes without a meaning of their own, as views show them.
+fn as_hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(bytes))
 }
 
 /// A fact.
@@ -120,8 +92,14 @@ pub enum Event {
     NodeActivated(NodeActivated),
     VerifierApproved(VerifierApproved),
     BuildRequested(BuildRequested),
-    BuildResultReported(BuildResultReported),
     AddArtifact(AddArtifact),
+    NodeRevocationApproved(NodeRevocationApproved),
+    BuildResultCommitted(BuildResultCommitted),
+    BuildResultRevealed(BuildResultRevealed),
+    BuildWaitEnded(BuildWaitEnded),
+    BuildCandidateVouched(BuildCandidateVouched),
+    BuildDisputed(BuildDisputed),
+    EquivocationProved(EquivocationProved),
 }
 
 macro_rules! kinds {
@@ -164,6 +142,12 @@ kinds! {
     3 NodeActivated v1,
     4 VerifierApproved v1,
     5 BuildRequested v1,
-    6 BuildResultReported v1,
     7 AddArtifact v1,
+    8 NodeRevocationApproved v1,
+    9 BuildResultCommitted v1,
+    10 BuildResultRevealed v1,
+    11 BuildWaitEnded v1,
+    12 BuildCandidateVouched v1,
+    13 BuildDisputed v1,
+    14 EquivocationProved v1,
 }

@@ -13,6 +13,7 @@ pub mod signed;
 
 pub mod block;
 pub mod certificate;
+pub mod evidence;
 pub mod proof;
 pub mod tree;
 
@@ -28,6 +29,7 @@ pub use certificate::{CommitCertificate, ValidatorSet};
 pub use coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageId, PackageType};
 pub use digest::Sha256Digest;
 pub use event::Event;
+pub use evidence::Evidence;
 pub use identity::NodeId;
 pub use policy::Refusal;
 pub use projection::Projections;

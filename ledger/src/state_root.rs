@@ -33,6 +33,14 @@ pub enum TableId {
     Records = 7,
     Artifacts = 8,
     Attempts = 9,
+    Commitments = 10,
+    Vouches = 11,
+    Disputes = 12,
+    AtRisk = 13,
+    Tallies = 14,
+    Revocations = 15,
+    Former = 16,
+    Suspended = 17,
 }
 
 /// The sum over all rows.

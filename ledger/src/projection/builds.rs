@@ -1,35 +1,72 @@
-//! Builds: who judges each, what every judge reported, and whether a majority of them got the same result.
+//! Builds: who judges each, what every judge said, and whether a majority of them came to the same result.
+//!
+//! Owns every row about builds. What judges say is noted in `record`; `phase` alone decides what follows from it; `group`
+//! tells who came to the same; `support` counts old majorities again; `tally` says how each judge stands.
+
+mod group;
+mod phase;
+mod record;
+mod support;
+mod tally;
 
 use super::{Place, Table};
 use crate::block::Height;
 use crate::certificate::absolute_majority;
-use crate::coordinate::{BuildId, PackageCoordinate};
+use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate};
 use crate::digest::Sha256Digest;
-use crate::event::{BuildOutcome, BuildRequested, BuildResultReported, BuildSource, BuiltArtifact};
+use crate::event::{BuildRequested, BuildSource, BuiltArtifact, WaitPhase};
 use crate::identity::NodeId;
 use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
-use imbl::OrdSet;
+use imbl::{OrdMap, OrdSet};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+
+pub use group::{Candidate, Group};
+pub use record::{Commitment, Dispute, ResultDigests, RevealedResult, Vouched};
+pub use support::AtRisk;
+pub use tally::{JudgeState, Tally};
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub enum BuildStatus {
-    /// Judges are at work.
-    Open,
-    /// An absolute majority reported the same build; its artifacts are being added.
+    /// Judges build, and bind themselves to what they got.
+    Committing,
+    /// Judges show what they committed to.
+    Revealing,
+    /// A majority came to the same canonical result in different bytes: it looks at one judge's bytes after the other.
+    Vouching { candidate: Sha256Digest },
+    /// An absolute majority built the same or vouches for it; its artifacts are being added.
     Agreed { added: u32 },
     /// Every artifact stands on the ledger.
     Published { height: Height },
-    /// No majority is possible any more, and most judges could not build it.
+    /// No majority is possible any more, and not because of different results.
     Failed,
-    /// No majority is possible any more: the judges got different results.
-    Disputed,
+    /// No majority is possible any more: the judges got different results. So many of them have reported why.
+    Disputed { reports: u32 },
 }
 
 impl BuildStatus {
+    /// Whether nothing more is to come, but late results and reports.
     pub const fn is_closed(&self) -> bool {
-        matches!(self, Self::Published { .. } | Self::Failed | Self::Disputed)
+        matches!(self, Self::Published { .. } | Self::Failed | Self::Disputed { .. })
+    }
+
+    /// Whether the judges have not come to an end yet.
+    pub const fn is_judging(&self) -> bool {
+        self.wait_phase().is_some()
+    }
+
+    /// What judges wait for each other in.
+    pub const fn wait_phase(&self) -> Option<WaitPhase> {
+        match self {
+            Self::Committing => Some(WaitPhase::Committing),
+            Self::Revealing => Some(WaitPhase::Revealing),
+            Self::Vouching { candidate } => Some(WaitPhase::Vouching { candidate: *candidate }),
+            Self::Agreed { .. } | Self::Published { .. } | Self::Failed | Self::Disputed { .. } => None,
+        }
+    }
+
+    const fn is_unfinished(&self) -> bool {
+        !self.is_closed() || matches!(self, Self::Disputed { reports: 0 })
     }
 }
 
@@ -43,55 +80,81 @@ pub struct Build {
     pub requested_time_ms: u64,
     /// The authorized nodes of the height at which the build was requested.
     pub judges: Vec<NodeId>,
+    /// Judges that ceased to be authorized while the build was judged: nothing they say counts, even if they return.
+    pub left: Vec<NodeId>,
     pub status: BuildStatus,
+    /// Judges that have waited long enough in this phase.
+    pub waits: Vec<NodeId>,
+    /// Candidates that no majority vouched for.
+    pub given_up: Vec<Sha256Digest>,
+    /// When the committing was over.
+    pub revealing_at: Option<Height>,
+    /// When a majority would not wait for the commitments that are missing.
+    pub timed_out_at: Option<Height>,
+    /// When a majority would not wait for the results that are missing.
+    pub withheld_at: Option<Height>,
+    /// When the judging was over.
+    pub closed_at: Option<Height>,
     pub agreement: Option<Agreement>,
 }
 
-/// What the majority agreed on, fixed when it came about: results that come later change neither part.
+impl Build {
+    /// How many judges it takes: more than half of all, however many still answer.
+    pub fn majority(&self) -> usize {
+        absolute_majority(self.judges.len())
+    }
+
+    /// The judges whose word counts.
+    pub fn active(&self) -> impl Iterator<Item = &NodeId> {
+        self.judges.iter().filter(|judge| !self.left.contains(judge))
+    }
+
+    pub fn is_active(&self, node: &NodeId) -> bool {
+        self.judges.contains(node) && !self.left.contains(node)
+    }
+}
+
+/// What the majority agreed on, fixed when it came about: results that come later change no part of it.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct Agreement {
     /// Digest over what pins the source and every artifact.
     pub result: Sha256Digest,
-    /// The source as most of the majority named it, of equals the smallest: no single judge's word.
+    /// The same over the canonical digests of the artifacts.
+    pub canonical: Sha256Digest,
+    /// The source as most of those who built these bytes named it, of equals the smallest: no single judge's word.
     pub source: BuildSource,
     pub artifacts: u32,
-}
-
-/// One judge's answer as it stands on the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
-pub struct ReportedResult {
-    pub height: Height,
-    pub outcome: BuildOutcome,
 }
 
 #[derive(Clone, Debug)]
 pub struct Builds {
     builds: Table<BuildId, Build>,
-    results: Table<(BuildId, NodeId), ReportedResult>,
+    commitments: Table<(BuildId, NodeId), Commitment>,
+    results: Table<(BuildId, NodeId), RevealedResult>,
+    vouches: Table<BuildId, Vec<Vouched>>,
+    disputes: Table<(BuildId, NodeId), Dispute>,
+    at_risk: Table<BuildId, AtRisk>,
+    tallies: Table<NodeId, Tally>,
     attempts: Table<PackageCoordinate, u32>,
-    /// The builds that are not closed; follows from `builds`.
+    /// The builds that something is to come of; follows from `builds`.
     unfinished: OrdSet<BuildId>,
-}
-
-/// What judges must have in common: what pins the source, and every artifact to the last bit. Not where the source was
-/// fetched from: mirrors of one commit are the same source.
-///
-/// The raw digests are part of it although verifiers compare canonical ones: a canonical digest is only its judge's word.
-/// Were it enough, one liar could claim the honest digest for bytes of his own, and a deterministic choice among equals could
-/// publish them. Bytes that differ may be published once the judges have a way to vouch for each other's.
-fn agreement_key(source: &BuildSource, artifacts: &[BuiltArtifact]) -> Sha256Digest {
-    let files: BTreeSet<&BuiltArtifact> = artifacts.iter().collect();
-    let bytes = borsh::to_vec(&(&source.kind, &source.revision, files)).expect("writing to memory cannot fail");
-    Sha256Digest::of_parts(&[b"pyrsia/agreement/v1\0", &bytes])
+    /// The artifacts of agreed builds that are not added yet; follows from `results`.
+    pending: OrdMap<(BuildId, ArtifactId), BuiltArtifact>,
 }
 
 impl Builds {
     pub(super) fn new() -> Self {
         Self {
             builds: Table::new(TableId::Builds),
+            commitments: Table::new(TableId::Commitments),
             results: Table::new(TableId::Results),
+            vouches: Table::new(TableId::Vouches),
+            disputes: Table::new(TableId::Disputes),
+            at_risk: Table::new(TableId::AtRisk),
+            tallies: Table::new(TableId::Tallies),
             attempts: Table::new(TableId::Attempts),
             unfinished: OrdSet::new(),
+            pending: OrdMap::new(),
         }
     }
 
@@ -103,7 +166,7 @@ impl Builds {
         self.builds.iter()
     }
 
-    /// The builds that are open, or agreed on and not completely published.
+    /// The builds that are judged, agreed on and not completely published, or disputed without a report.
     pub fn unfinished(&self) -> impl Iterator<Item = (&BuildId, &Build)> {
         self.unfinished.iter().filter_map(|id| Some((id, self.builds.get(id)?)))
     }
@@ -117,44 +180,40 @@ impl Builds {
         self.attempts.get(coordinate).copied().unwrap_or(0)
     }
 
-    pub fn result(&self, id: &BuildId, judge: &NodeId) -> Option<&ReportedResult> {
-        self.results.get(&(*id, *judge))
-    }
-
-    /// What was reported for a build, judge by judge.
-    pub fn results<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a ReportedResult)> {
-        let first = (*id, NodeId::from_public_key([0; 32]));
-        self.results.range(first..).take_while(move |((found, _), _)| found == id).map(|((_, judge), result)| (judge, result))
-    }
-
-    /// The judges that reported the build the majority agreed on.
+    /// The judges that built, to the last bit, what is agreed on.
     pub fn agreeing(&self, id: &BuildId) -> Vec<NodeId> {
-        self.agreed(id).map(|(judge, ..)| *judge).collect()
+        self.agreed(id).map(|(judge, _)| *judge).collect()
     }
 
     /// The source and the artifacts of the build that the majority agreed on.
     pub fn chosen<'a>(&'a self, id: &'a BuildId) -> Option<(&'a BuildSource, &'a [BuiltArtifact])> {
-        let (_, _, artifacts) = self.agreed(id).next()?;
+        let (_, revealed) = self.agreed(id).next()?;
+        let (_, artifacts) = revealed.built()?;
         Some((&self.get(id)?.agreement.as_ref()?.source, artifacts))
     }
 
-    fn agreed<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a BuildSource, &'a [BuiltArtifact])> {
-        let result = self.get(id).and_then(|build| build.agreement.as_ref()).map(|agreement| agreement.result);
-        self.built(id).filter(move |(_, source, artifacts)| Some(agreement_key(source, artifacts)) == result)
+    /// An artifact of an agreed build that is to be added.
+    pub(crate) fn pending(&self, id: &BuildId, artifact_id: &ArtifactId) -> Option<&BuiltArtifact> {
+        self.pending.get(&(*id, artifact_id.clone()))
     }
 
-    fn built<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a BuildSource, &'a [BuiltArtifact])> {
-        self.results(id).filter_map(|(judge, reported)| match &reported.outcome {
-            BuildOutcome::Built { source, artifacts } => Some((judge, source, artifacts.as_slice())),
-            BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => None,
+    fn agreed<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a RevealedResult)> {
+        let agreed = self.get(id).and_then(|build| Some((build, build.agreement.as_ref()?.result)));
+        agreed.into_iter().flat_map(move |(build, result)| {
+            self.counted(id, build).filter(move |(_, revealed)| revealed.digests.is_some_and(|digests| digests.raw == result))
         })
     }
 
+    /// The results that count, judge by judge.
+    fn counted<'a>(&'a self, id: &'a BuildId, build: &'a Build) -> impl Iterator<Item = (&'a NodeId, &'a RevealedResult)> {
+        self.results(id).filter(|(judge, revealed)| revealed.counted && !build.left.contains(judge))
+    }
+
     fn put(&mut self, sum: &mut StateSum, id: BuildId, build: Build) {
-        if build.status.is_closed() {
-            self.unfinished.remove(&id);
-        } else {
+        if build.status.is_unfinished() {
             self.unfinished.insert(id);
+        } else {
+            self.unfinished.remove(&id);
         }
         self.builds.put(sum, id, build);
     }
@@ -169,62 +228,22 @@ impl Builds {
             requested_at: place.height,
             requested_time_ms: place.time_ms,
             judges,
-            status: BuildStatus::Open,
+            left: vec![],
+            status: BuildStatus::Committing,
+            waits: vec![],
+            given_up: vec![],
+            revealing_at: None,
+            timed_out_at: None,
+            withheld_at: None,
+            closed_at: None,
             agreement: None,
         };
         self.put(sum, body.build_id, build);
     }
 
-    pub(super) fn report(&mut self, sum: &mut StateSum, place: Place, body: &BuildResultReported) {
-        let reported = ReportedResult { height: place.height, outcome: body.outcome.clone() };
-        self.results.put(sum, (body.build_id, place.author), reported);
-        let build = self.builds.get(&body.build_id).expect("policy refuses results of unknown builds");
-        if build.status != BuildStatus::Open {
-            return; // A late result is on record and changes nothing.
-        }
-        let (status, agreement) = self.judged(&body.build_id, build);
-        let build = Build { status, agreement, ..build.clone() };
-        self.put(sum, body.build_id, build);
-    }
-
-    /// The status that follows from the results so far.
-    fn judged(&self, id: &BuildId, build: &Build) -> (BuildStatus, Option<Agreement>) {
-        let (mut votes, mut answered, mut failed) = (BTreeMap::<Sha256Digest, (usize, u32)>::new(), 0, 0);
-        for (_, reported) in self.results(id) {
-            answered += 1;
-            match &reported.outcome {
-                BuildOutcome::Built { source, artifacts } => {
-                    votes.entry(agreement_key(source, artifacts)).or_insert((0, artifacts.len() as u32)).0 += 1;
-                }
-                BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => failed += 1,
-            }
-        }
-        let majority = absolute_majority(build.judges.len());
-        if let Some((&result, &(_, artifacts))) = votes.iter().find(|(_, (count, _))| *count >= majority) {
-            let agreement = Agreement { result, source: self.source(id, result), artifacts };
-            return (BuildStatus::Agreed { added: 0 }, Some(agreement));
-        }
-        let missing = build.judges.len() - answered;
-        let best = votes.values().map(|(count, _)| *count).max().unwrap_or(0);
-        let status = match best + missing >= majority {
-            true => BuildStatus::Open,
-            false if failed >= majority || best == 0 => BuildStatus::Failed,
-            false => BuildStatus::Disputed,
-        };
-        (status, None)
-    }
-
-    fn source(&self, id: &BuildId, result: Sha256Digest) -> BuildSource {
-        let mut named: BTreeMap<&BuildSource, usize> = BTreeMap::new();
-        for (_, source, _) in self.built(id).filter(|(_, source, artifacts)| agreement_key(source, artifacts) == result) {
-            *named.entry(source).or_default() += 1;
-        }
-        let best = named.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
-        best.expect("an agreed result was reported").0.clone()
-    }
-
     /// Counts one more artifact in; returns whether the build is complete with it.
-    pub(super) fn publish(&mut self, sum: &mut StateSum, place: Place, id: &BuildId) -> bool {
+    pub(super) fn publish(&mut self, sum: &mut StateSum, place: Place, id: &BuildId, artifact_id: &ArtifactId) -> bool {
+        self.pending.remove(&(*id, artifact_id.clone()));
         let build = self.builds.get(id).expect("policy refuses artifacts of unknown builds");
         let (BuildStatus::Agreed { added }, Some(agreement)) = (&build.status, &build.agreement) else {
             unreachable!("policy refuses artifacts of builds that are not agreed on")

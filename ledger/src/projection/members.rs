@@ -1,9 +1,10 @@
-//! Who is authorized, and who is on the way to be.
+//! Who is authorized, who is on the way to be or not to be, and who was.
 
 use super::{Place, Table};
 use crate::block::Height;
-use crate::certificate::absolute_majority;
+use crate::certificate::ValidatorSet;
 use crate::identity::NodeId;
+use crate::signed::EventId;
 use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
@@ -22,20 +23,70 @@ pub struct Candidate {
     pub approved_at: Option<Height>,
 }
 
+/// What is revoked: a node, and from which height on what it said about builds does not count.
+pub type RevocationKey = (NodeId, Option<u64>);
+
+/// A revocation that no majority has approved yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct Revocation {
+    pub approvals: Vec<NodeId>,
+}
+
+/// A node that was authorized.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct Former {
+    /// The first height whose block it signed, and the last.
+    pub since: Height,
+    pub until: Height,
+    /// From where to `until` its word about builds does not count.
+    pub compromised_since: Option<Height>,
+    /// The same of times at which it was authorized before, each from and to a height.
+    pub compromised_before: Vec<(Height, Height)>,
+}
+
+/// A key that signed what no honest node signs. It is never authorized again.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct Suspension {
+    pub height: Height,
+    /// The event that carries the evidence.
+    pub event: EventId,
+}
+
 #[derive(Clone, Debug)]
 pub struct Members {
     active: Table<NodeId, Member>,
     candidates: Table<NodeId, Candidate>,
+    revocations: Table<RevocationKey, Revocation>,
+    former: Table<NodeId, Former>,
+    suspended: Table<NodeId, Suspension>,
     changed_at: Height,
+}
+
+/// Adds an approval, each author's once.
+pub(super) fn add_approval(approvals: &mut Vec<NodeId>, author: NodeId) {
+    if let Err(at) = approvals.binary_search(&author) {
+        approvals.insert(at, author);
+    }
 }
 
 impl Members {
     pub(super) fn new() -> Self {
-        Self { active: Table::new(TableId::Members), candidates: Table::new(TableId::Candidates), changed_at: Height::GENESIS }
+        Self {
+            active: Table::new(TableId::Members),
+            candidates: Table::new(TableId::Candidates),
+            revocations: Table::new(TableId::Revocations),
+            former: Table::new(TableId::Former),
+            suspended: Table::new(TableId::Suspended),
+            changed_at: Height::GENESIS,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
         self.active.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.active.len()
     }
 
     /// The authorized nodes, in ascending order of their keys.
@@ -59,25 +110,109 @@ impl Members {
         self.candidates.iter()
     }
 
+    pub fn revocation(&self, key: &RevocationKey) -> Option<&Revocation> {
+        self.revocations.get(key)
+    }
+
+    /// Revocations that wait for a majority.
+    pub fn revocations(&self) -> impl DoubleEndedIterator<Item = (&RevocationKey, &Revocation)> {
+        self.revocations.iter()
+    }
+
+    pub fn suspended(&self, node: &NodeId) -> Option<&Suspension> {
+        self.suspended.get(node)
+    }
+
+    pub fn suspensions(&self) -> impl DoubleEndedIterator<Item = (&NodeId, &Suspension)> {
+        self.suspended.iter()
+    }
+
+    /// Nodes that were authorized and are not.
+    pub fn former(&self) -> impl DoubleEndedIterator<Item = (&NodeId, &Former)> {
+        self.former.iter().filter(|(node, _)| !self.active.contains(node))
+    }
+
+    /// When a node ceased to be authorized, if it is not.
+    pub fn former_member(&self, node: &NodeId) -> Option<&Former> {
+        self.former.get(node).filter(|_| !self.active.contains(node))
+    }
+
+    /// Whether what `node` said at a height does not count any more.
+    pub fn was_compromised(&self, node: &NodeId, at: Height) -> bool {
+        self.former.get(node).is_some_and(|former| {
+            let newest = former.compromised_since.map(|since| (since, former.until));
+            newest.iter().chain(&former.compromised_before).any(|(since, until)| (*since..=*until).contains(&at))
+        })
+    }
+
     /// The height of the newest block that changed the set.
     pub(crate) fn changed_at(&self) -> Height {
         self.changed_at
     }
 
-    pub(super) fn approve(&mut self, sum: &mut StateSum, place: Place, node: NodeId, authorizers: &[NodeId]) {
+    pub(super) fn approve(&mut self, sum: &mut StateSum, place: Place, node: NodeId, authorizers: &ValidatorSet) {
         let mut candidate = self.candidates.get(&node).cloned().unwrap_or_default();
-        candidate.approvals.push(place.author);
-        candidate.approvals.sort_unstable();
-        let counted = candidate.approvals.iter().filter(|author| authorizers.contains(author)).count();
-        if candidate.approved_at.is_none() && counted >= absolute_majority(authorizers.len()) {
+        add_approval(&mut candidate.approvals, place.author);
+        if candidate.approved_at.is_none() && authorizers.has_majority(&candidate.approvals) {
             candidate.approved_at = Some(place.height);
         }
         self.candidates.put(sum, node, candidate);
     }
 
     pub(super) fn activate(&mut self, sum: &mut StateSum, place: Place) {
-        self.candidates.take(sum, &place.author);
-        self.active.put(sum, place.author, Member { since: place.height.next() });
+        let node = place.author;
+        self.candidates.take(sum, &node);
+        // What was approved against it is about the time before.
+        let of_node = (node, None)..=(node, Some(u64::MAX));
+        let approved: Vec<RevocationKey> = self.revocations.range(of_node).map(|(key, _)| *key).collect();
+        for key in approved {
+            self.revocations.take(sum, &key);
+        }
+        self.active.put(sum, node, Member { since: place.height.next() });
         self.changed_at = place.height;
+    }
+
+    /// Adds an approval of a revocation; returns whether a majority wants it.
+    pub(super) fn approve_revocation(
+        &mut self,
+        sum: &mut StateSum,
+        place: Place,
+        key: RevocationKey,
+        authorizers: &ValidatorSet,
+    ) -> bool {
+        let mut revocation = self.revocations.get(&key).cloned().unwrap_or_default();
+        add_approval(&mut revocation.approvals, place.author);
+        let is_decided = authorizers.has_majority(&revocation.approvals);
+        if is_decided {
+            self.revocations.take(sum, &key);
+        } else {
+            self.revocations.put(sum, key, revocation);
+        }
+        is_decided
+    }
+
+    /// Takes a node out of the set; its former times are kept.
+    pub(super) fn remove(&mut self, sum: &mut StateSum, place: Place, node: NodeId) {
+        let member = self.active.get(&node).expect("policy lets only members be removed").clone();
+        let before = self.former.get(&node);
+        let mut compromised_before = before.map_or(vec![], |former| former.compromised_before.clone());
+        compromised_before.extend(before.and_then(|former| Some((former.compromised_since?, former.until))));
+        let former = Former { since: member.since, until: place.height, compromised_since: None, compromised_before };
+        self.active.take(sum, &node);
+        self.former.put(sum, node, former);
+        self.changed_at = place.height;
+    }
+
+    /// Notes from where on the word of a former member does not count.
+    pub(super) fn compromise(&mut self, sum: &mut StateSum, node: NodeId, since: Height) {
+        let mut former = self.former.get(&node).expect("policy lets only former members be compromised").clone();
+        former.compromised_since = Some(former.compromised_since.map_or(since, |earlier| earlier.min(since)));
+        self.former.put(sum, node, former);
+    }
+
+    /// Keeps a key from ever being authorized again.
+    pub(super) fn suspend(&mut self, sum: &mut StateSum, place: Place, node: NodeId) {
+        self.candidates.take(sum, &node);
+        self.suspended.put(sum, node, Suspension { height: place.height, event: place.event });
     }
 }

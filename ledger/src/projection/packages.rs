@@ -106,13 +106,6 @@ impl Packages {
         self.artifacts.len()
     }
 
-    pub(crate) fn has_record(&self, body: &AddArtifact) -> bool {
-        self.records(&body.coordinate)
-            .rev()
-            .take_while(|record| record.build_id == body.build_id)
-            .any(|record| record.artifact.artifact_id == body.artifact.artifact_id)
-    }
-
     /// Adds a record; with the last one of a build, all of them begin to vouch for their artifact ids.
     pub(super) fn add(&mut self, sum: &mut StateSum, place: Place, body: &AddArtifact, published: bool) {
         let coordinate = &body.coordinate;

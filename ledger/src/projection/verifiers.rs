@@ -1,8 +1,9 @@
 //! Which verifier components the network has agreed on. None is ever forgotten: replay needs the old ones.
 
+use super::members::add_approval;
 use super::{Place, Table};
 use crate::block::Height;
-use crate::certificate::absolute_majority;
+use crate::certificate::ValidatorSet;
 use crate::coordinate::PackageType;
 use crate::digest::Sha256Digest;
 use crate::event::VerifierApproved;
@@ -50,17 +51,15 @@ impl Verifiers {
         self.modules.range(first..).take_while(move |((found, _), _)| found == package_type).map(|((_, d), m)| (d, m))
     }
 
-    pub(super) fn approve(&mut self, sum: &mut StateSum, place: Place, body: &VerifierApproved, authorizers: &[NodeId]) {
+    pub(super) fn approve(&mut self, sum: &mut StateSum, place: Place, body: &VerifierApproved, authorizers: &ValidatorSet) {
         let key = (body.package_type.clone(), body.module);
         let mut module = self.modules.get(&key).cloned().unwrap_or(Module {
             contract_version: body.contract_version,
             approvals: vec![],
             approved_at: None,
         });
-        module.approvals.push(place.author);
-        module.approvals.sort_unstable();
-        let counted = module.approvals.iter().filter(|author| authorizers.contains(author)).count();
-        if module.approved_at.is_none() && counted >= absolute_majority(authorizers.len()) {
+        add_approval(&mut module.approvals, place.author);
+        if module.approved_at.is_none() && authorizers.has_majority(&module.approvals) {
             module.approved_at = Some(place.height);
         }
         self.modules.put(sum, key, module);

@@ -1,0 +1,207 @@
+//! What follows from what the judges said: the only place where a build that is judged changes its phase.
+//!
+//! A phase ends when nothing is outstanding, when nothing outstanding could change the end, or when an absolute majority of
+//! all judges has waited long enough. Every step is a function of the rows of this build.
+
+use super::{Agreement, Build, BuildStatus, Builds};
+use crate::block::Height;
+use crate::coordinate::BuildId;
+use crate::digest::Sha256Digest;
+use crate::event::{BuildSource, Vouch};
+use crate::identity::NodeId;
+use crate::projection::members::Members;
+use crate::state_root::StateSum;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Build {
+    fn enter(&mut self, status: BuildStatus) {
+        self.status = status;
+        self.waits.clear();
+    }
+
+    fn has_waited(&self) -> bool {
+        self.waits.len() >= self.majority()
+    }
+}
+
+impl Builds {
+    /// Makes a change to a build and moves it on as far as what stands on the ledger carries it.
+    pub(super) fn evaluate(&mut self, sum: &mut StateSum, height: Height, id: BuildId, change: impl FnOnce(&mut Build)) {
+        let mut build = self.builds.get(&id).expect("policy refuses statements about unknown builds").clone();
+        let was_judging = build.status.is_judging();
+        change(&mut build);
+        while self.advance(&id, height, &mut build) {}
+        let is_over = was_judging && !build.status.is_judging();
+        if is_over {
+            build.closed_at = Some(height);
+        }
+        let judges: Vec<NodeId> = build.active().copied().collect();
+        self.put(sum, id, build);
+        if is_over {
+            self.fill_pending(&id);
+            for judge in judges {
+                self.count_in(sum, &id, &judge);
+            }
+        }
+    }
+
+    /// Takes the next step if there is one.
+    fn advance(&self, id: &BuildId, height: Height, build: &mut Build) -> bool {
+        match build.status {
+            BuildStatus::Committing => self.end_committing(id, height, build),
+            BuildStatus::Revealing => self.end_revealing(id, height, build),
+            BuildStatus::Vouching { candidate } => self.end_vouching(id, candidate, build),
+            BuildStatus::Agreed { .. } | BuildStatus::Published { .. } | BuildStatus::Failed | BuildStatus::Disputed { .. } => {
+                false
+            }
+        }
+    }
+
+    fn end_committing(&self, id: &BuildId, height: Height, build: &mut Build) -> bool {
+        let active = build.active().count();
+        let committed = build.active().filter(|judge| self.commitments.contains(&(*id, **judge))).count();
+        // Fewer than a majority can neither agree nor end the wait.
+        if committed < active && !build.has_waited() && active >= build.majority() {
+            return false;
+        }
+        if build.has_waited() {
+            build.timed_out_at = Some(height);
+        }
+        build.revealing_at = Some(height);
+        build.enter(BuildStatus::Revealing);
+        true
+    }
+
+    fn end_revealing(&self, id: &BuildId, height: Height, build: &mut Build) -> bool {
+        let (mut raw, mut canonical) = (BTreeMap::<Sha256Digest, usize>::new(), BTreeMap::<Sha256Digest, usize>::new());
+        let mut revealed = BTreeSet::new();
+        for (judge, result) in self.counted(id, build) {
+            revealed.insert(*judge);
+            if let Some(digests) = result.digests {
+                *raw.entry(digests.raw).or_default() += 1;
+                *canonical.entry(digests.canonical).or_default() += 1;
+            }
+        }
+        let majority = build.majority();
+        if let Some((result, _)) = raw.iter().find(|(_, count)| **count >= majority) {
+            self.agree(id, *result, build);
+            return true;
+        }
+        let is_outstanding = |judge: &&NodeId| self.commitments.contains(&(*id, **judge)) && !revealed.contains(*judge);
+        let outstanding = build.active().filter(is_outstanding).count();
+        let best = canonical.values().copied().max().unwrap_or(0);
+        if outstanding > 0 && !build.has_waited() && best + outstanding >= majority {
+            return false;
+        }
+        if build.has_waited() {
+            build.withheld_at = Some(height);
+        }
+        let same = canonical.iter().find(|(_, count)| **count >= majority);
+        let candidate = same.and_then(|(canonical, _)| self.next_candidate(id, build, canonical));
+        let built: usize = raw.values().sum();
+        let not_built = build.judges.len() - built - outstanding;
+        build.enter(match candidate {
+            Some(candidate) => BuildStatus::Vouching { candidate },
+            None if raw.len() > 1 && not_built < majority => BuildStatus::Disputed { reports: 0 },
+            None => BuildStatus::Failed,
+        });
+        true
+    }
+
+    fn end_vouching(&self, id: &BuildId, candidate: Sha256Digest, build: &mut Build) -> bool {
+        let canonical = self.canonical_of(id, &candidate).expect("a candidate is somebody's result");
+        let (mut built, mut same, mut open) = (0, 0, 0);
+        for (judge, result) in self.counted(id, build) {
+            let Some(digests) = result.digests.filter(|digests| digests.canonical == canonical) else { continue };
+            if digests.raw == candidate {
+                built += 1;
+                continue;
+            }
+            match self.vouch(id, &candidate, judge).map(|vouched| &vouched.verdict) {
+                Some(Vouch::Same) => same += 1,
+                Some(Vouch::Different { .. } | Vouch::Unavailable { .. }) => (),
+                None => open += 1,
+            }
+        }
+        // If those who built it have left, nobody whose word counts stands for these bytes.
+        if built > 0 && built + same >= build.majority() {
+            self.agree(id, candidate, build);
+            return true;
+        }
+        if built > 0 && !build.has_waited() && built + same + open >= build.majority() {
+            return false;
+        }
+        build.given_up.push(candidate);
+        build.enter(match self.next_candidate(id, build, &canonical) {
+            Some(candidate) => BuildStatus::Vouching { candidate },
+            None => BuildStatus::Disputed { reports: 0 },
+        });
+        true
+    }
+
+    /// The bytes to look at next, of those who came to this canonical result: those that most built, of equals the smallest.
+    fn next_candidate(&self, id: &BuildId, build: &Build, canonical: &Sha256Digest) -> Option<Sha256Digest> {
+        let mut raw = BTreeMap::<Sha256Digest, usize>::new();
+        for digests in self.counted(id, build).filter_map(|(_, result)| result.digests) {
+            if digests.canonical == *canonical && !build.given_up.contains(&digests.raw) {
+                *raw.entry(digests.raw).or_default() += 1;
+            }
+        }
+        raw.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(raw, _)| raw)
+    }
+
+    fn agree(&self, id: &BuildId, result: Sha256Digest, build: &mut Build) {
+        let mut named: BTreeMap<&BuildSource, usize> = BTreeMap::new();
+        let (mut count, mut canonical) = (0, result);
+        for (_, revealed) in self.counted(id, build) {
+            if let (Some(digests), Some((source, artifacts))) = (revealed.digests, revealed.built())
+                && digests.raw == result
+            {
+                (count, canonical) = (artifacts.len() as u32, digests.canonical);
+                *named.entry(source).or_default() += 1;
+            }
+        }
+        let best = named.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
+        let source = best.expect("what is agreed on was built").0.clone();
+        build.agreement = Some(Agreement { result, canonical, source, artifacts: count });
+        build.enter(BuildStatus::Agreed { added: 0 });
+    }
+
+    fn fill_pending(&mut self, id: &BuildId) {
+        let Some((_, artifacts)) = self.chosen(id) else { return };
+        let artifacts = artifacts.to_vec();
+        for artifact in artifacts {
+            self.pending.insert((*id, artifact.artifact_id.clone()), artifact);
+        }
+    }
+
+    /// Takes an agreement back before all its artifacts were added.
+    pub(super) fn abandon(&mut self, sum: &mut StateSum, height: Height, id: &BuildId, status: BuildStatus) {
+        let mut build = self.builds.get(id).expect("it was agreed on").clone();
+        for artifact in self.chosen(id).map_or(vec![], |(_, artifacts)| artifacts.to_vec()) {
+            self.pending.remove(&(*id, artifact.artifact_id));
+        }
+        build.agreement = None;
+        build.closed_at = Some(height);
+        build.enter(status);
+        self.put(sum, *id, build);
+    }
+
+    /// A node that is authorized no more judges nothing any more.
+    pub(in crate::projection) fn leave(&mut self, sum: &mut StateSum, height: Height, node: NodeId, members: &Members) {
+        let unfinished: Vec<BuildId> = self.unfinished.iter().copied().collect();
+        for id in unfinished {
+            let Some(build) = self.get(&id).filter(|build| build.is_active(&node)) else { continue };
+            if build.status.is_judging() {
+                self.evaluate(sum, height, id, |build| {
+                    build.left.push(node);
+                    build.left.sort_unstable();
+                    build.waits.retain(|judge| *judge != node);
+                });
+            } else if matches!(build.status, BuildStatus::Agreed { .. }) && !build.active().any(|judge| members.contains(judge)) {
+                // Nobody is left to publish it, and while it is agreed on it could not be asked for again.
+                self.abandon(sum, height, &id, BuildStatus::Failed);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What judges said of a build, as it stands on the ledger.
+//!
+//! Notes each statement, which policy has allowed, and hands the build to `phase`. Decides nothing itself.
+
+use super::{BuildStatus, Builds};
+use crate::block::Height;
+use crate::coordinate::BuildId;
+use crate::digest::Sha256Digest;
+use crate::event::{
+    BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildResultCommitted, BuildResultRevealed, BuildSource, BuildWaitEnded,
+    BuiltArtifact, DisputeReport, Vouch,
+};
+use crate::identity::NodeId;
+use crate::projection::{Place, members::Members};
+use crate::state_root::StateSum;
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// What a judge bound itself to.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct Commitment {
+    pub height: Height,
+    pub commitment: Sha256Digest,
+}
+
+/// One judge's answer.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct RevealedResult {
+    pub height: Height,
+    pub outcome: BuildOutcome,
+    /// Whether it was committed to and came in time.
+    pub counted: bool,
+    /// Of what was built.
+    pub digests: Option<ResultDigests>,
+}
+
+impl RevealedResult {
+    pub fn built(&self) -> Option<(&BuildSource, &[BuiltArtifact])> {
+        match &self.outcome {
+            BuildOutcome::Built { source, artifacts } => Some((source, artifacts)),
+            BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => None,
+        }
+    }
+}
+
+/// What two results have in common when they are the same. Not where the source was fetched from: mirrors of one commit are
+/// the same source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct ResultDigests {
+    /// Over what pins the source, and every artifact to the last bit.
+    pub raw: Sha256Digest,
+    /// Over what pins the source, and every artifact without the noise that its verifier forgives: only its judge's word.
+    pub canonical: Sha256Digest,
+}
+
+impl ResultDigests {
+    pub fn of(source: &BuildSource, artifacts: &[BuiltArtifact]) -> Self {
+        let files: BTreeSet<&BuiltArtifact> = artifacts.iter().collect();
+        let canonical: BTreeSet<_> =
+            artifacts.iter().map(|file| (&file.artifact_id, &file.media_type, &file.canonical)).collect();
+        let raw = borsh::to_vec(&(&source.kind, &source.revision, files)).expect("writing to memory cannot fail");
+        let canonical = borsh::to_vec(&(&source.kind, &source.revision, canonical)).expect("writing to memory cannot fail");
+        Self {
+            raw: Sha256Digest::of_parts(&[b"pyrsia/agreement/v1\0", &raw]),
+            canonical: Sha256Digest::of_parts(&[b"pyrsia/canonical-agreement/v1\0", &canonical]),
+        }
+    }
+}
+
+/// A judge's word about the bytes of others.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct Vouched {
+    pub judge: NodeId,
+    pub candidate: Sha256Digest,
+    pub height: Height,
+    pub verdict: Vouch,
+}
+
+/// Why the judges did not agree, as one of them sees it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct Dispute {
+    pub height: Height,
+    pub report: DisputeReport,
+}
+
+impl Builds {
+    pub fn commitment(&self, id: &BuildId, judge: &NodeId) -> Option<(Height, Sha256Digest)> {
+        self.commitments.get(&(*id, *judge)).map(|committed| (committed.height, committed.commitment))
+    }
+
+    pub fn result(&self, id: &BuildId, judge: &NodeId) -> Option<&RevealedResult> {
+        self.results.get(&(*id, *judge))
+    }
+
+    /// What was revealed for a build, judge by judge.
+    pub fn results<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a RevealedResult)> {
+        let first = (*id, NodeId::from_public_key([0; 32]));
+        self.results.range(first..).take_while(move |((found, _), _)| found == id).map(|((_, judge), result)| (judge, result))
+    }
+
+    /// The judges that have waited long enough in the phase the build is in.
+    pub fn waits(&self, id: &BuildId) -> &[NodeId] {
+        self.get(id).map_or(&[], |build| &build.waits)
+    }
+
+    /// Every word about the bytes of others, of all candidates, in the order of the ledger.
+    pub fn vouches(&self, id: &BuildId) -> &[Vouched] {
+        self.vouches.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// A judge's word about one candidate.
+    pub fn vouch(&self, id: &BuildId, candidate: &Sha256Digest, judge: &NodeId) -> Option<&Vouched> {
+        self.vouches(id).iter().find(|vouched| vouched.candidate == *candidate && vouched.judge == *judge)
+    }
+
+    /// The reports about a dispute, judge by judge.
+    pub fn disputes<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a Dispute)> {
+        let first = (*id, NodeId::from_public_key([0; 32]));
+        self.disputes.range(first..).take_while(move |((found, _), _)| found == id).map(|((_, judge), dispute)| (judge, dispute))
+    }
+
+    pub(crate) fn has_reported(&self, id: &BuildId, judge: &NodeId) -> bool {
+        self.disputes.contains(&(*id, *judge))
+    }
+
+    pub(in crate::projection) fn commit(&mut self, sum: &mut StateSum, place: Place, body: &BuildResultCommitted) {
+        let committed = Commitment { height: place.height, commitment: body.commitment };
+        self.commitments.put(sum, (body.build_id, place.author), committed);
+        self.evaluate(sum, place.height, body.build_id, |_| ());
+    }
+
+    pub(in crate::projection) fn reveal(
+        &mut self,
+        sum: &mut StateSum,
+        place: Place,
+        body: &BuildResultRevealed,
+        members: &Members,
+    ) {
+        let (id, judge) = (body.build_id, place.author);
+        let build = self.builds.get(&id).expect("policy refuses results of unknown builds");
+        let counted = self.commitments.contains(&(id, judge)) && build.withheld_at.is_none();
+        let digests = match &body.outcome {
+            BuildOutcome::Built { source, artifacts } => Some(ResultDigests::of(source, artifacts)),
+            BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => None,
+        };
+        let was_judging = build.status.is_judging();
+        let revealed = RevealedResult { height: place.height, outcome: body.outcome.clone(), counted, digests };
+        self.results.put(sum, (id, judge), revealed);
+        if !counted {
+            return;
+        }
+        if was_judging {
+            self.evaluate(sum, place.height, id, |_| ());
+        } else {
+            // It was bound to this result before anybody showed one: it says as much as those that were quicker.
+            self.count_in(sum, &id, &judge);
+            self.recount(sum, place.height, &id, members);
+        }
+    }
+
+    pub(in crate::projection) fn end_wait(&mut self, sum: &mut StateSum, place: Place, body: &BuildWaitEnded) {
+        self.evaluate(sum, place.height, body.build_id, |build| {
+            build.waits.push(place.author);
+            build.waits.sort_unstable();
+        });
+    }
+
+    pub(in crate::projection) fn note_vouch(&mut self, sum: &mut StateSum, place: Place, body: &BuildCandidateVouched) {
+        let mut vouches = self.vouches(&body.build_id).to_vec();
+        vouches.push(Vouched {
+            judge: place.author,
+            candidate: body.candidate,
+            height: place.height,
+            verdict: body.verdict.clone(),
+        });
+        self.vouches.put(sum, body.build_id, vouches);
+        self.evaluate(sum, place.height, body.build_id, |_| ());
+    }
+
+    pub(in crate::projection) fn note_dispute(&mut self, sum: &mut StateSum, place: Place, body: &BuildDisputed) {
+        let dispute = Dispute { height: place.height, report: body.report.clone() };
+        self.disputes.put(sum, (body.build_id, place.author), dispute);
+        let mut build = self.builds.get(&body.build_id).expect("policy refuses reports about unknown builds").clone();
+        if let BuildStatus::Disputed { reports } = &mut build.status {
+            *reports += 1;
+        }
+        self.put(sum, body.build_id, build);
+    }
+}

@@ -1,0 +1,172 @@
+//! Whether a block is the next one: every check a follower, a replay and the audit make of it.
+
+use super::{Projections, TIME_MS_MAX};
+use crate::block::{BLOCK_EVENT_BYTES_MAX, Block, EVENTS_PER_BLOCK_MAX, Height, SealedBlock};
+use crate::certificate::CertificateError;
+use crate::policy::Refusal;
+use crate::signed::{Claim, EncodedEvent, EventId, wrong_claims};
+use crate::tree::leaf_hash;
+use std::fmt;
+use std::ops::ControlFlow;
+
+/// What a header states that follows from the ledger before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderPart {
+    Version,
+    Network,
+    Parent,
+    Time,
+    Proposer,
+    TreeSize,
+    TreeRoot,
+    StateRoot,
+    Validators,
+    /// Of a founding block, whose every part follows from its event.
+    Any,
+}
+
+impl fmt::Display for HeaderPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Version => "the version",
+            Self::Network => "the network",
+            Self::Parent => "the parent",
+            Self::Time => "the time",
+            Self::Proposer => "the proposer",
+            Self::TreeSize => "the tree size",
+            Self::TreeRoot => "the tree root",
+            Self::StateRoot => "the state root",
+            Self::Validators => "the validator set",
+            Self::Any => "the header",
+        })
+    }
+}
+
+/// Why a block is not the next one.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BlockError {
+    #[error("block {found} is not the next one, {expected} is")]
+    Height { expected: Height, found: Height },
+    #[error("block {height}: {what} is not what follows from the ledger")]
+    Header { height: Height, what: HeaderPart },
+    #[error(
+        "block {height} has {events} events in {size_bytes} bytes, more than {EVENTS_PER_BLOCK_MAX} or {BLOCK_EVENT_BYTES_MAX}"
+    )]
+    TooLarge { height: Height, events: usize, size_bytes: usize },
+    #[error("block {height}, event {index} ({id}) is refused")]
+    Event {
+        height: Height,
+        index: usize,
+        id: EventId,
+        #[source]
+        refusal: Box<Refusal>,
+    },
+    #[error("block {height}, event {index} ({id}): the signature is wrong")]
+    Signature { height: Height, index: usize, id: EventId },
+    #[error("block {height} is not final")]
+    Certificate {
+        height: Height,
+        #[source]
+        source: CertificateError,
+    },
+    #[error("this is no genesis block: {0}")]
+    Genesis(&'static str),
+}
+
+impl Projections {
+    /// The state after `block`, which must be the next one and say exactly what follows from its events. Looks at no
+    /// signature: [`Projections::apply_sealed`] does.
+    pub fn apply(&self, block: &Block) -> Result<Self, BlockError> {
+        self.apply_encoded(block, &EncodedEvent::all(&block.events))
+    }
+
+    /// Whether the events that came with the header are those that it commits to. If not, the block is no wrong block but a wrong
+    /// copy of one, which anybody can make: it says nothing about the header.
+    pub fn is_whole(&self, block: &Block) -> bool {
+        let mut frontier = self.frontier.clone();
+        for event in &block.events {
+            frontier.append(leaf_hash(&event.encode()));
+        }
+        (frontier.size(), frontier.root()) == (block.header.tree_size, block.header.tree_root)
+    }
+
+    /// [`Projections::apply`] with the certificate and the signature of every event: what a follower and a replay do.
+    pub fn apply_sealed(&self, sealed: &SealedBlock) -> Result<Self, BlockError> {
+        let (height, header) = (sealed.height(), &sealed.block.header);
+        let events = EncodedEvent::all(&sealed.block.events);
+        let next = self.apply_encoded(&sealed.block, &events)?;
+        let not_final = |source| BlockError::Certificate { height, source };
+        sealed.certificate.check_signers(header, &self.validators()).map_err(not_final)?;
+        let claims: Vec<Claim> = events.iter().map(EncodedEvent::claim).chain(sealed.certificate.claims(&self.network)).collect();
+        match wrong_claims(&claims).first() {
+            None => Ok(next),
+            Some(wrong) => Err(match events.get(*wrong) {
+                Some(event) => BlockError::Signature { height, index: *wrong, id: event.id },
+                None => not_final(CertificateError::Signature(claims[*wrong].author())),
+            }),
+        }
+    }
+
+    fn apply_encoded(&self, block: &Block, events: &[EncodedEvent<'_>]) -> Result<Self, BlockError> {
+        let mut first = None;
+        let next = self.examine(block, events, &mut |error| {
+            first = Some(error);
+            ControlFlow::Break(())
+        });
+        match next {
+            ControlFlow::Continue(next) => Ok(next),
+            ControlFlow::Break(()) => Err(first.expect("only an error breaks an examination off")),
+        }
+    }
+
+    /// Every check of a block but its signatures, and the state after it as far as its events are allowed. `found` is told
+    /// of each error and decides whether the examination goes on.
+    pub(crate) fn examine(
+        &self,
+        block: &Block,
+        events: &[EncodedEvent<'_>],
+        found: &mut dyn FnMut(BlockError) -> ControlFlow<()>,
+    ) -> ControlFlow<(), Self> {
+        let header = &block.header;
+        let (expected, height) = (self.height.next(), header.height);
+        if height != expected {
+            found(BlockError::Height { expected, found: height })?;
+        }
+        if !(self.time_ms..=TIME_MS_MAX).contains(&header.time_ms) {
+            found(BlockError::Header { height, what: HeaderPart::Time })?;
+        }
+        if !self.validators().contains(&header.proposer) {
+            found(BlockError::Header { height, what: HeaderPart::Proposer })?;
+        }
+        let size_bytes = events.iter().map(|event| event.bytes.len()).sum();
+        if events.len() > EVENTS_PER_BLOCK_MAX || size_bytes > BLOCK_EVENT_BYTES_MAX {
+            found(BlockError::TooLarge { height, events: events.len(), size_bytes })?;
+        }
+        let mut next = self.clone();
+        for (index, event) in events.iter().enumerate() {
+            if let Err(refusal) = next.fold(event, header.time_ms) {
+                found(BlockError::Event { height, index, id: event.id, refusal: Box::new(refusal) })?;
+                // Refused or not, it is a leaf of the tree that the next blocks go on with.
+                next.frontier.append(leaf_hash(&event.bytes));
+            }
+        }
+        next.sum.settle();
+        let follows = self.header_after(&next, header.proposer, header.time_ms, vec![]).header;
+        for (same, what) in [
+            (follows.version == header.version, HeaderPart::Version),
+            (follows.network == header.network, HeaderPart::Network),
+            (follows.parent == header.parent, HeaderPart::Parent),
+            (follows.tree_size == header.tree_size, HeaderPart::TreeSize),
+            (follows.tree_root == header.tree_root, HeaderPart::TreeRoot),
+            (follows.state_root == header.state_root, HeaderPart::StateRoot),
+            (follows.validators == header.validators, HeaderPart::Validators),
+        ] {
+            if !same {
+                found(BlockError::Header { height, what })?;
+            }
+        }
+        let mut next = next.advanced_to(header);
+        next.height = expected;
+        ControlFlow::Continue(next)
+    }
+}

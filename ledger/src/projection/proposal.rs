@@ -1,0 +1,78 @@
+//! The next block as a proposer makes it, and the header that follows from its events.
+
+use super::{Projections, TIME_MS_MAX};
+use crate::block::{BLOCK_EVENT_BYTES_MAX, Block, BlockHeader, EVENTS_PER_BLOCK_MAX, HEADER_VERSION};
+use crate::identity::NodeId;
+use crate::policy::{self, Refusal};
+use crate::projection::ACTIVATION_WINDOW_BLOCKS;
+use crate::signed::{EncodedEvent, EventId, SignedEvent};
+
+/// A block that may be proposed, with what it leads to.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    pub block: Block,
+    pub next: Projections,
+    /// Candidates that the block could not take, with the reason.
+    pub refused: Vec<(EventId, Refusal)>,
+}
+
+impl Projections {
+    /// Takes as many of `candidates`, in their order, as are allowed and fit into one block.
+    pub fn propose<'a>(&self, proposer: NodeId, now_ms: u64, candidates: impl IntoIterator<Item = &'a SignedEvent>) -> Proposal {
+        let time_ms = now_ms.clamp(self.time_ms, TIME_MS_MAX);
+        let (mut next, mut events, mut refused, mut size_bytes) = (self.clone(), vec![], vec![], 0);
+        for candidate in candidates {
+            let encoded = EncodedEvent::new(candidate);
+            let could_fit = policy::size(encoded.bytes.len()).is_ok();
+            if events.len() == EVENTS_PER_BLOCK_MAX || could_fit && size_bytes + encoded.bytes.len() > BLOCK_EVENT_BYTES_MAX {
+                break;
+            }
+            match next.fold(&encoded, time_ms) {
+                Ok(()) => {
+                    size_bytes += encoded.bytes.len();
+                    events.push(candidate.clone());
+                }
+                Err(refusal) => refused.push((encoded.id, refusal)),
+            }
+        }
+        next.sum.settle();
+        let block = self.header_after(&next, proposer, time_ms, events);
+        let next = next.advanced_to(&block.header);
+        Proposal { block, next, refused }
+    }
+
+    pub(super) fn seal_header(&self, proposer: NodeId, time_ms: u64, events: Vec<SignedEvent>) -> Block {
+        let header = BlockHeader {
+            version: HEADER_VERSION,
+            network: self.network,
+            height: self.height,
+            parent: self.tip,
+            time_ms,
+            proposer,
+            tree_size: self.frontier.size(),
+            tree_root: self.frontier.root(),
+            state_root: self.sum.root(),
+            validators: self.validators().hash(),
+        };
+        Block { header, events }
+    }
+
+    /// The block that leads from here to `next`, which has its events folded but is not advanced.
+    pub(super) fn header_after(&self, next: &Self, proposer: NodeId, time_ms: u64, events: Vec<SignedEvent>) -> Block {
+        let mut block = next.seal_header(proposer, time_ms, events);
+        block.header.height = self.height.next();
+        block.header.validators = self.validators().hash();
+        block
+    }
+
+    pub(super) fn advanced_to(mut self, header: &BlockHeader) -> Self {
+        self.height = header.height;
+        self.tip = header.hash();
+        self.time_ms = header.time_ms;
+        self.recent.push_back(self.tip);
+        if self.recent.len() as u64 > ACTIVATION_WINDOW_BLOCKS + 1 {
+            self.recent.pop_front();
+        }
+        self
+    }
+}
