@@ -5,15 +5,17 @@
 //! blobs/<2 hex>/<64 hex>.chunks   their chunk list (borsh), followed by the sha256 of the list
 //! tmp/                            what is being written; emptied when the store opens
 //! partial/<64 hex>{,.bitmap}      downloads to resume
+//! brought/<build id>              what came here because of a build
 //! ```
 //!
 //! A blob gets its name only after its bytes are hashed and durable: written aside, fsync, rename, fsync of the folder, the
 //! chunk list first. A power cut leaves a whole blob or none. Calls block on the disk: make them on a blocking thread.
 
+use super::brought::Brought;
 use super::chunks::{ARTIFACT_BYTES_MAX, ChunkList};
 use super::partial::{self, Partial};
-use pyrsia_ledger::Sha256Digest;
 use pyrsia_ledger::tree::CHUNK_BYTES;
+use pyrsia_ledger::{BuildId, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write};
@@ -70,6 +72,7 @@ pub struct ArtifactStore {
 struct Folder {
     path: PathBuf,
     temporary_files: AtomicU64,
+    brought: Brought,
 }
 
 impl ArtifactStore {
@@ -81,7 +84,8 @@ impl ArtifactStore {
         }
         remove_abandoned(&path.join("tmp"))?;
         partial::remove_old(&path.join("partial"))?;
-        Ok(Self { folder: Arc::new(Folder { path: path.to_owned(), temporary_files: AtomicU64::new(0) }) })
+        let brought = Brought::open(path.join("brought"))?;
+        Ok(Self { folder: Arc::new(Folder { path: path.to_owned(), temporary_files: AtomicU64::new(0), brought }) })
     }
 
     pub fn contains(&self, sha256: &Sha256Digest) -> bool {
@@ -152,6 +156,26 @@ impl ArtifactStore {
             }
         }
         Ok(())
+    }
+
+    /// Remembers that an artifact comes here because of a build; to be called before it is stored.
+    pub(crate) fn note_brought(&self, build: &BuildId, sha256: &Sha256Digest) -> Result<(), StoreError> {
+        self.folder.brought.note(build, sha256)
+    }
+
+    /// The builds whose artifacts are still told apart from published ones.
+    pub(crate) fn builds_with_artifacts(&self) -> Vec<BuildId> {
+        self.folder.brought.builds()
+    }
+
+    /// The builds because of which an artifact came here.
+    pub(crate) fn builds_that_brought(&self, sha256: &Sha256Digest) -> Vec<BuildId> {
+        self.folder.brought.builds_of(sha256)
+    }
+
+    /// Forgets a build and removes what only it brought, but for what `stays`; returns how many artifacts are gone.
+    pub(crate) fn release(&self, build: &BuildId, stays: impl Fn(&Sha256Digest) -> bool) -> Result<usize, StoreError> {
+        self.folder.brought.release(build, stays, |sha256| self.remove(sha256))
     }
 
     /// Up to `count_max` artifacts that are here, in the order of their digests.
@@ -318,6 +342,19 @@ impl Ingest {
 
     /// Makes the bytes durable and gives them their name, if they are what was expected.
     pub fn commit(self, expected: Option<Sha256Digest>) -> Result<Stored, StoreError> {
+        self.commit_noted(expected, |_, _| Ok(()))
+    }
+
+    /// The same for what a build brings here, which is remembered before anybody can find it.
+    pub(crate) fn commit_brought(self, build: &BuildId) -> Result<Stored, StoreError> {
+        self.commit_noted(None, |store, sha256| store.note_brought(build, sha256))
+    }
+
+    fn commit_noted(
+        self,
+        expected: Option<Sha256Digest>,
+        note: impl FnOnce(&ArtifactStore, &Sha256Digest) -> Result<(), StoreError>,
+    ) -> Result<Stored, StoreError> {
         let Self { store, file, hasher, failed } = self;
         if failed {
             let source = io::Error::other("an earlier write failed");
@@ -328,6 +365,7 @@ impl Ingest {
             return Err(StoreError::WrongBytes { expected, found: sha256 });
         }
         let stored = Stored { sha256, size_bytes: list.size_bytes(), chunk_root: list.root() };
+        note(&store, &sha256)?;
         if !store.contains(&sha256) {
             file.file.sync_all().on_disk("sync", &file.path)?;
             store.publish(&file.path, &sha256, &list)?;

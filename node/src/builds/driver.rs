@@ -1,24 +1,31 @@
 //! The task that takes this node's builds from the request on the ledger to the publication, step by step.
 //!
-//! It owns the runs and what was proposed for each build; what to do is decided by [`super::plan`]. Everything it knows
-//! can be lost: after a restart the ledger and the notes lead to the same steps.
+//! It owns the runs, the work of a judge, and what was proposed for each build; what to do is decided by [`super::plan`].
+//! Everything it knows can be lost but the seals: after a restart the ledger, the seals and the notes lead to the same steps.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures::future::join_all;
-use pyrsia_ledger::event::{AddArtifact, BuildOutcome, BuildResultReported};
+use pyrsia_ledger::event::{
+    AddArtifact, BuildCandidateVouched, BuildDisputed, BuildResultCommitted, BuildResultRevealed, BuildWaitEnded, DisputeReport,
+    Vouch,
+};
 use pyrsia_ledger::projection::builds::BuildStatus;
-use pyrsia_ledger::{BuildId, Event, NodeId, Projections};
+use pyrsia_ledger::{BuildId, Event, NodeId, Projections, Sha256Digest};
+use tokio::sync::Semaphore;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::notes::Note;
-use super::plan::{Progress, Step, next_step};
+use super::judge::{self, Case, Judge};
+use super::leftovers::Leftovers;
+use super::plan::{Fact, PROPOSE_AGAIN_AFTER, Planner, Progress, Step, Vouching, Work};
 use super::run::{Order, Runner};
+use super::sealed::{RunResult, Seals};
 use super::view::LocalPhase;
+use crate::config::JudgePatience;
 use crate::consensus::{ConsensusHandle, ProposeError};
 use crate::p2p::P2pHandle;
 
@@ -26,28 +33,79 @@ use crate::p2p::P2pHandle;
 const OLD_REQUEST: Duration = Duration::from_secs(60);
 /// How long such a build is left alone.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
+/// Steps of one build that are taken in a row, before the others have their turn.
+const STEPS_IN_A_ROW_MAX: usize = 8;
+/// Candidates and disputes that are looked at at the same time.
+const JUDGED_AT_ONCE_MAX: usize = 2;
 
 pub(super) struct Driver {
     me: NodeId,
     consensus: ConsensusHandle,
     p2p: P2pHandle,
     runner: Arc<Runner>,
+    judge: Judge,
+    judging: Arc<Semaphore>,
+    seals: Seals,
+    leftovers: Leftovers,
+    run_limit: Duration,
+    patience: JudgePatience,
     builds: BTreeMap<BuildId, Progress>,
-    runs: JoinSet<Option<BuildOutcome>>,
-    running: HashMap<task::Id, BuildId>,
+    work: JoinSet<Ended>,
+    working: HashMap<task::Id, (BuildId, Kind)>,
     started: Instant,
 }
 
+/// What work came to.
+enum Ended {
+    /// None when others settled the build before it began.
+    Run(Option<RunResult>),
+    Vouched(Vouch),
+    Compared(DisputeReport),
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Run,
+    Vouch,
+    Compare,
+}
+
+/// How a driver is set up.
+pub(super) struct Setup {
+    pub(super) me: NodeId,
+    pub(super) consensus: ConsensusHandle,
+    pub(super) p2p: P2pHandle,
+    pub(super) runner: Arc<Runner>,
+    pub(super) seals: Seals,
+    pub(super) run_limit: Duration,
+    pub(super) patience: JudgePatience,
+}
+
 impl Driver {
-    pub(super) fn new(me: NodeId, consensus: ConsensusHandle, p2p: P2pHandle, runner: Arc<Runner>) -> Self {
+    pub(super) fn new(setup: Setup) -> Self {
+        let Setup { me, consensus, p2p, runner, seals, run_limit, patience } = setup;
+        let judge = Judge {
+            store: runner.store.clone(),
+            p2p: p2p.clone(),
+            verifiers: runner.verifiers.clone(),
+            // What cannot be had is said before the others have waited long enough.
+            patience: patience.vouch / 2,
+        };
+        let leftovers = Leftovers::new(runner.store.clone(), patience.keep_unpublished);
         Self {
             me,
             consensus,
             p2p,
             runner,
+            judge,
+            judging: Arc::new(Semaphore::new(JUDGED_AT_ONCE_MAX)),
+            seals,
+            leftovers,
+            run_limit,
+            patience,
             builds: BTreeMap::new(),
-            runs: JoinSet::new(),
-            running: HashMap::new(),
+            work: JoinSet::new(),
+            working: HashMap::new(),
             started: Instant::now(),
         }
     }
@@ -64,59 +122,109 @@ impl Driver {
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = ledger.changed() => if changed.is_err() { break },
-                Some(ended) = self.runs.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.work.join_next_with_id() => self.ended(ended),
                 () = sleep_until(wake) => {}
             }
         }
-        self.runs.shutdown().await;
+        self.work.shutdown().await;
     }
 
-    /// What was reported before a restart is given time to stand in a block before the build runs again.
+    /// Every build that this node has sealed a result of or has notes about.
     fn recall(&mut self) {
+        let sealed = self.seals.builds().unwrap_or_else(|error| {
+            tracing::error!(%error, "the sealed results of this node cannot be listed");
+            vec![]
+        });
+        for id in sealed {
+            self.builds.insert(id, self.recalled(&id));
+        }
         match self.runner.notes.all() {
-            Ok(notes) => {
-                for (id, note) in notes {
-                    let reported_ms = note.reported.then(|| self.now_ms());
-                    self.builds.insert(id, Progress { reported_ms, ..Progress::default() });
-                }
-            }
+            Ok(notes) => notes.into_iter().for_each(|(id, _)| {
+                self.builds.entry(id).or_default();
+            }),
             Err(error) => tracing::warn!(%error, "what was remembered of running builds cannot be read"),
+        }
+    }
+
+    fn recalled(&self, id: &BuildId) -> Progress {
+        match self.seals.get(id) {
+            Ok(sealed) => Progress::recalled(sealed, false),
+            Err(error) => {
+                tracing::error!(build_id = %id, %error, "this node cannot read the result it is bound to, and is silent about the build");
+                Progress::recalled(None, true)
+            }
         }
     }
 
     /// Takes every step that can be taken; returns when to look again even if nothing happens.
     async fn take_steps(&mut self, state: &Projections) -> Option<Instant> {
+        let planner =
+            Planner { me: self.me, silent_to: self.consensus.silent_to(), run_limit: self.run_limit, patience: self.patience };
         for (id, build) in state.builds.unfinished() {
-            if build.judges.contains(&self.me) {
-                let now_ms = self.now_ms();
-                let run_after_ms = now_ms + if is_old(build.requested_time_ms) { CATCH_UP_WAIT.as_millis() as u64 } else { 0 };
-                let progress = self.builds.entry(*id).or_insert(Progress { run_after_ms, ..Progress::default() });
-                if matches!(build.status, BuildStatus::Agreed { .. }) {
-                    progress.agreed_ms.get_or_insert(now_ms);
-                }
+            if build.judges.contains(&self.me) && !self.builds.contains_key(id) {
+                let wait_ms = if is_old(build.requested_time_ms) { CATCH_UP_WAIT.as_millis() as u64 } else { 0 };
+                let run_after_ms = self.now_ms() + wait_ms;
+                self.builds.insert(*id, Progress { run_after_ms, ..self.recalled(id) });
             }
         }
         let mut wake_ms: Option<u64> = None;
+        let mut due = |until_ms: u64| wake_ms = Some(wake_ms.map_or(until_ms, |wake_ms| wake_ms.min(until_ms)));
         for id in self.builds.keys().copied().collect::<Vec<_>>() {
-            if state.builds.result(&id, &self.me).is_some() {
-                self.runner.progress.forget(&id);
+            for _ in 0..STEPS_IN_A_ROW_MAX {
+                let now_ms = self.now_ms();
+                let Some(progress) = self.builds.get_mut(&id) else { break };
+                if let Some(build) = state.builds.get(&id) {
+                    progress.see(state, &id, build, now_ms);
+                }
+                match planner.next_step(state, &id, progress, now_ms) {
+                    Step::Wait { until_ms } => {
+                        due(until_ms);
+                        break;
+                    }
+                    Step::Idle => break,
+                    Step::Done => {
+                        self.forget(state, id).await;
+                        break;
+                    }
+                    step => self.take(state, id, step).await,
+                }
             }
-            let now_ms = self.now_ms();
-            match next_step(state, self.me, &id, &self.builds[&id], now_ms) {
-                Step::Run => self.start(state, id),
-                Step::Report(outcome) => self.report(id, outcome).await,
-                Step::Publish(events) => self.publish(id, events).await,
-                Step::Wait { until_ms } => wake_ms = Some(wake_ms.map_or(until_ms, |wake_ms| wake_ms.min(until_ms))),
-                Step::Idle => {}
-                Step::Done => self.forget(state, id).await,
-            }
+            self.show(state, &id);
         }
         // What was just proposed is looked at again by the change of the ledger it makes, or when it is due again.
-        let proposed = self.builds.values().any(|progress| progress.reported_ms.is_some() || progress.published_ms.is_some());
-        if wake_ms.is_none() && proposed {
-            wake_ms = Some(self.now_ms() + super::plan::PROPOSE_AGAIN_AFTER.as_millis() as u64);
+        if self.builds.values().any(|progress| !progress.proposed_ms.is_empty()) {
+            due(self.now_ms() + PROPOSE_AGAIN_AFTER.as_millis() as u64);
+        }
+        let now_ms = self.now_ms();
+        if let Some(until_ms) = self.leftovers.clear(state, now_ms).await {
+            due(until_ms);
         }
         wake_ms.map(|wake_ms| self.started + Duration::from_millis(wake_ms))
+    }
+
+    async fn take(&mut self, state: &Projections, id: BuildId, step: Step) {
+        match step {
+            Step::Run => self.start(state, id),
+            Step::Seal => self.seal(id).await,
+            Step::Commit => self.commit(state, id).await,
+            Step::Reveal => self.reveal(id).await,
+            Step::EndWait(phase) => {
+                let event = Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase });
+                self.propose(id, Fact::WaitEnded(phase), event).await;
+            }
+            Step::CheckCandidate(candidate) => self.check_candidate(state, id, candidate),
+            Step::Vouch { candidate, verdict } => {
+                let event = Event::BuildCandidateVouched(BuildCandidateVouched { build_id: id, candidate, verdict });
+                self.propose(id, Fact::Vouch(candidate), event).await;
+            }
+            Step::Compare => self.compare(state, id),
+            Step::Dispute(report) => {
+                let event = Event::BuildDisputed(BuildDisputed { build_id: id, report });
+                self.propose(id, Fact::Dispute, event).await;
+            }
+            Step::Publish(events) => self.publish(id, events).await,
+            Step::Wait { .. } | Step::Idle | Step::Done => {}
+        }
     }
 
     fn start(&mut self, state: &Projections, id: BuildId) {
@@ -129,43 +237,102 @@ impl Driver {
         );
         self.runner.progress.enter(&id, LocalPhase::Queued);
         if let Some(progress) = self.builds.get_mut(&id) {
-            *progress = Progress { running: true, ..Progress::default() };
+            progress.running = true;
         }
         let runner = self.runner.clone();
-        let run = self.runs.spawn(async move { runner.run(&order).await });
-        self.running.insert(run.id(), id);
+        let run = self.work.spawn(async move { Ended::Run(runner.run(&order).await) });
+        self.working.insert(run.id(), (id, Kind::Run));
     }
 
-    fn ended(&mut self, ended: Result<(task::Id, Option<BuildOutcome>), JoinError>) {
-        let (task, outcome) = ended.unwrap_or_else(|crash| {
-            tracing::error!(error = %crash, "a build of this node crashed");
-            let reason = "the build crashed on this node: its log says more".into();
-            (crash.id(), Some(BuildOutcome::Abstained { reason }))
+    fn check_candidate(&mut self, state: &Projections, id: BuildId, candidate: Sha256Digest) {
+        let Some(progress) = self.builds.get_mut(&id) else { return };
+        progress.vouching = Vouching { candidate: Some(candidate), verdict: Work::UnderWay };
+        let Some((case, build)) = Case::of(state, &id, progress.sealed.clone()).zip(judge::candidate(state, &id)) else { return };
+        self.runner.progress.enter(&id, LocalPhase::Vouching);
+        let (judge, judging) = (self.judge.clone(), self.judging.clone());
+        let work = self.work.spawn(async move {
+            let _place = judging.acquire().await;
+            Ended::Vouched(judge.vouch(&case, &build).await)
         });
-        if let Some(progress) = self.running.remove(&task).and_then(|id| self.builds.get_mut(&id)) {
-            (progress.running, progress.outcome) = (false, outcome);
+        self.working.insert(work.id(), (id, Kind::Vouch));
+    }
+
+    fn compare(&mut self, state: &Projections, id: BuildId) {
+        let Some(progress) = self.builds.get_mut(&id) else { return };
+        progress.report = Work::UnderWay;
+        let Some(case) = Case::of(state, &id, progress.sealed.clone()) else { return };
+        let groups = judge::groups(state, &id);
+        self.runner.progress.enter(&id, LocalPhase::Comparing);
+        let (judge, judging) = (self.judge.clone(), self.judging.clone());
+        let work = self.work.spawn(async move {
+            let _place = judging.acquire().await;
+            Ended::Compared(judge.compare(&case, &groups).await)
+        });
+        self.working.insert(work.id(), (id, Kind::Compare));
+    }
+
+    fn ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
+        let (task, ended) = match ended {
+            Ok((task, ended)) => (task, Some(ended)),
+            Err(crash) => {
+                tracing::error!(error = %crash, "work of this node for a build crashed");
+                (crash.id(), None)
+            }
+        };
+        let Some((id, kind)) = self.working.remove(&task) else { return };
+        let Some(progress) = self.builds.get_mut(&id) else { return };
+        let crashed = || "it crashed on this node: its log says more".to_owned();
+        match (kind, ended) {
+            (_, Some(Ended::Run(result))) => (progress.running, progress.result) = (false, result),
+            (_, Some(Ended::Vouched(verdict))) => progress.vouching.verdict = Work::Done(verdict),
+            (_, Some(Ended::Compared(report))) => progress.report = Work::Done(report),
+            (Kind::Run, None) => (progress.running, progress.result) = (false, Some(RunResult::abstained(crashed()))),
+            (Kind::Vouch, None) => progress.vouching.verdict = Work::Done(Vouch::Unavailable { reason: crashed() }),
+            // Another judge reports; this one has nothing to say.
+            (Kind::Compare, None) => progress.refused_for_good(Fact::Dispute),
         }
     }
 
-    async fn report(&mut self, id: BuildId, outcome: BuildOutcome) {
-        self.runner.progress.enter(&id, LocalPhase::Reporting);
-        let event = Event::BuildResultReported(BuildResultReported { build_id: id, outcome: outcome.clone() });
+    async fn seal(&mut self, id: BuildId) {
+        let Some(result) = self.builds.get_mut(&id).and_then(|progress| progress.result.take()) else { return };
+        let seals = self.seals.clone();
+        let sealed = task::spawn_blocking(move || seals.seal(&id, result)).await.map_err(std::io::Error::other);
+        let Some(progress) = self.builds.get_mut(&id) else { return };
+        match sealed.and_then(|sealed| sealed) {
+            Ok(sealed) => progress.sealed = Some(Arc::new(sealed)),
+            Err(error) => {
+                tracing::error!(build_id = %id, %error, "this node cannot keep its result and is silent about the build");
+                progress.seal_lost = true;
+            }
+        }
+    }
+
+    async fn commit(&mut self, state: &Projections, id: BuildId) {
+        let Some(sealed) = self.builds.get(&id).and_then(|progress| progress.sealed.clone()) else { return };
+        let commitment = sealed.commitment(state.network(), &id, &self.me);
+        let event = Event::BuildResultCommitted(BuildResultCommitted { build_id: id, commitment });
+        self.propose(id, Fact::Commitment, event).await;
+    }
+
+    async fn reveal(&mut self, id: BuildId) {
+        let Some(sealed) = self.builds.get(&id).and_then(|progress| progress.sealed.clone()) else { return };
+        let (outcome, salt) = (sealed.result.outcome.clone(), sealed.salt);
+        let event = Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome, salt });
+        self.propose(id, Fact::Reveal, event).await;
+    }
+
+    async fn propose(&mut self, id: BuildId, fact: Fact, event: Event) {
         let proposed = self.consensus.propose(event).await;
         let now_ms = self.now_ms();
         let Some(progress) = self.builds.get_mut(&id) else { return };
-        progress.reported_ms = Some(now_ms);
+        progress.proposed_ms.insert(fact, now_ms);
         match proposed {
-            Ok(_) => {
-                let note = Note { reported: true, ..self.runner.notes.get(&id).unwrap_or_default() };
-                if let Err(error) = self.runner.notes.put(&id, &note) {
-                    tracing::warn!(build_id = %id, %error, "the report is not remembered across a restart");
-                }
-            }
+            Ok(_) => {}
             Err(ProposeError::Refused(refusal)) if refusal.is_for_good() => {
-                tracing::debug!(build_id = %id, %refusal, "the result is not reported");
-                progress.refused(outcome, &refusal, now_ms);
+                tracing::debug!(build_id = %id, ?fact, %refusal, "the ledger does not take it");
+                progress.refused(fact);
             }
-            Err(error) => tracing::warn!(build_id = %id, %error, "the result is reported later"),
+            Err(error) => tracing::warn!(build_id = %id, ?fact, %error, "it is proposed again later"),
         }
     }
 
@@ -187,7 +354,24 @@ impl Driver {
         }
         let now_ms = self.now_ms();
         if let Some(progress) = self.builds.get_mut(&id) {
-            progress.published_ms = Some(now_ms);
+            progress.proposed_ms.insert(Fact::Publication, now_ms);
+        }
+    }
+
+    /// Keeps what is shown of this node's work in step with the ledger.
+    fn show(&self, state: &Projections, id: &BuildId) {
+        let shown = &self.runner.progress;
+        let Some(progress) = self.builds.get(id) else { return shown.forget(id) };
+        let is_judging = progress.vouching.verdict == Work::UnderWay || progress.report == Work::UnderWay;
+        if progress.running || is_judging {
+            return;
+        }
+        if state.builds.result(id, &self.me).is_some() {
+            shown.forget(id);
+        } else if state.builds.commitment(id, &self.me).is_some() {
+            shown.enter(id, LocalPhase::Committed);
+        } else if progress.sealed.is_some() {
+            shown.enter(id, LocalPhase::Reporting);
         }
     }
 
@@ -202,12 +386,15 @@ impl Driver {
                 }
             }
             Some(BuildStatus::Failed) => tracing::warn!("Build with ID {id} failed: most judges could not build it"),
-            Some(BuildStatus::Disputed) => tracing::warn!("Build with ID {id} is disputed: the judges got different results"),
+            Some(BuildStatus::Disputed { .. }) => {
+                tracing::warn!("Build with ID {id} is disputed: the judges got different results");
+            }
             _ => {}
         }
         self.builds.remove(&id);
         self.runner.progress.forget(&id);
         self.runner.notes.remove(&id);
+        self.seals.remove(&id);
     }
 
     fn now_ms(&self) -> u64 {

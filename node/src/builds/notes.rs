@@ -21,8 +21,6 @@ const NOTE_BYTES_MAX: u64 = 4096;
 pub(super) struct Note {
     /// The pipeline's own id of the build, to ask for its result instead of building twice.
     pub(super) pipeline_build_id: Option<String>,
-    /// Whether the result was handed to consensus, which keeps it until it stands in a block.
-    pub(super) reported: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +90,7 @@ mod tests {
         let notes = Notes::open(folder.path()).unwrap();
         let alpine = PackageCoordinate::new("docker", "alpine:3.16.0").unwrap();
         let id = BuildId::of(&NetworkId::UNFOUNDED, &alpine, 0);
-        let note = Note { pipeline_build_id: Some("1".into()), reported: true };
+        let note = Note { pipeline_build_id: Some("1".into()) };
         notes.put(&id, &note).unwrap();
         for (name, bytes) in [
             ("x.json", "{}"),

@@ -1,17 +1,51 @@
 //! What this node does next for one build: a pure function of the ledger, this node's own progress, and the time.
 //!
-//! Owns no task and changes nothing; [`super::driver`] carries the steps out, [`super::run`] the longest of them.
+//! ```text
+//! run ─► seal ─► commit ─► reveal ─► check the candidate ─► vouch ─► publish, by rank
+//!                     each phase: wait for the others, and say when it was long enough
+//!                                     no majority ─► compare ─► dispute, by rank
+//! ```
+//!
+//! Owns no task and changes nothing; [`super::driver`] carries the steps out.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use pyrsia_ledger::event::{AddArtifact, BuildOutcome};
+use pyrsia_ledger::event::{AddArtifact, DisputeReport, GroupVerdict, Vouch, WaitPhase};
 use pyrsia_ledger::projection::builds::{Build, BuildStatus};
-use pyrsia_ledger::{BuildId, NodeId, Projections, Refusal};
+use pyrsia_ledger::{BuildId, Height, NodeId, Projections, Sha256Digest};
+
+use super::sealed::{RunResult, Sealed};
+use crate::config::JudgePatience;
 
 /// What was proposed and does not stand in a block by then is proposed again.
 pub(super) const PROPOSE_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// How long the agreeing judge of each rank leaves the publication to the one before it.
-pub(super) const PUBLISH_RANK_DELAY: Duration = Duration::from_secs(5);
+/// How often the ledger may say in one phase that it will never take a fact, before that is believed: the first times it may be
+/// because the same fact waits for a block already.
+const REFUSALS_MAX: u32 = 3;
+
+/// Whose plan it is, and how long it waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planner {
+    pub(super) me: NodeId,
+    /// This node lost its ledger once: it may have committed to builds that were requested up to here.
+    pub(super) silent_to: Option<Height>,
+    /// After this a run of this node is cancelled.
+    pub(super) run_limit: Duration,
+    pub(super) patience: JudgePatience,
+}
+
+/// A fact this node may propose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fact {
+    Commitment,
+    Reveal,
+    WaitEnded(WaitPhase),
+    Vouch(Sha256Digest),
+    Dispute,
+    Publication,
+}
 
 /// What this node did for a build so far. Times are milliseconds of this node's own clock, whatever it counts from.
 #[derive(Clone, Debug, Default)]
@@ -19,26 +53,112 @@ pub(super) struct Progress {
     /// Before this a run is not begun.
     pub(super) run_after_ms: u64,
     pub(super) running: bool,
-    /// What the run came to, until it stands on the ledger.
-    pub(super) outcome: Option<BuildOutcome>,
-    pub(super) reported_ms: Option<u64>,
-    /// When this node first saw that the judges agree.
-    pub(super) agreed_ms: Option<u64>,
-    pub(super) published_ms: Option<u64>,
+    /// What the run came to, until it is sealed.
+    pub(super) result: Option<RunResult>,
+    pub(super) sealed: Option<Arc<Sealed>>,
+    /// There is a seal that cannot be read: this node must not make another.
+    pub(super) seal_lost: bool,
+    pub(super) vouching: Vouching,
+    pub(super) report: Work<DisputeReport>,
+    /// When each fact was proposed last.
+    pub(super) proposed_ms: BTreeMap<Fact, u64>,
+    refusals: BTreeMap<Fact, u32>,
+    seen: Seen,
+}
+
+/// When this node first saw where a build was. After a restart the waiting begins anew: others' opinions count as well.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    opened_ms: Option<u64>,
+    majority_committed_ms: Option<u64>,
+    /// The phase, and since when.
+    phase: Option<(Phase, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Committing,
+    Revealing,
+    Vouching(Sha256Digest),
+    Agreed,
+    Disputed,
+    Closed,
+}
+
+impl Phase {
+    fn of(status: &BuildStatus) -> Self {
+        match status {
+            BuildStatus::Committing => Self::Committing,
+            BuildStatus::Revealing => Self::Revealing,
+            BuildStatus::Vouching { candidate } => Self::Vouching(*candidate),
+            BuildStatus::Agreed { .. } => Self::Agreed,
+            BuildStatus::Disputed { .. } => Self::Disputed,
+            BuildStatus::Published { .. } | BuildStatus::Failed => Self::Closed,
+        }
+    }
+}
+
+/// Work on a thread of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Work<T> {
+    #[default]
+    NotBegun,
+    UnderWay,
+    Done(T),
+}
+
+/// What this node knows of a candidate: that it is looked at, or the verdict.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Vouching {
+    pub(super) candidate: Option<Sha256Digest>,
+    pub(super) verdict: Work<Vouch>,
 }
 
 impl Progress {
-    /// The ledger will never take the result that was to be reported.
-    pub(super) fn refused(&mut self, result: BuildOutcome, refusal: &Refusal, now_ms: u64) {
-        (self.outcome, self.reported_ms) = match (refusal, result) {
-            // It was handed over before and waits for a block, however long: nothing is built again because of that.
-            (Refusal::ReportedAlready { .. }, result) => (Some(result), Some(now_ms)),
-            (_, BuildOutcome::Built { .. } | BuildOutcome::Failed { .. }) => {
-                let reason = format!("the ledger refuses this node's result: {refusal}");
-                (Some(BuildOutcome::Abstained { reason }), None)
+    /// What was sealed before a restart, and given time to stand in a block where it was on its way.
+    pub(super) fn recalled(sealed: Option<Sealed>, seal_lost: bool) -> Self {
+        Self { sealed: sealed.map(Arc::new), seal_lost, ..Self::default() }
+    }
+
+    /// Notices where the build is. To be called with each state before the plan is asked.
+    pub(super) fn see(&mut self, state: &Projections, id: &BuildId, build: &Build, now_ms: u64) {
+        let phase = Phase::of(&build.status);
+        self.seen.opened_ms.get_or_insert(now_ms);
+        if self.seen.phase.is_none_or(|(seen, _)| seen != phase) {
+            self.seen.phase = Some((phase, now_ms));
+            self.refusals.clear();
+        }
+        if self.seen.majority_committed_ms.is_none() {
+            let committed = build.judges.iter().filter(|judge| state.builds.commitment(id, judge).is_some()).count();
+            if committed >= build.majority() {
+                self.seen.majority_committed_ms = Some(now_ms);
             }
-            (_, BuildOutcome::Abstained { .. }) => (None, Some(now_ms)),
-        };
+        }
+    }
+
+    /// The ledger will not take a fact in this phase, or has it waiting already.
+    pub(super) fn refused(&mut self, fact: Fact) {
+        *self.refusals.entry(fact).or_default() += 1;
+    }
+
+    /// This node has nothing to say of it.
+    pub(super) fn refused_for_good(&mut self, fact: Fact) {
+        self.refusals.insert(fact, REFUSALS_MAX);
+    }
+
+    fn phase_since_ms(&self, now_ms: u64) -> u64 {
+        self.seen.phase.map_or(now_ms, |(_, since_ms)| since_ms)
+    }
+
+    /// Proposes a fact, again only when a block should have taken it.
+    fn propose(&self, fact: Fact, now_ms: u64, step: Step) -> Step {
+        if self.refusals.get(&fact).is_some_and(|refusals| *refusals >= REFUSALS_MAX) {
+            return Step::Idle;
+        }
+        match self.proposed_ms.get(&fact).map(|proposed_ms| proposed_ms + millis(PROPOSE_AGAIN_AFTER)) {
+            Some(until_ms) if now_ms < until_ms => Step::Wait { until_ms },
+            _ => step,
+        }
     }
 }
 
@@ -46,64 +166,234 @@ impl Progress {
 pub(super) enum Step {
     /// Build it on this node's pipeline.
     Run,
-    Report(BuildOutcome),
+    /// Write the result where a kill does not reach it.
+    Seal,
+    Commit,
+    Reveal,
+    EndWait(WaitPhase),
+    /// Fetch the candidate and judge it.
+    CheckCandidate(Sha256Digest),
+    Vouch {
+        candidate: Sha256Digest,
+        verdict: Vouch,
+    },
+    /// Find out in words what the judges do not agree on.
+    Compare,
+    Dispute(DisputeReport),
     /// Propose these, in the order of the result that is published.
     Publish(Vec<AddArtifact>),
     /// Nothing before this time, unless the ledger changes.
     Wait {
         until_ms: u64,
     },
-    /// Nothing, unless the ledger or the run changes.
+    /// Nothing, unless the ledger or work under way changes.
     Idle,
     /// Nothing any more.
     Done,
 }
 
-/// The next step of the node `me` for a build of which it is, or is not, a judge.
-pub(super) fn next_step(state: &Projections, me: NodeId, id: &BuildId, progress: &Progress, now_ms: u64) -> Step {
-    let Some(build) = state.builds.get(id).filter(|build| build.judges.contains(&me)) else { return Step::Done };
-    let reported = state.builds.result(id, &me).is_some();
-    if progress.running {
+impl Step {
+    /// This step if there is something to do, otherwise the other; of two waits the shorter.
+    fn or_else(self, other: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Idle | Self::Done => other(),
+            Self::Wait { until_ms } => match other() {
+                Self::Idle | Self::Done => Self::Wait { until_ms },
+                Self::Wait { until_ms: other_ms } => Self::Wait { until_ms: until_ms.min(other_ms) },
+                step => step,
+            },
+            step => step,
+        }
+    }
+}
+
+impl Planner {
+    /// The next step for a build of which this node is, or is not, a judge.
+    pub(super) fn next_step(&self, state: &Projections, id: &BuildId, progress: &Progress, now_ms: u64) -> Step {
+        // A ledger that was lost and is being caught up with may bring it yet.
+        let Some(build) = state.builds.get(id) else { return Step::Idle };
+        if !build.judges.contains(&self.me) {
+            return Step::Done;
+        }
+        let looked = Look { planner: self, state, id, build, progress, now_ms };
         // Also when the others have agreed already: a result that confirms or contradicts them belongs on record.
-        return Step::Idle;
-    }
-    if !reported && let Some(outcome) = &progress.outcome {
-        return again(progress.reported_ms, now_ms, || Step::Report(outcome.clone()));
-    }
-    match &build.status {
-        BuildStatus::Open if reported => Step::Idle,
-        // What was reported before a restart is about to stand in a block: not yet a reason to build again.
-        BuildStatus::Open if now_ms < progress.run_after_ms => Step::Wait { until_ms: progress.run_after_ms },
-        BuildStatus::Open => again(progress.reported_ms, now_ms, || Step::Run),
-        BuildStatus::Agreed { .. } => publication(state, me, id, build, progress, now_ms),
-        BuildStatus::Published { .. } | BuildStatus::Failed | BuildStatus::Disputed => Step::Done,
-    }
-}
-
-fn again(proposed_ms: Option<u64>, now_ms: u64, step: impl FnOnce() -> Step) -> Step {
-    match proposed_ms.map(|proposed_ms| proposed_ms + millis(PROPOSE_AGAIN_AFTER)) {
-        Some(until_ms) if now_ms < until_ms => Step::Wait { until_ms },
-        _ => step(),
+        let own = looked.own_result();
+        if !build.is_active(&self.me) || !state.members.contains(&self.me) {
+            // Its words count nothing; it may be authorized again, and its results are kept until the build is closed.
+            return if build.status.is_closed() && !progress.running { Step::Done } else { Step::Idle };
+        }
+        let own_is_over = matches!(own, Step::Idle | Step::Done) && !progress.running;
+        let step = own.or_else(|| looked.opinion()).or_else(|| match &build.status {
+            BuildStatus::Committing | BuildStatus::Revealing => Step::Idle,
+            BuildStatus::Vouching { candidate } => looked.vouch(*candidate),
+            BuildStatus::Agreed { .. } => looked.publication(),
+            BuildStatus::Disputed { reports } => looked.dispute(*reports),
+            BuildStatus::Published { .. } | BuildStatus::Failed => Step::Done,
+        });
+        if step == Step::Done && !own_is_over { Step::Idle } else { step }
     }
 }
 
-/// One agreeing judge publishes, and the next one if it does not: any of them may, and doubles are refused by the ledger.
-fn publication(state: &Projections, me: NodeId, id: &BuildId, build: &Build, progress: &Progress, now_ms: u64) -> Step {
-    let Some(rank) = rank(&state.builds.agreeing(id), me, id) else { return Step::Idle };
-    let turn_ms = progress.agreed_ms.unwrap_or(now_ms) + rank * millis(PUBLISH_RANK_DELAY);
-    if now_ms < turn_ms {
-        return Step::Wait { until_ms: turn_ms };
-    }
-    again(progress.published_ms, now_ms, || Step::Publish(missing(state, id, build)))
+/// One look at one build.
+struct Look<'a> {
+    planner: &'a Planner,
+    state: &'a Projections,
+    id: &'a BuildId,
+    build: &'a Build,
+    progress: &'a Progress,
+    now_ms: u64,
 }
 
-/// The agreeing judges in an order that begins with another one for each build.
-fn rank(agreeing: &[NodeId], me: NodeId, id: &BuildId) -> Option<u64> {
-    let at = agreeing.iter().position(|judge| *judge == me)? as u64;
-    let count = agreeing.len() as u64;
+impl Look<'_> {
+    fn is_silent(&self) -> bool {
+        self.progress.seal_lost || self.planner.silent_to.is_some_and(|height| self.build.requested_at <= height)
+    }
+
+    fn committed(&self) -> bool {
+        self.state.builds.commitment(self.id, &self.planner.me).is_some()
+    }
+
+    /// From the run to the result on the ledger.
+    fn own_result(&self) -> Step {
+        let progress = self.progress;
+        if progress.running || self.state.builds.result(self.id, &self.planner.me).is_some() {
+            return Step::Idle;
+        }
+        let is_open = matches!(self.build.status, BuildStatus::Committing);
+        let is_bound = self.committed();
+        match (&progress.sealed, &progress.result) {
+            // Bound by a commitment whose result is gone: there is nothing it could reveal.
+            (None, _) if is_bound => Step::Idle,
+            (Some(_), _) if is_open && (is_bound || self.is_silent()) => Step::Idle,
+            (Some(_), _) if is_open => self.propose(Fact::Commitment, Step::Commit),
+            // In time after a commitment, late and for the record without one.
+            (Some(_), _) => self.propose(Fact::Reveal, Step::Reveal),
+            (None, Some(_)) if progress.seal_lost => Step::Idle,
+            (None, Some(_)) => Step::Seal,
+            (None, None) if !is_open || progress.seal_lost => Step::Idle,
+            (None, None) if self.now_ms < progress.run_after_ms => Step::Wait { until_ms: progress.run_after_ms },
+            (None, None) => Step::Run,
+        }
+    }
+
+    /// Whether this node has waited long enough in this phase.
+    fn opinion(&self) -> Step {
+        let Planner { me, run_limit, patience, .. } = self.planner;
+        let since_ms = self.progress.phase_since_ms(self.now_ms);
+        let (phase, due_ms) = match &self.build.status {
+            BuildStatus::Committing => {
+                let opened_ms = self.progress.seen.opened_ms.unwrap_or(self.now_ms);
+                // Every judge's run has ended by then, if they are configured alike.
+                let limit_ms = opened_ms + millis(*run_limit) + millis(patience.silence);
+                // Who still builds does not end its own time.
+                let may_hurry = self.committed() || self.is_silent();
+                let hurried = self.progress.seen.majority_committed_ms.filter(|_| may_hurry).map(|majority_ms| {
+                    majority_ms + millis(patience.commit_grace).max((majority_ms - opened_ms) / patience.commit_grace_share)
+                });
+                (WaitPhase::Committing, hurried.map_or(limit_ms, |hurried_ms| hurried_ms.min(limit_ms)))
+            }
+            BuildStatus::Revealing => (WaitPhase::Revealing, since_ms + millis(patience.reveal)),
+            BuildStatus::Vouching { candidate } => {
+                let size_bytes = self.state.builds.candidate(self.id).map_or(0, |candidate| total_bytes(candidate.artifacts));
+                let transfer_ms = size_bytes.saturating_mul(1_000) / patience.vouch_bytes_per_second;
+                (WaitPhase::Vouching { candidate: *candidate }, since_ms + millis(patience.vouch) + transfer_ms)
+            }
+            _ => return Step::Idle,
+        };
+        if self.state.builds.waits(self.id).contains(me) {
+            return Step::Idle;
+        }
+        if self.now_ms < due_ms {
+            return Step::Wait { until_ms: due_ms };
+        }
+        self.propose(Fact::WaitEnded(phase), Step::EndWait(phase))
+    }
+
+    fn vouch(&self, candidate: Sha256Digest) -> Step {
+        if !self.state.builds.must_vouch(self.id, &self.planner.me) {
+            return Step::Idle;
+        }
+        let Vouching { candidate: looked_at, verdict } = &self.progress.vouching;
+        match verdict {
+            Work::UnderWay => Step::Idle,
+            Work::Done(verdict) if *looked_at == Some(candidate) => {
+                self.propose(Fact::Vouch(candidate), Step::Vouch { candidate, verdict: verdict.clone() })
+            }
+            Work::Done(_) | Work::NotBegun => Step::CheckCandidate(candidate),
+        }
+    }
+
+    /// One supporting judge publishes, and the next one if it does not: any of them may, and doubles are refused by the ledger.
+    fn publication(&self) -> Step {
+        let mut order = ranked(self.state.builds.agreeing(self.id), self.id);
+        let supporters = self.state.builds.supporters(self.id).into_iter().map(|(judge, _)| judge);
+        let vouchers: Vec<NodeId> = supporters.filter(|judge| !order.contains(judge)).collect();
+        order.extend(ranked(vouchers, self.id));
+        let Some(turn_ms) = self.turn_ms(&order, self.planner.patience.publish_rank) else { return Step::Idle };
+        if self.now_ms < turn_ms {
+            return Step::Wait { until_ms: turn_ms };
+        }
+        self.propose(Fact::Publication, Step::Publish(missing(self.state, self.id, self.build)))
+    }
+
+    /// One judge after the other says what the groups do not agree on, unless somebody has said exactly that.
+    fn dispute(&self, reports: u32) -> Step {
+        let nothing = if reports == 0 { Step::Idle } else { Step::Done };
+        let mut standing = self.state.builds.disputes(self.id);
+        if standing.any(|(judge, _)| *judge == self.planner.me) {
+            return Step::Done;
+        }
+        let in_groups: BTreeSet<NodeId> = self.state.builds.groups(self.id).into_iter().flat_map(|group| group.judges).collect();
+        let others = |judge: &&NodeId| !in_groups.contains(judge) && self.state.members.contains(judge);
+        let others: Vec<NodeId> = self.build.judges.iter().filter(others).copied().collect();
+        let builders = in_groups.iter().filter(|judge| self.state.members.contains(judge)).copied().collect();
+        // Those who have built it know what a builder calls the files.
+        let mut order = ranked(builders, self.id);
+        order.extend(ranked(others, self.id));
+        let Some(turn_ms) = self.turn_ms(&order, self.planner.patience.dispute_rank) else { return nothing };
+        match &self.progress.report {
+            Work::NotBegun if self.now_ms < turn_ms => Step::Wait { until_ms: turn_ms },
+            Work::NotBegun => Step::Compare,
+            Work::UnderWay => Step::Idle,
+            Work::Done(report) => {
+                let says_the_same = self.state.builds.disputes(self.id).any(|(_, dispute)| dispute.report == *report);
+                // Bytes that this node could not have are no contradiction to one who had them.
+                if says_the_same || (reports > 0 && !is_complete(report)) {
+                    return Step::Done;
+                }
+                self.propose(Fact::Dispute, Step::Dispute(report.clone())).or_else(|| nothing)
+            }
+        }
+    }
+
+    /// When it is this node's turn in `order`, counted from the beginning of the phase; none if it is not in it.
+    fn turn_ms(&self, order: &[NodeId], rank_delay: Duration) -> Option<u64> {
+        let rank = order.iter().position(|judge| *judge == self.planner.me)? as u64;
+        Some(self.progress.phase_since_ms(self.now_ms) + rank * millis(rank_delay))
+    }
+
+    fn propose(&self, fact: Fact, step: Step) -> Step {
+        self.progress.propose(fact, self.now_ms, step)
+    }
+}
+
+/// `judges` in an order that begins with another one for each build.
+fn ranked(mut judges: Vec<NodeId>, id: &BuildId) -> Vec<NodeId> {
     let bytes = borsh::to_vec(id).expect("writing to memory cannot fail");
-    let first = bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>() % count;
-    Some((at + count - first) % count)
+    let first = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>();
+    if !judges.is_empty() {
+        let first = first % judges.len();
+        judges.rotate_left(first);
+    }
+    judges
+}
+
+fn is_complete(report: &DisputeReport) -> bool {
+    report.comparisons.iter().all(|comparison| !matches!(comparison.verdict, GroupVerdict::Unavailable { .. }))
+}
+
+fn total_bytes(artifacts: &[pyrsia_ledger::event::BuiltArtifact]) -> u64 {
+    artifacts.iter().fold(0, |total: u64, artifact| total.saturating_add(artifact.size_bytes))
 }
 
 /// The artifacts of an agreed build that are not on the ledger yet.

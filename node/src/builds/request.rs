@@ -285,14 +285,19 @@ fn settled(state: &Projections, wish: &BuildWish) -> Result<Option<BuildReceipt>
     {
         return Ok(Some(BuildReceipt::AlreadyOpen(*id)));
     }
-    let published = builds.iter().find(|(_, build)| matches!(build.status, BuildStatus::Published { .. }));
-    match published {
-        Some((_, build)) if !wish.again => {
-            let artifacts = build.agreement.as_ref().map_or(0, |agreement| agreement.artifacts as usize);
-            Ok(Some(BuildReceipt::AlreadyPublished { coordinate: coordinate.clone(), artifacts }))
-        }
-        _ => Ok(None),
+    if wish.again {
+        return Ok(None);
     }
+    let is_published = |build: &Build| matches!(build.status, BuildStatus::Published { .. });
+    if let Some((_, build)) = builds.iter().find(|(id, build)| is_published(build) && state.builds.at_risk(id).is_none()) {
+        let artifacts = build.agreement.as_ref().map_or(0, |agreement| agreement.artifacts as usize);
+        return Ok(Some(BuildReceipt::AlreadyPublished { coordinate: coordinate.clone(), artifacts }));
+    }
+    Ok(builds.first().filter(|(_, build)| !is_published(build)).map(|(id, build)| BuildReceipt::NotPublished {
+        build: *id,
+        coordinate: coordinate.clone(),
+        disputed: matches!(build.status, BuildStatus::Disputed { .. }),
+    }))
 }
 
 /// Whether a receipt of another node, which may be some builds ahead, is about what was wished for.
@@ -303,7 +308,9 @@ fn answers(state: &Projections, wish: &BuildWish, receipt: &WireReceipt) -> bool
             let mut attempts = next.saturating_sub(1)..=next.saturating_add(ATTEMPTS_AHEAD_MAX);
             attempts.any(|attempt| BuildId::of(state.network(), &wish.coordinate, attempt) == *id)
         }
-        WireReceipt::AlreadyPublished { coordinate, .. } => *coordinate == wish.coordinate,
+        WireReceipt::AlreadyPublished { coordinate, .. } | WireReceipt::NotPublished { coordinate, .. } => {
+            *coordinate == wish.coordinate
+        }
     }
 }
 
@@ -345,6 +352,7 @@ impl From<BuildReceipt> for WireReceipt {
             BuildReceipt::AlreadyPublished { coordinate, artifacts } => {
                 Self::AlreadyPublished { coordinate, artifacts: artifacts as u32 }
             }
+            BuildReceipt::NotPublished { build, coordinate, disputed } => Self::NotPublished { build, coordinate, disputed },
         }
     }
 }
@@ -357,6 +365,7 @@ impl From<WireReceipt> for BuildReceipt {
             WireReceipt::AlreadyPublished { coordinate, artifacts } => {
                 Self::AlreadyPublished { coordinate, artifacts: artifacts as usize }
             }
+            WireReceipt::NotPublished { build, coordinate, disputed } => Self::NotPublished { build, coordinate, disputed },
         }
     }
 }

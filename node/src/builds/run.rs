@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use pyrsia_ledger::event::{BuildOutcome, BuildResultReported, BuildSource, BuiltArtifact, TEXT_BYTES_MAX};
+use pyrsia_ledger::event::{
+    ARTIFACTS_PER_BUILD_MAX, BuildOutcome, BuildResultRevealed, BuildSource, BuiltArtifact, TEXT_BYTES_MAX,
+};
 use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
 use pyrsia_ledger::{ArtifactId, BuildId, Event, PackageCoordinate, Sha256Digest};
@@ -22,6 +24,7 @@ use tokio::time::Instant;
 use super::notes::{Note, Notes};
 use super::pipeline_client::{ArtifactUrl, PipelineClient, PipelineError, PipelineStatus, quoted};
 use super::progress::LocalProgress;
+use super::sealed::{FileNames, RunResult};
 use super::view::LocalPhase;
 use crate::artifacts::{ArtifactStore, Ingest, StoreError, Stored};
 use crate::consensus::ConsensusHandle;
@@ -43,8 +46,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Parts of a body that wait for the disk.
 const BODY_PARTS_MAX: usize = 16;
-/// What an event needs besides the result it carries: envelope, signature and the build's id.
-const ENVELOPE_BYTES: usize = 512;
+/// What an event needs besides what it says: envelope, signature and the build's id.
+pub(super) const ENVELOPE_BYTES: usize = 512;
 
 /// Everything a run needs; shared by all of them.
 pub(super) struct Runner {
@@ -80,24 +83,24 @@ enum Ended {
     Abstained(String),
 }
 
-type Built = (BuildSource, Vec<BuiltArtifact>);
+type Built = (BuildSource, Vec<BuiltArtifact>, FileNames);
 
 impl Runner {
     /// None when the build was settled by others before this node began.
-    pub(super) async fn run(&self, order: &Order) -> Option<BuildOutcome> {
+    pub(super) async fn run(&self, order: &Order) -> Option<RunResult> {
         let _place = self.places.acquire().await.ok()?;
         let view = self.consensus.view();
         let status = view.state.as_deref().and_then(|state| Some(&state.builds.get(&order.id)?.status));
-        if status != Some(&BuildStatus::Open) {
+        if status != Some(&BuildStatus::Committing) {
             tracing::debug!(build_id = %order.id, "the build was settled before this node began");
             return None;
         }
-        Some(self.outcome(order).await)
+        Some(self.result(order).await)
     }
 
-    async fn outcome(&self, order: &Order) -> BuildOutcome {
+    async fn result(&self, order: &Order) -> RunResult {
         let ended = match self.built(order).await {
-            Ok((source, artifacts)) => match fits(order.id, BuildOutcome::Built { source, artifacts }) {
+            Ok((source, artifacts, names)) => match fits(order.id, BuildOutcome::Built { source, artifacts }) {
                 Ok(outcome) => {
                     tracing::info!(
                         "Build with ID {} completed successfully for package type {} and package specific ID {}",
@@ -105,7 +108,7 @@ impl Runner {
                         order.coordinate.package_type.capitalised(),
                         order.coordinate.id
                     );
-                    return outcome;
+                    return RunResult { outcome, names };
                 }
                 Err(ended) => ended,
             },
@@ -114,11 +117,11 @@ impl Runner {
         match ended {
             Ended::Failed(reason) => {
                 tracing::warn!("Build with ID {} failed with error: {reason}", order.id);
-                BuildOutcome::Failed { reason: text(&reason) }
+                RunResult { outcome: BuildOutcome::Failed { reason: text(&reason) }, names: FileNames::new() }
             }
             Ended::Abstained(reason) => {
                 tracing::warn!("Build with ID {}: this node abstains: {reason}", order.id);
-                BuildOutcome::Abstained { reason: text(&reason) }
+                RunResult::abstained(text(&reason))
             }
         }
     }
@@ -148,7 +151,8 @@ impl Runner {
             self.progress.enter(&order.id, LocalPhase::Downloading);
             let files = self.download_all(order, &urls).await?;
             self.progress.enter(&order.id, LocalPhase::Verifying);
-            return Ok((source, self.check(order, verifier, files).await?));
+            let (artifacts, names) = self.check(order, verifier, files).await?;
+            return Ok((source, artifacts, names));
         }
         Err(Ended::Abstained(format!("the pipeline forgot the build {PIPELINE_BUILDS_MAX} times while it ran")))
     }
@@ -225,7 +229,7 @@ impl Runner {
         let mut patience = Patience::new(order.id, self.timeouts.patience, &self.progress);
         let mut tries = 0;
         loop {
-            match self.download_once(url, left).await {
+            match self.download_once(order, url, left).await {
                 Ok(stored) => return Ok((url.file_name().to_owned(), stored)),
                 Err(DownloadError::TooLarge) => {
                     return Err(Ended::Failed(format!("its artifacts have more than {BUILD_BYTES_MAX} bytes")));
@@ -251,7 +255,7 @@ impl Runner {
         }
     }
 
-    async fn download_once(&self, url: &ArtifactUrl, left: &AtomicU64) -> Result<Stored, DownloadError> {
+    async fn download_once(&self, order: &Order, url: &ArtifactUrl, left: &AtomicU64) -> Result<Stored, DownloadError> {
         let mut response = self.pipeline.artifact(url).await?;
         let (parts, received) = mpsc::channel::<Bytes>(BODY_PARTS_MAX);
         let store = self.store.clone();
@@ -268,14 +272,20 @@ impl Runner {
         drop(parts);
         let ingest = writer.await.map_err(io::Error::other).map_err(on_disk)??;
         // Only a body that ended as announced comes this far.
-        tokio::task::spawn_blocking(move || ingest.commit(None))
+        let id = order.id;
+        tokio::task::spawn_blocking(move || ingest.commit_brought(&id))
             .await
             .map_err(io::Error::other)
             .map_err(on_disk)?
             .map_err(Into::into)
     }
 
-    async fn check(&self, order: &Order, verifier: &Verifier, files: Vec<(String, Stored)>) -> Result<Vec<BuiltArtifact>, Ended> {
+    async fn check(
+        &self,
+        order: &Order,
+        verifier: &Verifier,
+        files: Vec<(String, Stored)>,
+    ) -> Result<(Vec<BuiltArtifact>, FileNames), Ended> {
         let input = |(name, stored): &(String, Stored)| InputFile {
             name: name.clone(),
             path: self.store.blob_path(&stored.sha256),
@@ -285,7 +295,12 @@ impl Runner {
         let (verifier, coordinate) = (verifier.clone(), order.coordinate.id.clone());
         let checked = tokio::task::spawn_blocking(move || verifier.check(coordinate.as_str(), &inputs)).await;
         match checked {
-            Ok(Outcome::Done(published)) => published.into_iter().map(|artifact| built_artifact(artifact, &files)).collect(),
+            Ok(Outcome::Done(published)) => {
+                let built: Vec<(BuiltArtifact, String)> =
+                    published.into_iter().map(|artifact| built_artifact(artifact, &files)).collect::<Result<_, _>>()?;
+                let names = built.iter().map(|(artifact, name)| (artifact.artifact_id.clone(), name.clone())).collect();
+                Ok((built.into_iter().map(|(artifact, _)| artifact).collect(), names))
+            }
             Ok(Outcome::Refused(refusal)) => {
                 Err(Ended::Failed(format!("the verifier refuses what the pipeline built: {refusal}")))
             }
@@ -295,7 +310,7 @@ impl Runner {
     }
 
     fn note(&self, order: &Order, pipeline_build_id: Option<String>) {
-        if let Err(error) = self.notes.put(&order.id, &Note { pipeline_build_id, reported: false }) {
+        if let Err(error) = self.notes.put(&order.id, &Note { pipeline_build_id }) {
             tracing::warn!(build_id = %order.id, %error, "the build is not remembered across a restart");
         }
     }
@@ -331,27 +346,38 @@ fn write(store: &ArtifactStore, mut parts: mpsc::Receiver<Bytes>) -> Result<Inge
     Ok(ingest)
 }
 
-fn built_artifact(artifact: PublishedArtifact, files: &[(String, Stored)]) -> Result<BuiltArtifact, Ended> {
+/// An artifact and what the builder called its file.
+fn built_artifact(artifact: PublishedArtifact, files: &[(String, Stored)]) -> Result<(BuiltArtifact, String), Ended> {
     let PublishedArtifact { artifact_id, file, media_type, canonical, passes: _ } = artifact;
     let artifact_id =
         ArtifactId::new(artifact_id).map_err(|error| Ended::Abstained(format!("the verifier broke its contract: {error}")))?;
-    let (_, stored) =
+    let (name, stored) =
         files.get(file).ok_or_else(|| Ended::Abstained("the verifier broke its contract: it names no file".into()))?;
     let Stored { sha256, size_bytes, chunk_root } = *stored;
-    Ok(BuiltArtifact { artifact_id, media_type, size_bytes, sha256, canonical, chunk_root })
+    Ok((BuiltArtifact { artifact_id, media_type, size_bytes, sha256, canonical, chunk_root }, name.clone()))
 }
 
 /// A result that can stand on the ledger.
 fn fits(build_id: BuildId, outcome: BuildOutcome) -> Result<BuildOutcome, Ended> {
     let outcome = match outcome {
         BuildOutcome::Built { source, artifacts } => {
+            // Whoever commits to what the ledger refuses could not reveal it.
+            if artifacts.len() > ARTIFACTS_PER_BUILD_MAX {
+                return Err(Ended::Failed(format!(
+                    "it has {} artifacts, the ledger takes {ARTIFACTS_PER_BUILD_MAX}",
+                    artifacts.len()
+                )));
+            }
+            if let Some(artifact) = artifacts.iter().find(|artifact| text(&artifact.media_type) != artifact.media_type) {
+                return Err(Ended::Failed(format!("the ledger does not take the media type of {}", artifact.artifact_id)));
+            }
             let source =
                 BuildSource { kind: text(&source.kind), location: text(&source.location), revision: text(&source.revision) };
             BuildOutcome::Built { source, artifacts }
         }
         other => other,
     };
-    let event = Event::BuildResultReported(BuildResultReported { build_id, outcome: outcome.clone() });
+    let event = Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.clone(), salt: [0; 32] });
     let size = borsh::to_vec(&event).expect("writing to memory cannot fail").len() + ENVELOPE_BYTES;
     if size > EVENT_BYTES_MAX {
         return Err(Ended::Failed(format!("its result has {size} bytes, the ledger takes {EVENT_BYTES_MAX}")));
@@ -360,13 +386,17 @@ fn fits(build_id: BuildId, outcome: BuildOutcome) -> Result<BuildOutcome, Ended>
 }
 
 /// A text as the ledger takes it.
-fn text(text: &str) -> String {
-    let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+pub(super) fn text(text: &str) -> String {
+    text_of(text, TEXT_BYTES_MAX)
+}
+
+pub(super) fn text_of(text: &str, bytes_max: usize) -> String {
+    let text = &text[..text.floor_char_boundary(bytes_max)];
     // A control character of two bytes becomes a shorter space, so the text does not grow.
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", causes(cause)),
         None => error.to_string(),

@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildWish {
     pub coordinate: PackageCoordinate,
-    /// Build it even though it is published.
+    /// Build it even though it is published, or though its last build failed or was disputed.
     pub again: bool,
 }
 
@@ -21,6 +21,13 @@ pub enum BuildReceipt {
     AlreadyPublished {
         coordinate: PackageCoordinate,
         artifacts: usize,
+    },
+    /// The newest build of the package came to nothing; one who wants it to be tried again says so.
+    NotPublished {
+        build: BuildId,
+        coordinate: PackageCoordinate,
+        /// Whether the judges disagreed, rather than failed.
+        disputed: bool,
     },
 }
 

@@ -46,6 +46,7 @@ pub enum WireReceipt {
     Requested(BuildId),
     AlreadyOpen(BuildId),
     AlreadyPublished { coordinate: PackageCoordinate, artifacts: u32 },
+    NotPublished { build: BuildId, coordinate: PackageCoordinate, disputed: bool },
 }
 
 /// A request of a peer. Dropping `reply` tells the peer that this node is busy.

@@ -86,7 +86,8 @@ struct Shared {
     tasks: Tasks,
 }
 
-/// Who was caught with wrong bytes of what.
+/// Who was caught with wrong bytes of what: named by the root of its chunks, because a judge may have revealed the digest of
+/// another's bytes with a false root, and nobody is a liar who does not have what never was.
 #[derive(Default)]
 struct Liars {
     known: BTreeSet<(Sha256Digest, NodeId)>,
@@ -95,11 +96,11 @@ struct Liars {
 
 impl Liars {
     /// Whether this is new.
-    fn remember(&mut self, sha256: Sha256Digest, node: NodeId) -> bool {
-        if !self.known.insert((sha256, node)) {
+    fn remember(&mut self, chunk_root: Sha256Digest, node: NodeId) -> bool {
+        if !self.known.insert((chunk_root, node)) {
             return false;
         }
-        self.oldest_first.push_back((sha256, node));
+        self.oldest_first.push_back((chunk_root, node));
         if self.oldest_first.len() > LIARS_MAX
             && let Some(oldest) = self.oldest_first.pop_front()
         {
@@ -287,8 +288,8 @@ impl Attempt {
 
     /// Remembers what a provider did; says it in words.
     fn note(&self, node: NodeId, failure: &ProviderFailure) -> String {
-        let sha256 = self.artifact.sha256;
-        if matches!(failure, ProviderFailure::Lied) && locked(&self.shared.liars).remember(sha256, node) {
+        let BuiltArtifact { sha256, chunk_root, .. } = self.artifact;
+        if matches!(failure, ProviderFailure::Lied) && locked(&self.shared.liars).remember(chunk_root, node) {
             self.shared.metrics.liars.inc();
             tracing::warn!(%node, %sha256, "a node sent wrong bytes of an artifact and is not asked for it again");
         }
@@ -317,7 +318,7 @@ impl Attempt {
     /// Offers each node once, and none that lied about this artifact. Whether more are wanted.
     async fn offer(&self, nodes: Vec<NodeId>, tried: &mut BTreeSet<NodeId>, found: &mpsc::Sender<NodeId>) -> bool {
         for node in nodes {
-            let lied = locked(&self.shared.liars).known.contains(&(self.artifact.sha256, node));
+            let lied = locked(&self.shared.liars).known.contains(&(self.artifact.chunk_root, node));
             if !lied && tried.insert(node) && found.send(node).await.is_err() {
                 return false;
             }

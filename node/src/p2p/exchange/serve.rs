@@ -113,7 +113,7 @@ async fn accept(mut incoming: IncomingStreams, server: Arc<Server>, tasks: Tasks
         let Some(place) = node_of(&peer).and_then(|node| streams.enter(node)) else { continue };
         let server = server.clone();
         tasks.spawn(async move {
-            match place.lost.run_until_cancelled(server.serve(stream)).await {
+            match place.lost.run_until_cancelled(server.serve(place.peer, stream)).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => tracing::debug!(%peer, %error, "an artifact stream of a peer ended"),
                 None => tracing::debug!(%peer, "an artifact stream of a peer was closed, others have fewer"),
@@ -124,14 +124,14 @@ async fn accept(mut incoming: IncomingStreams, server: Arc<Server>, tasks: Tasks
 }
 
 impl Server {
-    async fn serve(&self, mut stream: Stream) -> io::Result<()> {
+    async fn serve(&self, peer: NodeId, mut stream: Stream) -> io::Result<()> {
         while let Some(request) = timeout(IDLE_MAX, read_message::<Request>(&mut stream, REQUEST_BYTES_MAX)).await?? {
             match request {
                 Request::ChunkList { sha256 } => {
-                    let response = self.chunk_list(sha256).await?;
+                    let response = self.chunk_list(&peer, sha256).await?;
                     timeout(WRITE_TIMEOUT, write_message(&mut stream, &response)).await??;
                 }
-                Request::Chunks { sha256, from, count } => match self.open_range(sha256, from, count)? {
+                Request::Chunks { sha256, from, count } => match self.open_range(&peer, sha256, from, count)? {
                     Some((file, range)) => {
                         timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Chunks)).await??;
                         self.send(&mut stream, file, range).await?;
@@ -143,13 +143,16 @@ impl Server {
         stream.close().await
     }
 
-    fn may_leave(&self, sha256: &Sha256Digest) -> bool {
+    fn may_leave(&self, peer: &NodeId, sha256: &Sha256Digest) -> bool {
         let state = self.ledger.borrow().state.clone();
-        state.is_some_and(|state| verification::verdict_on_bytes(&state, sha256).is_ok())
+        state.is_some_and(|state| {
+            verification::verdict_on_bytes(&state, sha256).is_ok()
+                || verification::verdict_on_revealed_bytes(&state, peer, sha256, &self.store.builds_that_brought(sha256)).is_ok()
+        })
     }
 
-    async fn chunk_list(&self, sha256: Sha256Digest) -> io::Result<Response> {
-        if !self.may_leave(&sha256) {
+    async fn chunk_list(&self, peer: &NodeId, sha256: Sha256Digest) -> io::Result<Response> {
+        if !self.may_leave(peer, &sha256) {
             return Ok(Response::Unavailable);
         }
         let store = self.store.clone();
@@ -158,8 +161,8 @@ impl Server {
     }
 
     /// The file and the place in it of a range of chunks, none if it may not be served or is not here.
-    fn open_range(&self, sha256: Sha256Digest, from: u64, count: u64) -> io::Result<Option<(File, Range<u64>)>> {
-        if !self.may_leave(&sha256) {
+    fn open_range(&self, peer: &NodeId, sha256: Sha256Digest, from: u64, count: u64) -> io::Result<Option<(File, Range<u64>)>> {
+        if !self.may_leave(peer, &sha256) {
             return Ok(None);
         }
         let Some(file) = self.store.open_file(&sha256)? else { return Ok(None) };
