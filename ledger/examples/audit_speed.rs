@@ -7,8 +7,8 @@ use ed25519_dalek::SigningKey;
 use pyrsia_ledger::audit::{Audit, SignatureWork};
 use pyrsia_ledger::certificate::{VoteKind, vote_bytes};
 use pyrsia_ledger::event::{
-    AddArtifact, BuildOutcome, BuildRequested, BuildResultReported, BuildSource, BuiltArtifact, NodeActivated,
-    NodeAuthorizationApproved, VerifierApproved,
+    AddArtifact, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed, BuildSource, BuiltArtifact,
+    NodeActivated, NodeAuthorizationApproved, VerifierApproved, commitment,
 };
 use pyrsia_ledger::projection::genesis;
 use pyrsia_ledger::signed::{node_id_of, sign};
@@ -21,7 +21,7 @@ use std::error::Error;
 use std::time::Instant;
 
 const MEMBERS: usize = 4;
-/// Each package takes a request, a result of each member, and an artifact: 6 events.
+/// Each package takes a request, a commitment and a result of each member, and an artifact: 10 events.
 const PACKAGES_PER_BLOCK: u64 = 100;
 
 struct Network {
@@ -104,9 +104,16 @@ impl Network {
         };
         let source =
             BuildSource { kind: "git".into(), location: "https://git.example/package".into(), revision: digest.to_string() };
+        let outcome = BuildOutcome::Built { source, artifacts: vec![artifact.clone()] };
+        let salt = [7; 32];
         for judge in 0..MEMBERS {
-            let outcome = BuildOutcome::Built { source: source.clone(), artifacts: vec![artifact.clone()] };
-            self.add(judge, Event::BuildResultReported(BuildResultReported { build_id, outcome }));
+            let author = node_id_of(&self.keys[judge]);
+            let commitment = commitment(self.state.network(), &build_id, &author, &salt, &outcome);
+            self.add(judge, Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }));
+        }
+        for judge in 0..MEMBERS {
+            let revealed = BuildResultRevealed { build_id, outcome: outcome.clone(), salt };
+            self.add(judge, Event::BuildResultRevealed(revealed));
         }
         self.add(judge, Event::AddArtifact(AddArtifact { build_id, coordinate, artifact }));
         Ok(())

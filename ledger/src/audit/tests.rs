@@ -35,15 +35,12 @@ fn kinds(report: &AuditReport) -> Vec<(u64, FindingKind)> {
 fn bench() -> Bench {
     let mut bench = Bench::with_members(3);
     let build_id = bench.open_build(0);
-    for judge in 0..3 {
-        bench.report(judge, build_id, built(b"image"));
-    }
+    bench.judge(build_id, &[(0, built(b"image")), (1, built(b"image")), (2, built(b"image"))]);
     for event in bench.additions(build_id) {
         bench.commit(1, event);
     }
     let again = bench.open_build(2);
-    bench.report(0, again, built(b"one"));
-    bench.report(1, again, built(b"two"));
+    bench.judge(again, &[(0, built(b"one")), (1, built(b"two")), (2, built(b"three"))]);
     bench
 }
 
@@ -65,7 +62,9 @@ fn a_sound_log_is_clean_and_the_summary_counts_everything() {
 #[test]
 fn every_wrong_is_named_by_kind_and_the_blocks_behind_it_are_still_checked() {
     let bench = bench();
-    let (at, end) = (bench.log.len() - 4, bench.log.len() as u64 - 1);
+    let is_addition = |sealed: &SealedBlock| matches!(sealed.block.events[0].event(), Event::AddArtifact(_));
+    let at = bench.log.iter().rposition(is_addition).expect("an artifact was added");
+    let end = bench.log.len() as u64 - 1;
     let height = at as u64;
     let check = |change: &dyn Fn(&mut SealedBlock), expected: &[FindingKind]| {
         let mut log = bench.log.clone();

@@ -4,6 +4,7 @@ use super::Refusal;
 use crate::event::{EquivocationProved, NodeActivated, NodeAuthorizationApproved, NodeRevocationApproved, VerifierApproved};
 use crate::identity::NodeId;
 use crate::projection::Projections;
+use crate::projection::members::add_approval;
 use crate::{BlockHash, Height};
 
 /// The founder alone while nobody is authorized, the authorized nodes from then on.
@@ -78,7 +79,7 @@ pub(super) fn revocation(state: &Projections, author: NodeId, body: &NodeRevocat
     }
     let mut approvals = members.revocation(&(node, since)).map_or(vec![], |revocation| revocation.approvals.clone());
     let has_approved = approvals.contains(&author);
-    approvals.push(author);
+    add_approval(&mut approvals, author);
     let is_decisive = decides(state, &approvals);
     if has_approved && !is_decisive {
         return Err(Refusal::RevocationApprovedAlready { author, node });

@@ -258,3 +258,6 @@ impl Builds {
         complete
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ pub struct Members {
 }
 
 /// Adds an approval, each author's once.
-pub(super) fn add_approval(approvals: &mut Vec<NodeId>, author: NodeId) {
+pub(crate) fn add_approval(approvals: &mut Vec<NodeId>, author: NodeId) {
     if let Err(at) = approvals.binary_search(&author) {
         approvals.insert(at, author);
     }
@@ -216,3 +216,6 @@ impl Members {
         self.suspended.put(sum, node, Suspension { height: place.height, event: place.event });
     }
 }
+
+#[cfg(test)]
+mod tests;

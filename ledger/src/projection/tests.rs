@@ -1,10 +1,14 @@
 use super::builds::BuildStatus;
 use super::*;
+use crate::block::{Block, SealedBlock};
+use crate::certificate::{CommitCertificate, VoteKind, vote_bytes};
 use crate::coordinate::{ArtifactId, PackageType};
 use crate::event::{
-    AddArtifact, BuildOutcome, BuildRequested, BuildResultReported, BuildSource, BuiltArtifact, NodeActivated,
-    NodeAuthorizationApproved, VerifierApproved,
+    AddArtifact, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed, BuildSource, BuildWaitEnded,
+    BuiltArtifact, NodeActivated, NodeAuthorizationApproved, NodeRevocationApproved, VerifierApproved, WaitPhase, commitment,
 };
+use crate::signed::{Purpose, UnsignedEvent, node_id_of, sign};
+use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
 /// A network of test keys, its log, and the state after it.
@@ -32,7 +36,7 @@ pub(crate) fn artifact(id: &str, bytes: &[u8]) -> BuiltArtifact {
     }
 }
 
-fn source(location: &str) -> BuildSource {
+pub(crate) fn source(location: &str) -> BuildSource {
     BuildSource { kind: "git".into(), location: location.into(), revision: "c0ffee".into() }
 }
 
@@ -86,6 +90,33 @@ impl Bench {
         self.commit(key, self.activation());
     }
 
+    fn members(&self) -> Vec<usize> {
+        (0..self.keys.len()).filter(|key| self.state.members.contains(&self.node(*key))).collect()
+    }
+
+    pub(crate) fn revocation(&self, node: usize, compromised_since: Option<Height>) -> Event {
+        let compromised_since = compromised_since.map(|since| since.0);
+        Event::NodeRevocationApproved(NodeRevocationApproved { node: self.node(node), compromised_since })
+    }
+
+    /// As many members as it takes revoke a node.
+    pub(crate) fn revoke(&mut self, node: usize, compromised_since: Option<Height>) {
+        let members = self.members();
+        for author in &members[..absolute_majority_of(members.len())] {
+            self.commit(*author, self.revocation(node, compromised_since));
+        }
+        assert!(!self.state.members.contains(&self.node(node)));
+    }
+
+    /// As many members as it takes authorize a node, which comes.
+    pub(crate) fn reauthorize(&mut self, node: usize) {
+        let members = self.members();
+        for author in &members[..absolute_majority_of(members.len())] {
+            self.commit(*author, self.approval(node));
+        }
+        self.activate(node);
+    }
+
     pub(crate) fn sign(&self, author: usize, event: Event) -> SignedEvent {
         let sequence = self.state.next_sequence(&self.node(author));
         SignedEvent::new(&self.keys[author], UnsignedEvent::new(*self.state.network(), self.node(author), sequence, 5, event))
@@ -134,8 +165,37 @@ impl Bench {
         build_id
     }
 
-    pub(crate) fn report(&mut self, judge: usize, build_id: BuildId, outcome: BuildOutcome) {
-        self.commit(judge, Event::BuildResultReported(BuildResultReported { build_id, outcome }));
+    /// What `judge` commits to before it reveals `outcome`.
+    pub(crate) fn commitment(&self, judge: usize, build_id: BuildId, outcome: &BuildOutcome) -> Event {
+        let commitment = commitment(self.state.network(), &build_id, &self.node(judge), &salt(judge), outcome);
+        Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment })
+    }
+
+    pub(crate) fn revelation(&self, judge: usize, build_id: BuildId, outcome: BuildOutcome) -> Event {
+        Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt: salt(judge) })
+    }
+
+    /// Every judge of `outcomes` commits to its own and reveals it; for the others the judges wait no longer.
+    pub(crate) fn judge(&mut self, build_id: BuildId, outcomes: &[(usize, BuildOutcome)]) {
+        for (judge, outcome) in outcomes {
+            self.commit(*judge, self.commitment(*judge, build_id, outcome));
+        }
+        if self.status(build_id) == &BuildStatus::Committing {
+            self.end_wait(build_id, WaitPhase::Committing);
+        }
+        for (judge, outcome) in outcomes {
+            self.commit(*judge, self.revelation(*judge, build_id, outcome.clone()));
+        }
+    }
+
+    /// The first judges, as many as it takes, end their wait.
+    pub(crate) fn end_wait(&mut self, build_id: BuildId, phase: WaitPhase) {
+        for judge in 0..self.keys.len() {
+            let build = self.state.builds.get(&build_id).expect("the build is known");
+            if build.status.wait_phase() == Some(phase) && build.is_active(&self.node(judge)) {
+                self.commit(judge, Event::BuildWaitEnded(BuildWaitEnded { build_id, phase }));
+            }
+        }
     }
 
     pub(crate) fn additions(&self, build_id: BuildId) -> Vec<Event> {
@@ -146,9 +206,13 @@ impl Bench {
         artifacts.iter().map(add).collect()
     }
 
-    fn status(&self, build_id: BuildId) -> &BuildStatus {
+    pub(crate) fn status(&self, build_id: BuildId) -> &BuildStatus {
         &self.state.builds.get(&build_id).expect("the build is known").status
     }
+}
+
+pub(crate) fn salt(judge: usize) -> [u8; 32] {
+    [judge as u8 + 100; 32]
 }
 
 fn absolute_majority_of(members: usize) -> usize {
@@ -226,100 +290,6 @@ fn the_set_changes_once_in_a_block() {
 }
 
 #[test]
-fn nothing_is_published_without_an_absolute_majority_of_the_frozen_set() {
-    let mut bench = Bench::with_members(4);
-    let build_id = bench.open_build(2);
-    let early = Event::AddArtifact(AddArtifact { build_id, coordinate: alpine(), artifact: artifact("alpine:3.16.0", b"image") });
-    bench.report(0, build_id, built(b"image"));
-    bench.report(1, build_id, built(b"image"));
-    assert_eq!(bench.try_commit(0, early.clone()), Err(Refusal::NotAgreed(build_id)), "two of four is no majority");
-    bench.report(2, build_id, built(b"evil"));
-    assert_eq!(bench.try_commit(0, early.clone()), Err(Refusal::NotAgreed(build_id)));
-    bench.report(3, build_id, built(b"image"));
-    let forged = Event::AddArtifact(AddArtifact { build_id, coordinate: alpine(), artifact: artifact("alpine:3.16.0", b"evil") });
-    assert!(matches!(bench.try_commit(2, forged), Err(Refusal::OtherArtifact { .. })));
-    for event in bench.additions(build_id) {
-        let id = ArtifactId::new("alpine:3.16.0").expect("an id");
-        assert!(bench.state.packages.artifact(&alpine().package_type, &id).is_none(), "a package appears whole or not at all");
-        bench.commit(3, event);
-    }
-    assert!(matches!(bench.status(build_id), BuildStatus::Published { .. }));
-    let id = ArtifactId::new("alpine:3.16.0").expect("an id");
-    let (_, record) = bench.state.packages.artifact(&alpine().package_type, &id).expect("published");
-    assert_eq!(record.artifact.sha256, Sha256Digest::of(b"image"));
-    assert_eq!(bench.state.builds.agreeing(&build_id).len(), 3);
-    assert!(matches!(bench.try_commit(0, early), Err(Refusal::AddedAlready { .. })));
-}
-
-#[test]
-fn a_build_without_a_possible_majority_is_closed_and_can_be_asked_for_again() {
-    let mut bench = Bench::with_members(2);
-    let build_id = bench.open_build(0);
-    assert!(matches!(bench.try_commit(1, bench.request()), Err(Refusal::BuildOpen { .. })));
-    bench.report(0, build_id, built(b"one"));
-    bench.report(1, build_id, built(b"another"));
-    assert_eq!(bench.status(build_id), &BuildStatus::Disputed);
-    let again = bench.open_build(1);
-    assert_ne!(again, build_id);
-    bench.report(1, again, BuildOutcome::Failed { reason: "no such image".into() });
-    assert_eq!(bench.status(again), &BuildStatus::Failed, "the one that is left cannot be a majority of two");
-    bench.report(0, again, built(b"late"));
-    assert_eq!(bench.status(again), &BuildStatus::Failed, "a late result is on record and changes nothing");
-}
-
-/// One of two judges claims the other's canonical digests for bytes of his own.
-#[test]
-fn a_liar_cannot_get_his_bytes_published_by_claiming_the_canonical_digest_of_others() {
-    for liar in 0..2 {
-        let mut bench = Bench::with_members(3);
-        let build_id = bench.open_build(0);
-        let lie = |contents: &[u8]| {
-            let mut outcome = built(b"image");
-            if let BuildOutcome::Built { artifacts, .. } = &mut outcome {
-                artifacts[1].sha256 = Sha256Digest::of(contents);
-            }
-            outcome
-        };
-        let outcomes = if liar == 0 { [lie(b"evil"), built(b"image")] } else { [built(b"image"), lie(b"evil")] };
-        for (judge, outcome) in outcomes.into_iter().enumerate() {
-            bench.report(judge, build_id, outcome);
-        }
-        assert_eq!(bench.status(build_id), &BuildStatus::Open, "two judges, two results");
-        bench.report(2, build_id, built(b"image"));
-        let (_, chosen) = bench.state.builds.chosen(&build_id).expect("two honest judges of three");
-        assert_eq!(BuildOutcome::Built { source: source("file:///alpine"), artifacts: chosen.to_vec() }, built(b"image"));
-    }
-}
-
-#[test]
-fn mirrors_of_one_source_are_the_same_and_no_single_judge_names_it() {
-    let mut bench = Bench::with_members(3);
-    let build_id = bench.open_build(0);
-    for (judge, location) in ["a lie", "file:///alpine", "file:///alpine"].into_iter().enumerate() {
-        let BuildOutcome::Built { artifacts, .. } = built(b"image") else { panic!("built") };
-        bench.report(judge, build_id, BuildOutcome::Built { source: source(location), artifacts });
-    }
-    // The first two agree already; of two places that are named equally often the smaller counts.
-    assert_eq!(bench.state.builds.chosen(&build_id).expect("agreed").0.location, "a lie");
-    assert_eq!(bench.state.builds.agreeing(&build_id).len(), 3);
-    let before = bench.additions(build_id);
-    bench.commit(0, before[0].clone());
-    assert_eq!(bench.additions(build_id), before, "nothing that comes late changes what is being published");
-}
-
-#[test]
-fn judges_are_those_of_the_request_and_answer_once() {
-    let mut bench = Bench::with_members(1);
-    let build_id = bench.open_build(0);
-    bench.commit(0, bench.approval(1));
-    bench.activate(1);
-    let result = |outcome| Event::BuildResultReported(BuildResultReported { build_id, outcome });
-    assert_eq!(bench.try_commit(1, result(built(b"x"))), Err(Refusal::NotJudge { author: bench.node(1), build_id }));
-    bench.report(0, build_id, built(b"x"));
-    assert_eq!(bench.try_commit(0, result(built(b"y"))), Err(Refusal::ReportedAlready { author: bench.node(0), build_id }));
-}
-
-#[test]
 fn an_event_stands_once_and_for_one_network() {
     let mut bench = Bench::with_members(1);
     let request = bench.sign(0, bench.request());
@@ -380,7 +350,9 @@ enum Wish {
     Approve(usize, usize),
     Activate(usize),
     Request(usize),
-    Report(usize, u8),
+    Commit(usize, u8),
+    Reveal(usize, u8),
+    Wait(usize),
     Publish(usize),
     Verifier(usize, u8),
 }
@@ -390,10 +362,16 @@ fn wish() -> impl Strategy<Value = Wish> {
         3 => (0usize..5, 0usize..5).prop_map(|(a, b)| Wish::Approve(a, b)),
         3 => (0usize..5).prop_map(Wish::Activate),
         2 => (0usize..5).prop_map(Wish::Request),
-        6 => (0usize..5, 0u8..3).prop_map(|(a, b)| Wish::Report(a, b)),
+        6 => (0usize..5, 0u8..3).prop_map(|(a, b)| Wish::Commit(a, b)),
+        6 => (0usize..5, 0u8..3).prop_map(|(a, b)| Wish::Reveal(a, b)),
+        2 => (0usize..5).prop_map(Wish::Wait),
         4 => (0usize..5).prop_map(Wish::Publish),
         1 => (0usize..5, 0u8..2).prop_map(|(a, b)| Wish::Verifier(a, b)),
     ]
+}
+
+fn wished(contents: u8) -> BuildOutcome {
+    if contents == 2 { BuildOutcome::Failed { reason: "no".into() } } else { built(&[contents]) }
 }
 
 proptest! {
@@ -413,9 +391,11 @@ proptest! {
                 (Wish::Verifier(author, module), _) => (author, Event::VerifierApproved(VerifierApproved {
                     package_type: PackageType::new("maven").expect("a type"), module: Sha256Digest::of(&[module]), contract_version: 1,
                 })),
-                (Wish::Report(author, contents), Some(build_id)) => {
-                    let outcome = if contents == 2 { BuildOutcome::Failed { reason: "no".into() } } else { built(&[contents]) };
-                    (author, Event::BuildResultReported(BuildResultReported { build_id, outcome }))
+                (Wish::Commit(author, contents), Some(build_id)) => (author, bench.commitment(author, build_id, &wished(contents))),
+                (Wish::Reveal(author, contents), Some(build_id)) => (author, bench.revelation(author, build_id, wished(contents))),
+                (Wish::Wait(author), Some(build_id)) => {
+                    let Some(phase) = bench.status(build_id).wait_phase() else { continue };
+                    (author, Event::BuildWaitEnded(BuildWaitEnded { build_id, phase }))
                 }
                 (Wish::Publish(author), Some(build_id)) if bench.state.builds.chosen(&build_id).is_some() => {
                     let events = bench.additions(build_id);
@@ -431,8 +411,10 @@ proptest! {
                 prop_assert!(2 * bench.state.builds.agreeing(id).len() > build.judges.len());
             }
         }
-        let is_open = |(_, build): &(_, &builds::Build)| !build.status.is_closed();
-        prop_assert!(bench.state.builds.unfinished().eq(bench.state.builds.iter().filter(is_open)));
+        let is_unfinished = |(_, build): &(_, &builds::Build)| {
+            !build.status.is_closed() || build.status == BuildStatus::Disputed { reports: 0 }
+        };
+        prop_assert!(bench.state.builds.unfinished().eq(bench.state.builds.iter().filter(is_unfinished)));
         let mut replayed = Projections::from_genesis(&bench.log[0]).expect("genesis");
         for sealed in &bench.log[1..] {
             let decoded = SealedBlock::decode(&sealed.encode()).expect("decodes");
@@ -459,21 +441,4 @@ fn a_copy_of_a_block_with_other_events_or_signatures_is_not_whole() {
     assert!(!copy(&|events| events.swap(0, 1)));
     assert!(!copy(&|events| events.push(events[0].clone())));
     assert!(!copy(&|events| events[0].signature = events[1].signature));
-}
-
-#[test]
-fn a_text_that_would_move_a_terminals_cursor_is_refused() {
-    let mut bench = Bench::with_members(1);
-    bench.commit(0, bench.request());
-    let build_id = BuildId::of(bench.state.network(), &alpine(), 0);
-    for (reason, refusal) in [
-        ("\u{1b}[2J".to_owned(), Refusal::ControlCharacter),
-        ("two\nlines".to_owned(), Refusal::ControlCharacter),
-        ("x".repeat(1_025), Refusal::Text { size_bytes: 1_025 }),
-    ] {
-        let report = Event::BuildResultReported(BuildResultReported { build_id, outcome: BuildOutcome::Failed { reason } });
-        assert_eq!(bench.try_commit(0, report), Err(refusal));
-    }
-    let outcome = BuildOutcome::Failed { reason: "größer als erlaubt".into() };
-    bench.commit(0, Event::BuildResultReported(BuildResultReported { build_id, outcome }));
 }
