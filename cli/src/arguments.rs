@@ -55,8 +55,12 @@ pub enum Command {
     /// Move a whole ledger as a file, and show what it says, without a node
     #[command(subcommand, arg_required_else_help = true)]
     Log(LogCommand),
+    /// Show the authorized nodes, who is on the way in or out, and what each of them built
+    Nodes(OutputArguments),
     /// Check that the node answers
     Ping(OutputArguments),
+    /// Remove an authorized node
+    Revoke(RevokeArguments),
     /// Show how the node is doing
     #[command(short_flag = 's')]
     Status(OutputArguments),
@@ -78,6 +82,22 @@ pub struct AuthorizeArguments {
     /// Peer id of the node to authorize, as its /status shows it
     #[arg(short, long, value_name = "PEER_ID")]
     pub peer: String,
+    /// The node's admin token; by default the one that a node of this user on this machine left for this program
+    #[arg(long, value_name = "TOKEN", env = "PYRSIA_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct RevokeArguments {
+    /// Peer id of the node, as 'pyrsia nodes' shows it
+    #[arg(short, long, value_name = "PEER_ID")]
+    pub peer: String,
+    /// Its key was in other hands from this block on: its results are counted no more, and what has no majority without them is not served
+    #[arg(long, value_name = "HEIGHT")]
+    pub since: Option<u64>,
     /// The node's admin token; by default the one that a node of this user on this machine left for this program
     #[arg(long, value_name = "TOKEN", env = "PYRSIA_ADMIN_TOKEN", hide_env_values = true)]
     pub admin_token: Option<String>,

@@ -7,11 +7,10 @@ use pyrsia_ledger::event::NodeAuthorizationApproved;
 use pyrsia_ledger::{Event, NodeId, Projections, Refusal};
 use serde::Serialize;
 
-use crate::consensus::{ConsensusHandle, ProposeError};
+use crate::consensus::ConsensusHandle;
 use crate::ledger_wait::{self, Waited};
+use crate::standing::{self, NotStanding};
 
-/// How long a block with the approval is waited for.
-const APPROVAL_WAIT: Duration = Duration::from_secs(30);
 /// How long an approved node is given to activate itself before the answer says that it has not.
 const ACTIVATION_WAIT: Duration = Duration::from_secs(5);
 
@@ -42,63 +41,33 @@ pub struct Authorization {
 pub enum AuthorizeError {
     #[error("Node with node ID {node} already exists in transparency log")]
     Already { node: NodeId },
-    #[error("this node follows no network: start one with --init-blockchain, or connect it with --peer")]
-    NoNetwork,
-    #[error("this node may not authorize others: ask one of {}", listed(authorizers))]
-    NotAuthorized { authorizers: Vec<NodeId> },
-    #[error("the ledger refuses to authorize {node}")]
-    Refused {
-        node: NodeId,
-        #[source]
-        refusal: Refusal,
-    },
-    #[error("no block with the approval within {} s: are more than two thirds of the authorized nodes online?", waited.as_secs())]
-    TimedOut { waited: Duration },
-    #[error("this node has too much to do, try again later")]
-    Busy,
-    #[error("this node is stopping")]
-    Stopped,
-}
-
-fn listed(nodes: &[NodeId]) -> String {
-    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
+    #[error(transparent)]
+    NotStanding(#[from] NotStanding),
 }
 
 /// Approves `node` in this node's name and waits for what comes of it.
 pub(crate) async fn authorize(consensus: &ConsensusHandle, me: NodeId, node: NodeId) -> Result<Authorization, AuthorizeError> {
-    let view = consensus.view();
-    let state = view.state.as_deref().ok_or(AuthorizeError::NoNetwork)?;
-    if state.members.contains(&node) {
+    let not_standing = |source| match source {
+        NotStanding::Refused(Refusal::AuthorizedAlready { node }) => AuthorizeError::Already { node },
+        other => AuthorizeError::NotStanding(other),
+    };
+    if consensus.view().state.as_deref().is_some_and(|state| state.members.contains(&node)) {
         return Err(AuthorizeError::Already { node });
     }
-    let authorizers = state.validators().nodes().to_vec();
-    if !authorizers.contains(&me) {
-        return Err(AuthorizeError::NotAuthorized { authorizers });
-    }
-    match consensus.propose(Event::NodeAuthorizationApproved(NodeAuthorizationApproved { node })).await {
-        // Approved before: the answer is how far it got.
-        Ok(_) | Err(ProposeError::Refused(Refusal::ApprovedAlready { .. })) => {}
-        Err(ProposeError::Refused(Refusal::AuthorizedAlready { node })) => return Err(AuthorizeError::Already { node }),
-        Err(ProposeError::Refused(refusal)) => return Err(AuthorizeError::Refused { node, refusal }),
-        Err(ProposeError::NoNetwork) => return Err(AuthorizeError::NoNetwork),
-        Err(ProposeError::MempoolFull) => return Err(AuthorizeError::Busy),
-        Err(ProposeError::Stopped) => return Err(AuthorizeError::Stopped),
-    }
-    let mut ledger = consensus.watch();
+    standing::may_decide(consensus, me)?;
+    let event = Event::NodeAuthorizationApproved(NodeAuthorizationApproved { node });
+    // Approved before: the answer is how far it got.
+    let is_done = |refusal: &Refusal| matches!(refusal, Refusal::ApprovedAlready { .. });
     let stands = |state: &Projections| {
         let approved = state.members.candidate(&node).is_some_and(|candidate| candidate.approvals.contains(&me));
         (approved || state.members.contains(&node)).then(|| authorization(state, node))
     };
-    let answer = match ledger_wait::until(&mut ledger, APPROVAL_WAIT, stands).await {
-        Waited::Stands(answer) => answer,
-        Waited::TimedOut => return Err(AuthorizeError::TimedOut { waited: APPROVAL_WAIT }),
-        Waited::Stopped => return Err(AuthorizeError::Stopped),
-    };
+    let answer = standing::propose(consensus, event, is_done, stands).await.map_err(not_standing)?;
     if answer.state != Authorized::Approved {
         return Ok(answer);
     }
     let active = |state: &Projections| state.members.contains(&node).then(|| authorization(state, node));
-    match ledger_wait::until(&mut ledger, ACTIVATION_WAIT, active).await {
+    match ledger_wait::until(&mut consensus.watch(), ACTIVATION_WAIT, active).await {
         Waited::Stands(active) => Ok(active),
         Waited::TimedOut | Waited::Stopped => Ok(answer),
     }

@@ -23,6 +23,7 @@ use crate::consensus::{ConsensusHandle, LedgerView};
 use crate::metrics::NodeMetrics;
 use crate::p2p::{FetchError, P2pHandle};
 use crate::package_types::PackageTypes;
+use crate::revocation::{self, Revocation, RevokeError};
 use crate::verification::{self, Withheld};
 use crate::verifier_approval::{self, ApproveVerifierError, OfferedVerifier, VerifierApproval};
 use crate::verifiers::Verifiers;
@@ -61,6 +62,9 @@ pub struct OpenArtifact {
 pub enum ArtifactError {
     #[error("{package_type} artifact {id} is not published")]
     Unpublished { package_type: PackageType, id: ArtifactId },
+    /// The text says why, and what to do.
+    #[error(transparent)]
+    AtRisk(Withheld),
     #[error("{id} is published, but cannot be had right now: {reason}; try again when a node that has it is online")]
     Unavailable { id: ArtifactId, reason: String },
     #[error("the copy of {id} on this node cannot be read or written: {reason}")]
@@ -122,6 +126,12 @@ impl NodeHandle {
     /// Approves a node in this node's name and waits until that stands in a block.
     pub async fn authorize(&self, node: NodeId) -> Result<Authorization, AuthorizeError> {
         authorization::authorize(&self.node.consensus, self.node.me, node).await
+    }
+
+    /// Approves in this node's name that `node` is authorized no more, with `since` counting nothing it signed from that height
+    /// on, and waits until that stands in a block.
+    pub async fn revoke(&self, node: NodeId, since: Option<Height>) -> Result<Revocation, RevokeError> {
+        revocation::revoke(&self.node.consensus, self.node.me, node, since).await
     }
 
     /// Approves a verifier module that this node has, in its name, and waits until that stands in a block.
@@ -214,17 +224,28 @@ impl NodeHandle {
 }
 
 fn unpublished<'a>(package_type: &'a PackageType, id: &'a ArtifactId) -> impl Fn(Withheld) -> ArtifactError + 'a {
-    |_| ArtifactError::Unpublished { package_type: package_type.clone(), id: id.clone() }
+    |withheld| match withheld {
+        Withheld::AtRisk { .. } => ArtifactError::AtRisk(withheld),
+        Withheld::Unpublished { .. } | Withheld::UnpublishedBytes { .. } => {
+            ArtifactError::Unpublished { package_type: package_type.clone(), id: id.clone() }
+        }
+    }
 }
 
-/// The judges whose own build has exactly these bytes: the first who should have them.
+/// The judges whose own build has exactly these bytes, or who looked at them: the first who should have them.
 fn builders(state: &Projections, record: &ArtifactRecord) -> Vec<NodeId> {
     let sha256 = record.artifact.sha256;
     let has = |outcome: &BuildOutcome| match outcome {
         BuildOutcome::Built { artifacts, .. } => artifacts.iter().any(|artifact| artifact.sha256 == sha256),
         BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => false,
     };
-    state.builds.results(&record.build_id).filter(|(_, reported)| has(&reported.outcome)).map(|(judge, _)| *judge).collect()
+    let build = &record.build_id;
+    let built = state.builds.results(build).filter(|(_, revealed)| has(&revealed.outcome)).map(|(judge, _)| *judge);
+    let mut builders: Vec<NodeId> = built.collect();
+    builders.extend(state.builds.supporters(build).into_iter().map(|(judge, _)| judge));
+    let mut seen = std::collections::BTreeSet::new();
+    builders.retain(|judge| seen.insert(*judge));
+    builders
 }
 
 fn fetch_error(id: &ArtifactId, error: FetchError) -> ArtifactError {

@@ -22,15 +22,21 @@ mod http_client;
 mod ledger_wait;
 mod metrics;
 mod package_types;
+mod revocation;
+mod standing;
 mod verifier_approval;
 mod verifiers;
 
 pub use authorization::{Authorization, AuthorizeError, Authorized};
-pub use builds::view::{BuildView, JudgeView, LocalBuildProgress, LocalPhase, OutcomeView};
+pub use builds::view::{
+    BuildView, CandidateView, DisputeView, GroupView, JudgeView, LocalBuildProgress, LocalPhase, OutcomeView, VouchView,
+};
 pub use builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
-pub use config::NodeConfig;
+pub use config::{JudgePatience, NodeConfig};
 pub use handle::{ArtifactError, NodeHandle, OpenArtifact};
 pub use libp2p::Multiaddr;
 pub use mounts::{MountError, MountTarget, MountedDocument};
 pub use node::{FatalError, Node, StartError};
+pub use revocation::{Revocation, RevokeError, Revoked};
+pub use standing::NotStanding;
 pub use verifier_approval::{ApproveVerifierError, OfferedVerifier, VerifierApproval};

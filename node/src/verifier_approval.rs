@@ -3,22 +3,18 @@
 //! A node that may approves the modules its program carries where the network has none for a type. What an operator put into the folder is
 //! offered and waits for `pyrsia verifier approve`. A validator alone approves whatever it prefers, because nobody else could be surprised.
 
-use std::time::Duration;
-
 use pyrsia_ledger::certificate::absolute_majority;
 use pyrsia_ledger::event::VerifierApproved;
-use pyrsia_ledger::{Event, NodeId, PackageType, Projections, Refusal, Sha256Digest};
+use pyrsia_ledger::{Event, NodeId, PackageType, Projections, Sha256Digest};
 use pyrsia_verifiers::{Description, Origin, VerifierSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::consensus::{ConsensusHandle, ProposeError};
-use crate::ledger_wait::{self, Waited};
+use crate::standing::{self, NotStanding};
 use crate::verifiers::Verifiers;
 
 /// The version of the contract in `wit/` that the host speaks.
 const CONTRACT_VERSION: u16 = 1;
-/// How long a block with the approval is waited for.
-const APPROVAL_WAIT: Duration = Duration::from_secs(30);
 
 /// A module that this node has and the network does not judge by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,22 +42,8 @@ pub enum ApproveVerifierError {
     Unknown { module: Sha256Digest },
     #[error("this node cannot use the verifier module {module}: {reason}")]
     Unusable { module: Sha256Digest, reason: String },
-    #[error("this node follows no network: start one with --init-blockchain, or connect it with --peer")]
-    NoNetwork,
-    #[error("this node is not authorized, and may not approve verifiers")]
-    NotAuthorized,
-    #[error("the ledger refuses the approval of {module}")]
-    Refused {
-        module: Sha256Digest,
-        #[source]
-        refusal: Refusal,
-    },
-    #[error("no block with the approval within {} s: are more than two thirds of the authorized nodes online?", waited.as_secs())]
-    TimedOut { waited: Duration },
-    #[error("this node has too much to do, try again later")]
-    Busy,
-    #[error("this node is stopping")]
-    Stopped,
+    #[error(transparent)]
+    NotStanding(#[from] NotStanding),
 }
 
 /// Approves what is to be approved after each change of the ledger or of the node's modules, until `stop` is cancelled.
@@ -158,11 +140,7 @@ pub(crate) async fn approve_module(
     verifiers: &Verifiers,
     module: Sha256Digest,
 ) -> Result<VerifierApproval, ApproveVerifierError> {
-    let view = consensus.view();
-    let state = view.state.as_deref().ok_or(ApproveVerifierError::NoNetwork)?;
-    if !state.validators().contains(&me) {
-        return Err(ApproveVerifierError::NotAuthorized);
-    }
+    let state = standing::may_decide(consensus, me)?;
     // One that another operator approved can be had from their node.
     let is_named = state.verifiers.modules().any(|((_, named), _)| *named == module);
     let verifier = match verifiers.set().by_digest(&module) {
@@ -174,7 +152,7 @@ pub(crate) async fn approve_module(
         None => return Err(ApproveVerifierError::Unknown { module }),
     };
     let package_type = verifier.description().package_type.clone();
-    let standing = |state: &Projections| {
+    let stands = |state: &Projections| {
         let known = state.verifiers.module(&package_type, &module).filter(|known| known.approvals.contains(&me))?;
         let validators = state.validators();
         Some(VerifierApproval {
@@ -185,22 +163,11 @@ pub(crate) async fn approve_module(
             current: state.verifiers.current(&package_type) == Some(module),
         })
     };
-    if let Some(standing) = standing(state) {
-        return Ok(standing);
+    if let Some(approval) = stands(&state) {
+        return Ok(approval);
     }
     let event = VerifierApproved { package_type: package_type.clone(), module, contract_version: CONTRACT_VERSION };
-    match consensus.propose(Event::VerifierApproved(event)).await {
-        Ok(_) => {}
-        Err(ProposeError::Refused(refusal)) => return Err(ApproveVerifierError::Refused { module, refusal }),
-        Err(ProposeError::NoNetwork) => return Err(ApproveVerifierError::NoNetwork),
-        Err(ProposeError::MempoolFull) => return Err(ApproveVerifierError::Busy),
-        Err(ProposeError::Stopped) => return Err(ApproveVerifierError::Stopped),
-    }
-    match ledger_wait::until(&mut consensus.watch(), APPROVAL_WAIT, standing).await {
-        Waited::Stands(standing) => Ok(standing),
-        Waited::TimedOut => Err(ApproveVerifierError::TimedOut { waited: APPROVAL_WAIT }),
-        Waited::Stopped => Err(ApproveVerifierError::Stopped),
-    }
+    Ok(standing::propose(consensus, Event::VerifierApproved(event), |_| false, stands).await?)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod builds;
 pub(crate) mod error;
 pub(crate) mod inspect;
 pub(crate) mod log;
+pub(crate) mod members;
 pub(crate) mod status;
 pub(crate) mod verifiers;
 

@@ -5,7 +5,7 @@
 
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
-use crate::management::{authorize, builds, inspect, log, status, verifiers};
+use crate::management::{authorize, builds, inspect, log, members, status, verifiers};
 use crate::mount;
 use crate::server::Front;
 use crate::uri::decode_segment;
@@ -21,6 +21,9 @@ enum Action {
     Peers,
     Network,
     Authorize,
+    Revoke,
+    Nodes,
+    AtRisk,
     ApproveVerifier,
     BuildDocker,
     BuildMaven,
@@ -57,6 +60,9 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/api/v1/peers", Action::Peers),
     (Method::GET, "/api/v1/network", Action::Network),
     (Method::POST, "/api/v1/authorizations", Action::Authorize),
+    (Method::POST, "/api/v1/revocations", Action::Revoke),
+    (Method::GET, "/api/v1/nodes", Action::Nodes),
+    (Method::GET, "/api/v1/at-risk", Action::AtRisk),
     (Method::POST, "/api/v1/verifiers", Action::ApproveVerifier),
     (Method::GET, "/api/v1/builds", Action::Builds),
     (Method::POST, "/api/v1/builds", Action::RequestBuild),
@@ -101,6 +107,9 @@ async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Respons
         Action::Peers => status::peers(front),
         Action::Network => status::network(front),
         Action::Authorize => authorize::authorize(front, request).await,
+        Action::Revoke => members::revoke(front, request).await,
+        Action::Nodes => members::nodes(front),
+        Action::AtRisk => members::at_risk(front),
         Action::ApproveVerifier => verifiers::approve(front, request).await,
         Action::BuildDocker => builds::request_docker(front, request).await,
         Action::BuildMaven => builds::request_maven(front, request).await,

@@ -4,9 +4,11 @@
 //! below [`NodeStatus`], is `/api/v1`, which `openapi.json` describes. Readers must ignore fields they do not know.
 
 mod blocks;
+mod members;
 
 pub(crate) use blocks::join_blocks;
 pub use blocks::{BLOCKS_MEDIA_TYPE, BlocksPageError, split_blocks};
+pub use members::*;
 use pyrsia_ledger::event::{BuildSource, BuiltArtifact};
 use pyrsia_ledger::{BlockHash, BuildId, Height, NetworkId, NodeId, PackageType, Sha256Digest};
 use serde::ser::{SerializeMap, Serializer};

@@ -27,6 +27,8 @@ pub struct AuditArguments {
 
 #[derive(Debug, Subcommand)]
 pub enum LogCommand {
+    /// Show what is published and has no majority without nodes that turned out to be compromised
+    AtRisk(OutputArguments),
     /// Write a whole log as one file
     #[command(arg_required_else_help = true, allow_missing_positional = true)]
     Export {

@@ -1,5 +1,6 @@
 //! `pyrsia log`: a whole ledger as a file, back again, and what it says, without a network and without a node.
 
+mod at_risk;
 mod export;
 mod import;
 mod replay;
@@ -12,10 +13,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pyrsia_ledger::Height;
 use pyrsia_ledger::log::{LedgerReader, ReadError, SoundBlocks, TransferError};
 use std::path::Path;
+use std::pin::Pin;
 use tempfile::TempDir;
 
-pub(super) fn run(command: LogCommand) -> Result<(), Failure> {
+type Asking = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+
+/// `blocking` waits for the one command that asks a node.
+pub(super) fn run(command: LogCommand, blocking: impl Fn(Asking) -> Result<(), Failure>) -> Result<(), Failure> {
     match command {
+        LogCommand::AtRisk(output) => blocking(Box::pin(at_risk::run(output))),
         LogCommand::Export { ledger, file, node: _, output } => export::run(ledger, &file, output),
         LogCommand::Import { file, folder, network, output } => import::run(&file, &folder, network, output),
         LogCommand::Replay { ledger, to, output } => replay::run(&ledger, to.map(Height), output),

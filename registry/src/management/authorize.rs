@@ -12,7 +12,7 @@ pub(crate) async fn authorize(front: &Front, mut request: Request) -> Result<Res
     let asked: AuthorizeRequest = body::read(&mut request).await?;
     let node: NodeId = asked.peer_id.trim().parse().map_err(|error| Refused::bad_request(format!("{error}")))?;
     if !front.admin.is_known_to(request.headers()) {
-        return Err(Refused::without_admin_token());
+        return Err(Refused::without_admin_token("authorizing a node"));
     }
     let answer = front.node.authorize(node).await?;
     tracing::info!(%node, state = ?answer.state, "authorization approved by this node");

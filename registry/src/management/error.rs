@@ -3,7 +3,7 @@
 use crate::wire::{ErrorBody, ErrorEntry, Problem};
 use poem::Response;
 use poem::http::{Method, StatusCode, header};
-use pyrsia_node::{ApproveVerifierError, AuthorizeError, WishError};
+use pyrsia_node::{ApproveVerifierError, AuthorizeError, NotStanding, RevokeError, WishError};
 
 /// Which form an error has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +54,13 @@ impl Refused {
         Self { header: Some((header::ALLOW, allowed.to_owned())), ..refused }
     }
 
-    pub(crate) fn without_admin_token() -> Self {
-        let message = "authorizing a node needs the admin token of this node: `pyrsia` finds it for the user who started the node, \
-                       else pass it with --admin-token or PYRSIA_ADMIN_TOKEN";
-        let refused = Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message.to_owned());
+    /// `what` takes the token, such as "authorizing a node".
+    pub(crate) fn without_admin_token(what: &str) -> Self {
+        let message = format!(
+            "{what} needs the admin token of this node: `pyrsia` finds it for the user who started the node, \
+             else pass it with --admin-token or PYRSIA_ADMIN_TOKEN"
+        );
+        let refused = Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
         Self { header: Some((header::WWW_AUTHENTICATE, "Bearer realm=\"pyrsia\"".to_owned())), ..refused }
     }
 
@@ -111,45 +114,43 @@ impl From<WishError> for Refused {
     }
 }
 
+impl From<NotStanding> for Refused {
+    fn from(error: NotStanding) -> Self {
+        let (status, code) = match &error {
+            NotStanding::NotAuthorized(_) => (StatusCode::FORBIDDEN, "FORBIDDEN"),
+            NotStanding::Refused(_) => (StatusCode::CONFLICT, "REFUSED"),
+            NotStanding::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "TIMEOUT"),
+            NotStanding::NoNetwork | NotStanding::Busy | NotStanding::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
 impl From<AuthorizeError> for Refused {
     fn from(error: AuthorizeError) -> Self {
-        let (status, code) = match &error {
-            AuthorizeError::Already { .. } => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
-            AuthorizeError::NotAuthorized { .. } => (StatusCode::FORBIDDEN, "FORBIDDEN"),
-            AuthorizeError::Refused { .. } => (StatusCode::CONFLICT, "REFUSED"),
-            AuthorizeError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "TIMEOUT"),
-            AuthorizeError::NoNetwork | AuthorizeError::Busy | AuthorizeError::Stopped => {
-                (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
-            }
-        };
-        Self::new(status, code, with_sources(&error))
+        match error {
+            AuthorizeError::Already { .. } => Self::bad_request(error.to_string()),
+            AuthorizeError::NotStanding(error) => error.into(),
+        }
+    }
+}
+
+impl From<RevokeError> for Refused {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::NotAuthorized { .. } => Self::not_found(error.to_string()),
+            RevokeError::NoSuchBlock { .. } => Self::bad_request(error.to_string()),
+            RevokeError::NotStanding(error) => error.into(),
+        }
     }
 }
 
 impl From<ApproveVerifierError> for Refused {
     fn from(error: ApproveVerifierError) -> Self {
-        let (status, code) = match &error {
-            ApproveVerifierError::Unknown { .. } => (StatusCode::NOT_FOUND, "UNKNOWN_VERIFIER"),
-            ApproveVerifierError::NotAuthorized => (StatusCode::FORBIDDEN, "FORBIDDEN"),
-            ApproveVerifierError::Refused { .. } => (StatusCode::CONFLICT, "REFUSED"),
-            ApproveVerifierError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "TIMEOUT"),
-            ApproveVerifierError::Unusable { .. }
-            | ApproveVerifierError::NoNetwork
-            | ApproveVerifierError::Busy
-            | ApproveVerifierError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
-        };
-        Self::new(status, code, with_sources(&error))
+        match error {
+            ApproveVerifierError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "UNKNOWN_VERIFIER", error.to_string()),
+            ApproveVerifierError::Unusable { .. } => Self::unavailable(error.to_string()),
+            ApproveVerifierError::NotStanding(error) => error.into(),
+        }
     }
-}
-
-/// An error with everything it was caused by, for those of whom the client sees nothing else.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

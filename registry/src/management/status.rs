@@ -81,11 +81,6 @@ fn network_view(state: &Projections, package_types: Vec<PackageTypeInfo>, offere
         approved_at: module.approved_at,
         current: state.verifiers.current(package_type) == Some(*digest),
     };
-    let candidate = |(node, candidate): (&NodeId, &Candidate)| CandidateView {
-        node: *node,
-        approvals: candidate.approvals.clone(),
-        approved_at: candidate.approved_at,
-    };
     let package_type = |info: PackageTypeInfo| PackageTypeView {
         name: info.name,
         aliases: info.aliases,
@@ -105,12 +100,16 @@ fn network_view(state: &Projections, package_types: Vec<PackageTypeInfo>, offere
         state_root: state.state_root(),
         artifacts: state.packages.artifact_count(),
         members: state.members.active().map(|(node, member)| MemberView { node: *node, since: member.since }).collect(),
-        candidates: state.members.candidates().map(candidate).collect(),
+        candidates: state.members.candidates().map(candidate_view).collect(),
         validators: state.validators().nodes().to_vec(),
         verifiers: state.verifiers.modules().map(verifier).collect(),
         package_types: package_types.into_iter().map(package_type).collect(),
         offered_verifiers: offered.into_iter().map(offered_view).collect(),
     }
+}
+
+pub(super) fn candidate_view((node, candidate): (&NodeId, &Candidate)) -> CandidateView {
+    CandidateView { node: *node, approvals: candidate.approvals.clone(), approved_at: candidate.approved_at }
 }
 
 fn offered_view(offered: OfferedVerifier) -> OfferedVerifierView {

@@ -10,7 +10,7 @@ use pyrsia_node::VerifierApproval;
 pub(crate) async fn approve(front: &Front, mut request: Request) -> Result<Response, Refused> {
     let asked: ApproveVerifierRequest = body::read(&mut request).await?;
     if !front.admin.is_known_to(request.headers()) {
-        return Err(Refused::without_admin_token());
+        return Err(Refused::without_admin_token("approving a verifier"));
     }
     let standing = front.node.approve_verifier(asked.module).await?;
     tracing::info!(module = %standing.module, current = standing.current, "verifier approved by this node");
