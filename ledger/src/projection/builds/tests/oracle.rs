@@ -1,2 +1,572 @@
-//! A second opinion: the phases of a build computed afresh from the list of what was said, as their definition reads, and
-//! compared with what was folded.
+//! A second opinion: members and the phases of builds computed afresh from the list of what was said, as their definitions
+//! read, and compared with what was folded. Shares no code with the fold but the digests of results.
+
+use super::{different, failed, noisy, salt};
+use crate::Refusal;
+use crate::block::Height;
+use crate::certificate::VoteKind;
+use crate::coordinate::{ArtifactId, BuildId};
+use crate::digest::Sha256Digest;
+use crate::event::{
+    AddArtifact, BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildResultCommitted, BuildResultRevealed, BuildWaitEnded,
+    DisputeReport, EquivocationProved, Event, Vouch, WaitPhase,
+};
+use crate::evidence::{Evidence, SignedVote};
+use crate::identity::NodeId;
+use crate::projection::Projections;
+use crate::projection::builds::{BuildStatus, ResultDigests};
+use crate::projection::tests::{Bench, alpine, artifact, built};
+use crate::signed::{Purpose, SignedEvent, sign};
+use crate::{BlockHash, certificate};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing that was said about a build, or happened to its judges.
+#[derive(Clone, Debug)]
+enum Said {
+    Commit(NodeId),
+    Reveal(NodeId, Option<ResultDigests>),
+    Wait(NodeId, WaitPhase),
+    Vouch(NodeId, Sha256Digest, bool),
+    Left(NodeId),
+    Returned(NodeId),
+    Compromised(NodeId, u64, u64),
+    Added,
+    Reported,
+}
+
+/// What the definitions make of a list of sayings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Verdict {
+    status: BuildStatus,
+    agreed: Option<Sha256Digest>,
+    at_risk: bool,
+}
+
+struct Account<'a> {
+    judges: &'a [NodeId],
+    said: &'a [(u64, Said)],
+    majority: usize,
+}
+
+/// How the judging ended, after how many sayings, and whether a majority did not wait for the rest of the results.
+struct Ending {
+    status: BuildStatus,
+    agreed: Option<Sha256Digest>,
+    after: usize,
+    withheld: bool,
+}
+
+impl Account<'_> {
+    fn upto(&self, at: usize) -> impl Iterator<Item = &Said> {
+        self.said[..at].iter().map(|(_, said)| said)
+    }
+
+    fn active(&self, at: usize) -> BTreeSet<NodeId> {
+        let left = |node: &NodeId| self.upto(at).any(|said| matches!(said, Said::Left(who) if who == node));
+        self.judges.iter().copied().filter(|node| !left(node)).collect()
+    }
+
+    fn waited(&self, at: usize, phase: WaitPhase) -> bool {
+        let active = self.active(at);
+        let ended =
+            |node: &NodeId| self.upto(at).any(|said| matches!(said, Said::Wait(who, what) if who == node && *what == phase));
+        active.iter().filter(|node| ended(node)).count() >= self.majority
+    }
+
+    fn committed(&self, at: usize, node: &NodeId) -> bool {
+        self.upto(at).any(|said| matches!(said, Said::Commit(who) if who == node))
+    }
+
+    /// The results of active judges that committed, revealed before `until`, as of `at`.
+    fn results(&self, until: usize, at: usize) -> BTreeMap<NodeId, Option<ResultDigests>> {
+        let active = self.active(at);
+        let results = self.upto(until).filter_map(|said| match said {
+            Said::Reveal(node, result) if active.contains(node) && self.committed(until, node) => Some((*node, *result)),
+            _ => None,
+        });
+        results.collect()
+    }
+
+    fn count(results: &BTreeMap<NodeId, Option<ResultDigests>>, wanted: impl Fn(&ResultDigests) -> bool) -> usize {
+        results.values().flatten().filter(|digests| wanted(digests)).count()
+    }
+
+    fn ending(&self) -> Ending {
+        let undecided = |status| Ending { status, agreed: None, after: self.said.len(), withheld: false };
+        let committing_ends = |at: &usize| {
+            let active = self.active(*at);
+            let all = active.iter().all(|node| self.committed(*at, node));
+            all || active.len() < self.majority || self.waited(*at, WaitPhase::Committing)
+        };
+        let Some(revealing_at) = (0..=self.said.len()).find(committing_ends) else { return undecided(BuildStatus::Committing) };
+        for at in revealing_at..=self.said.len() {
+            let results = self.results(at, at);
+            let all: BTreeSet<ResultKey> = results.values().flatten().map(|digests| (digests.raw, digests.canonical)).collect();
+            if let Some((raw, _)) = all.iter().find(|(raw, _)| Self::count(&results, |d| d.raw == *raw) >= self.majority) {
+                return Ending { status: BuildStatus::Agreed { added: 0 }, agreed: Some(*raw), after: at, withheld: false };
+            }
+            let active = self.active(at);
+            let outstanding = active.iter().filter(|node| self.committed(at, node) && !results.contains_key(node)).count();
+            let canonical = |key: &ResultKey| Self::count(&results, |d| d.canonical == key.1);
+            let best = all.iter().max_by_key(|key| canonical(key));
+            let reach = best.map_or(0, canonical) + outstanding;
+            let withheld = self.waited(at, WaitPhase::Revealing);
+            if outstanding > 0 && reach >= self.majority && !withheld {
+                continue;
+            }
+            if let Some((_, canonical)) = best.filter(|key| canonical(key) >= self.majority) {
+                return Ending { withheld, ..self.vouching(at, *canonical) };
+            }
+            let raws: BTreeSet<Sha256Digest> = all.iter().map(|(raw, _)| *raw).collect();
+            let silent = self.judges.len() - results.values().flatten().count() - outstanding;
+            let is_disputed = raws.len() >= 2 && silent < self.majority;
+            let status = if is_disputed { BuildStatus::Disputed { reports: 0 } } else { BuildStatus::Failed };
+            return Ending { status, agreed: None, after: at, withheld };
+        }
+        undecided(BuildStatus::Revealing)
+    }
+
+    fn vouching(&self, start: usize, canonical: Sha256Digest) -> Ending {
+        let mut given_up = BTreeSet::new();
+        let mut at = start;
+        'candidates: loop {
+            let group = |at| {
+                let mut results = self.results(start, at);
+                results.retain(|_, result| result.is_some_and(|digests| digests.canonical == canonical));
+                results
+            };
+            let now = group(at);
+            let raws: BTreeSet<Sha256Digest> =
+                now.values().flatten().map(|d| d.raw).filter(|raw| !given_up.contains(raw)).collect();
+            let size = |raw: &Sha256Digest| Self::count(&now, |d| d.raw == *raw);
+            let Some(candidate) = raws.iter().min_by_key(|raw| (std::cmp::Reverse(size(raw)), **raw)).copied() else {
+                return Ending { status: BuildStatus::Disputed { reports: 0 }, agreed: None, after: at, withheld: false };
+            };
+            for moment in at..=self.said.len() {
+                let group = group(moment);
+                let built: BTreeSet<NodeId> =
+                    group.iter().filter(|(_, d)| d.is_some_and(|d| d.raw == candidate)).map(|(node, _)| *node).collect();
+                let answer = |node: &NodeId| {
+                    self.upto(moment).find_map(|said| match said {
+                        Said::Vouch(who, what, same) if who == node && *what == candidate => Some(*same),
+                        _ => None,
+                    })
+                };
+                let others: Vec<NodeId> = group.keys().filter(|node| !built.contains(node)).copied().collect();
+                let same = others.iter().filter(|node| answer(node) == Some(true)).count();
+                let open = others.iter().filter(|node| answer(node).is_none()).count();
+                if !built.is_empty() && built.len() + same >= self.majority {
+                    let status = BuildStatus::Agreed { added: 0 };
+                    return Ending { status, agreed: Some(candidate), after: moment, withheld: false };
+                }
+                let is_hopeless = built.is_empty() || built.len() + same + open < self.majority;
+                if is_hopeless || self.waited(moment, WaitPhase::Vouching { candidate }) {
+                    given_up.insert(candidate);
+                    at = moment;
+                    continue 'candidates;
+                }
+            }
+            let status = BuildStatus::Vouching { candidate };
+            return Ending { status, agreed: None, after: self.said.len(), withheld: false };
+        }
+    }
+
+    /// How many judges stand for the agreed bytes, as of `at`, whose word was not compromised when they gave it.
+    fn support(&self, ending: &Ending, result: Sha256Digest, at: usize) -> usize {
+        let mut supporters: BTreeMap<NodeId, u64> = BTreeMap::new();
+        let judging = self.active(ending.after);
+        for (place, (height, said)) in self.said[..at].iter().enumerate() {
+            match said {
+                Said::Reveal(node, Some(digests)) if digests.raw == result => {
+                    let in_time = place < ending.after || !ending.withheld;
+                    if judging.contains(node) && self.committed(at, node) && in_time {
+                        supporters.insert(*node, *height);
+                    }
+                }
+                Said::Vouch(node, candidate, true) if *candidate == result && judging.contains(node) => {
+                    supporters.insert(*node, *height);
+                }
+                _ => (),
+            }
+        }
+        let lost = |node: &NodeId, height: &u64| {
+            self.upto(at).any(
+                |said| matches!(said, Said::Compromised(who, since, until) if who == node && (since..=until).contains(&height)),
+            )
+        };
+        supporters.iter().filter(|(node, height)| !lost(node, height)).count()
+    }
+
+    fn verdict(&self, artifacts: usize) -> Verdict {
+        let ending = self.ending();
+        let judging = self.active(ending.after);
+        let mut status = ending.status.clone();
+        let mut agreed = ending.agreed;
+        let (mut added, mut members) = (0, judging.clone());
+        for at in ending.after..self.said.len() {
+            let (height, said) = &self.said[at];
+            match said {
+                Said::Left(node) => {
+                    members.remove(node);
+                }
+                Said::Returned(node) if judging.contains(node) => {
+                    members.insert(*node);
+                }
+                Said::Added => added += 1,
+                Said::Reported => {
+                    let BuildStatus::Disputed { reports } = &mut status else { panic!("a report about {status:?}") };
+                    *reports += 1;
+                }
+                _ => (),
+            }
+            if let BuildStatus::Agreed { .. } = status {
+                let result = agreed.expect("agreed on something");
+                status = if added == artifacts {
+                    BuildStatus::Published { height: Height(*height) }
+                } else if self.support(&ending, result, at + 1) < self.majority {
+                    agreed = None;
+                    BuildStatus::Disputed { reports: 0 }
+                } else if members.is_empty() {
+                    agreed = None;
+                    BuildStatus::Failed
+                } else {
+                    BuildStatus::Agreed { added: added as u32 }
+                };
+            }
+        }
+        let published = matches!(status, BuildStatus::Published { .. });
+        let at_risk = published && agreed.is_some_and(|result| self.support(&ending, result, self.said.len()) < self.majority);
+        Verdict { status, agreed, at_risk }
+    }
+}
+
+type ResultKey = (Sha256Digest, Sha256Digest);
+
+/// Who is authorized, by the list of approvals alone.
+#[derive(Default)]
+struct Roll {
+    members: BTreeSet<NodeId>,
+    wanted: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    approved: BTreeSet<NodeId>,
+    unwanted: BTreeMap<(NodeId, Option<u64>), BTreeSet<NodeId>>,
+    removed_at: BTreeMap<NodeId, u64>,
+}
+
+impl Roll {
+    fn is_majority(&self, authors: &BTreeSet<NodeId>) -> bool {
+        2 * authors.intersection(&self.members).count() > self.members.len()
+    }
+
+    fn remove(&mut self, node: NodeId, height: u64) -> Vec<Said> {
+        if !self.members.remove(&node) {
+            return vec![];
+        }
+        self.removed_at.insert(node, height);
+        vec![Said::Left(node)]
+    }
+
+    /// What an event that stands means for the judges of every build.
+    fn note(&mut self, height: u64, author: NodeId, event: &Event) -> Vec<Said> {
+        match event {
+            Event::NodeAuthorizationApproved(body) => {
+                let authors = self.wanted.entry(body.node).or_default();
+                authors.insert(author);
+                let authors = authors.clone();
+                if self.is_majority(&authors) {
+                    self.approved.insert(body.node);
+                }
+                vec![]
+            }
+            Event::NodeActivated(_) => {
+                assert!(self.approved.remove(&author), "nobody comes in without a majority");
+                self.wanted.remove(&author);
+                self.unwanted.retain(|(node, _), _| *node != author);
+                self.members.insert(author);
+                vec![Said::Returned(author)]
+            }
+            Event::NodeRevocationApproved(body) => {
+                let key = (body.node, body.compromised_since);
+                let authors = self.unwanted.entry(key).or_default();
+                authors.insert(author);
+                let authors = authors.clone();
+                if !self.is_majority(&authors) {
+                    return vec![];
+                }
+                self.unwanted.remove(&key);
+                let mut happened = self.remove(body.node, height);
+                let until = self.removed_at[&body.node];
+                happened.extend(body.compromised_since.map(|since| Said::Compromised(body.node, since, until)));
+                happened
+            }
+            Event::EquivocationProved(body) => {
+                let accused = body.evidence.accused();
+                self.wanted.remove(&accused);
+                self.approved.remove(&accused);
+                self.remove(accused, height)
+            }
+            _ => vec![],
+        }
+    }
+}
+
+/// The network, and both opinions about it.
+struct World {
+    bench: Bench,
+    /// What each judge builds when it is honest.
+    honest: Vec<u8>,
+    roll: Roll,
+    builds: BTreeMap<BuildId, (Vec<NodeId>, Vec<(u64, Said)>)>,
+    events: Vec<SignedEvent>,
+    start: Projections,
+}
+
+const OUTCOMES: u8 = 6;
+
+fn outcome(kind: u8) -> BuildOutcome {
+    match kind % OUTCOMES {
+        0 => noisy(b"a"),
+        1 => noisy(b"b"),
+        2 => noisy(b"c"),
+        3 => built(b"other"),
+        4 => failed(),
+        _ => BuildOutcome::Abstained { reason: "out of fuel".into() },
+    }
+}
+
+fn digests(outcome: &BuildOutcome) -> Option<ResultDigests> {
+    let BuildOutcome::Built { source, artifacts } = outcome else { return None };
+    Some(ResultDigests::of(source, artifacts))
+}
+
+impl World {
+    fn new(honest: Vec<u8>) -> Self {
+        let bench = Bench::with_members(honest.len());
+        let start = bench.state.clone();
+        let roll = Roll { members: bench.state.members.nodes().into_iter().collect(), ..Roll::default() };
+        Self { bench, honest, roll, builds: BTreeMap::new(), events: vec![], start }
+    }
+
+    fn current(&self) -> Option<BuildId> {
+        let attempt = self.bench.state.next_attempt(&alpine()).checked_sub(1)?;
+        Some(BuildId::of(self.bench.state.network(), &alpine(), attempt))
+    }
+
+    fn attempt(&mut self, author: usize, event: Event) -> Result<(), Refusal> {
+        let signed = self.bench.sign(author, event);
+        self.bench.state.check(&signed)?;
+        let proposer = self.bench.state.validators().nodes()[0];
+        let proposal = self.bench.state.propose(proposer, 0, [&signed]);
+        assert_eq!(proposal.refused, [], "what is checked is folded");
+        self.bench.state = proposal.next;
+        let (height, node) = (self.bench.state.height().0, self.bench.node(author));
+        for said in self.roll.note(height, node, signed.event()) {
+            self.builds.values_mut().for_each(|(_, list)| list.push((height, said.clone())));
+        }
+        if let Some((id, said)) = match signed.event() {
+            Event::BuildRequested(body) => {
+                self.builds.insert(body.build_id, (self.roll.members.iter().copied().collect(), vec![]));
+                None
+            }
+            Event::BuildResultCommitted(body) => Some((body.build_id, Said::Commit(node))),
+            Event::BuildResultRevealed(body) => Some((body.build_id, Said::Reveal(node, digests(&body.outcome)))),
+            Event::BuildWaitEnded(body) => Some((body.build_id, Said::Wait(node, body.phase))),
+            Event::BuildCandidateVouched(body) => {
+                Some((body.build_id, Said::Vouch(node, body.candidate, body.verdict == Vouch::Same)))
+            }
+            Event::AddArtifact(body) => Some((body.build_id, Said::Added)),
+            Event::BuildDisputed(body) => Some((body.build_id, Said::Reported)),
+            _ => None,
+        } {
+            self.builds.get_mut(&id).expect("requested").1.push((height, said));
+        }
+        self.events.push(signed);
+        Ok(())
+    }
+
+    fn additions(&self, id: BuildId) -> Vec<Event> {
+        if self.bench.state.builds.chosen(&id).is_some() { self.bench.additions(id) } else { vec![] }
+    }
+
+    /// What a judge does next that has its result, and vouches as it is told to.
+    fn step(&mut self, actor: usize, extra: u8) {
+        let actor = actor % self.honest.len();
+        let Some(id) = self.current() else {
+            let _ = self.attempt(actor, self.bench.request());
+            return;
+        };
+        let mine = outcome(self.honest[actor]);
+        let event = match *self.bench.status(id) {
+            BuildStatus::Committing => self.bench.commitment(actor, id, &mine),
+            BuildStatus::Revealing => self.bench.revelation(actor, id, mine),
+            BuildStatus::Vouching { candidate } => {
+                let verdict = if extra.is_multiple_of(3) { different() } else { Vouch::Same };
+                Event::BuildCandidateVouched(BuildCandidateVouched { build_id: id, candidate, verdict })
+            }
+            BuildStatus::Agreed { .. } if extra.is_multiple_of(4) => self.bench.revelation(actor, id, mine),
+            BuildStatus::Agreed { added } => self.additions(id)[added as usize].clone(),
+            BuildStatus::Disputed { .. } if extra.is_multiple_of(2) => {
+                let report = DisputeReport { comparisons: vec![], omitted: 0 };
+                Event::BuildDisputed(BuildDisputed { build_id: id, report })
+            }
+            BuildStatus::Published { .. } | BuildStatus::Failed if extra.is_multiple_of(2) => {
+                self.bench.revelation(actor, id, mine)
+            }
+            BuildStatus::Published { .. } | BuildStatus::Failed | BuildStatus::Disputed { .. } => self.bench.request(),
+        };
+        let _ = self.attempt(actor, event);
+    }
+
+    /// What only liars do, and what operators do.
+    fn stir(&mut self, what: u8, actor: usize, other: usize, extra: u8) {
+        let node = self.bench.node(other);
+        let newest = self.bench.state.height();
+        let id = self.current().unwrap_or_else(|| self.bench.state.next_build_id(&alpine()));
+        let status = self.bench.state.builds.get(&id).map(|build| build.status.clone());
+        let copied = self.bench.state.builds.commitment(&id, &node).map(|(_, commitment)| commitment);
+        let event = match what {
+            0 => self.bench.commitment(actor, id, &outcome(extra)),
+            1 => match copied {
+                Some(commitment) => Event::BuildResultCommitted(BuildResultCommitted { build_id: id, commitment }),
+                None => return,
+            },
+            2 => self.bench.revelation(actor, id, outcome(extra)),
+            3 => {
+                let salt = salt(other);
+                Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome: outcome(extra), salt })
+            }
+            4 | 5 | 17 => match status.and_then(|status| status.wait_phase()) {
+                Some(phase) => Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase }),
+                None => return,
+            },
+            6 => Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase: WaitPhase::Revealing }),
+            7 => {
+                let candidate = digests(&outcome(extra)).map_or(Sha256Digest::of(b"any"), |digests| digests.raw);
+                Event::BuildCandidateVouched(BuildCandidateVouched { build_id: id, candidate, verdict: Vouch::Same })
+            }
+            8 => Event::AddArtifact(AddArtifact {
+                build_id: id,
+                coordinate: alpine(),
+                artifact: artifact("alpine:3.16.0", &[extra]),
+            }),
+            9 => self.bench.revocation(other, None),
+            10 | 11 => {
+                let since = (what == 11).then(|| Height(newest.0.saturating_sub(u64::from(extra % 48))));
+                return self.together(self.bench.revocation(other, since));
+            }
+            12 => self.bench.revocation(other, Some(Height(newest.0 + u64::from(extra % 2)))),
+            13 => self.bench.approval(other),
+            14 => return self.together(self.bench.approval(other)),
+            15 => self.bench.activation(),
+            _ => {
+                let vote = |contents: &[u8]| {
+                    let (kind, height, block) = (VoteKind::Prevote, Height(2), Some(BlockHash(Sha256Digest::of(contents))));
+                    let message = certificate::vote_bytes(kind, height, 0, block);
+                    let signature = sign(&self.bench.keys[other], Purpose::Vote, self.bench.state.network(), &message);
+                    SignedVote { author: node, kind, height, round: 0, block, signature }
+                };
+                let evidence = Evidence::Votes { first: vote(b"one"), second: vote(b"two") };
+                Event::EquivocationProved(EquivocationProved { evidence })
+            }
+        };
+        let _ = self.attempt(actor, event);
+    }
+
+    /// Everybody who may says the same.
+    fn together(&mut self, event: Event) {
+        for author in 0..self.bench.keys.len() {
+            let _ = self.attempt(author, event.clone());
+        }
+    }
+
+    fn compare(&self) {
+        let state = &self.bench.state;
+        assert_eq!(state.members.nodes(), self.roll.members.iter().copied().collect::<Vec<_>>());
+        for (id, (judges, said)) in &self.builds {
+            let build = state.builds.get(id).expect("requested");
+            assert_eq!(&build.judges, judges);
+            let account = Account { judges, said, majority: judges.len() / 2 + 1 };
+            let expected = account.verdict(2);
+            let agreed = build.agreement.as_ref().map(|agreement| agreement.result);
+            let found = Verdict { status: build.status.clone(), agreed, at_risk: state.builds.at_risk(id).is_some() };
+            assert_eq!(found, expected, "{said:#?}");
+            let is_agreed = matches!(build.status, BuildStatus::Agreed { .. } | BuildStatus::Published { .. });
+            assert_eq!(is_agreed, build.agreement.is_some());
+            if is_agreed {
+                assert!(2 * state.builds.supporters(id).len() > judges.len(), "{said:#?}");
+                assert!(state.builds.chosen(id).is_some());
+            }
+        }
+        let name = ArtifactId::new("alpine:3.16.0").expect("an id");
+        if let Some((_, record)) = state.packages.artifact(&alpine().package_type, &name) {
+            let (_, chosen) = state.builds.chosen(&record.build_id).expect("only what was agreed on is published");
+            assert!(chosen.contains(&record.artifact));
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Step(usize, u8),
+    Stir(u8, usize, usize, u8),
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        5 => (0usize..7, any::<u8>()).prop_map(|(actor, extra)| Move::Step(actor, extra)),
+        1 => (0u8..18, 0usize..8, 0usize..8, any::<u8>()).prop_map(|(what, actor, other, extra)| Move::Stir(what, actor, other, extra)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Whatever is said in whatever order, by judges honest or not, while nodes come and go.
+    #[test]
+    fn builds_end_as_their_definition_says(honest in prop::collection::vec(prop_oneof![3 => 0u8..2, 1 => 0u8..OUTCOMES], 1..=7), moves in prop::collection::vec(a_move(), 1..140)) {
+        let mut world = World::new(honest);
+        let mut fixed = BTreeMap::new();
+        for next in moves {
+            match next {
+                Move::Step(actor, extra) => world.step(actor, extra),
+                Move::Stir(what, actor, other, extra) => world.stir(what, actor, other, extra),
+            }
+            world.compare();
+            for (id, build) in world.bench.state.builds.iter() {
+                if let Some(agreement) = &build.agreement {
+                    let first = fixed.entry(*id).or_insert_with(|| agreement.clone());
+                    prop_assert_eq!(&*first, agreement, "an agreement never changes");
+                }
+            }
+        }
+        // A follower that folds the same blocks has the same state.
+        let mut again = world.start.clone();
+        for event in &world.events {
+            let proposer = again.validators().nodes()[0];
+            let block = again.propose(proposer, 0, [event]).block;
+            again = again.apply(&block).expect("the next block");
+        }
+        prop_assert_eq!(again.state_root(), world.bench.state.state_root());
+    }
+
+    /// Without anybody's impatience the order in which commitments and results come decides nothing about what is agreed on.
+    #[test]
+    fn the_order_of_commitments_and_results_does_not_matter(honest in prop::collection::vec(0u8..OUTCOMES, 1..=7), seeds in prop::collection::vec(any::<u64>(), 7)) {
+        let in_order = |turn: u32| {
+            let mut world = World::new(honest.clone());
+            let id = world.bench.state.next_build_id(&alpine());
+            world.attempt(0, world.bench.request()).expect("a request");
+            let mut order: Vec<usize> = (0..honest.len()).collect();
+            for shift in [0, 16] {
+                order.sort_by_key(|judge| seeds[*judge].rotate_left(turn + shift));
+                for judge in &order {
+                    world.step(*judge, 1);
+                }
+            }
+            let build = world.bench.state.builds.get(&id).expect("requested");
+            let agreement = build.agreement.as_ref().map(|agreement| (agreement.result, agreement.canonical));
+            (build.status.wait_phase(), agreement)
+        };
+        prop_assert_eq!(in_order(0), in_order(32));
+    }
+}
