@@ -16,20 +16,24 @@ mod ballot;
 mod driver;
 mod engine;
 mod inbox;
+mod memory;
 mod message;
 mod replica;
 #[doc(hidden)]
 pub mod simulation;
 mod store;
 mod timer;
+mod vote_count;
 
-pub use ballot::Equivocation;
 pub use driver::{
     Consensus, ConsensusCounters, ConsensusFailure, ConsensusHandle, ConsensusTask, LedgerView, Outgoing, StartError,
 };
-pub use engine::EngineError;
+pub use engine::{EngineError, RoundStep};
+pub use memory::{AfterLoss, KeyAge, Memory, MemoryError};
 pub use message::FRAME_BYTES_MAX;
 pub use replica::{
-    ConsensusConfig, FoundError, MEMPOOL_AUTHOR_EVENTS_MAX, MEMPOOL_EVENTS_MAX, ProposeError, ReplicaError, SubmitError,
+    AbsentValidator, ConsensusConfig, ConsensusView, FoundError, MEMPOOL_AUTHOR_EVENTS_MAX, MEMPOOL_EVENTS_MAX, ProposeError,
+    ReplicaError, RunningHeight, Silence, SubmitError,
 };
+pub use store::{NodeStore, OpenStoreError};
 pub use timer::Timeouts;

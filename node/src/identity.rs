@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 
+use crate::consensus::KeyAge;
+
 /// Secret and public key, 32 bytes each.
 const KEYPAIR_BYTES: usize = ed25519_dalek::KEYPAIR_LENGTH;
 
@@ -36,9 +38,9 @@ pub enum IdentityError {
 }
 
 /// Reads the key at `path`, or makes one there when there is none.
-pub fn load_or_create(path: &Path) -> Result<SigningKey, IdentityError> {
+pub fn load_or_create(path: &Path) -> Result<(SigningKey, KeyAge), IdentityError> {
     match read(path)? {
-        Some(key) => Ok(key),
+        Some(key) => Ok((key, KeyAge::Older)),
         None => create(path),
     }
 }
@@ -63,7 +65,7 @@ fn read(path: &Path) -> Result<Option<SigningKey>, IdentityError> {
     SigningKey::from_keypair_bytes(pair).map(Some).map_err(|_| IdentityError::Damaged { path: path.to_owned() })
 }
 
-fn create(path: &Path) -> Result<SigningKey, IdentityError> {
+fn create(path: &Path) -> Result<(SigningKey, KeyAge), IdentityError> {
     let error = |source| IdentityError::Write { path: path.to_owned(), source };
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(IdentityError::Random)?;
@@ -82,9 +84,11 @@ fn create(path: &Path) -> Result<SigningKey, IdentityError> {
         .and_then(|()| File::open(folder)?.sync_all());
     let _ = fs::remove_file(&unfinished);
     match written {
-        Ok(()) => Ok(key),
+        Ok(()) => Ok((key, KeyAge::Fresh)),
         Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {
-            read(path)?.ok_or_else(|| error(io::Error::new(io::ErrorKind::NotFound, "it appeared and was gone again")))
+            let key = read(path)?;
+            key.map(|key| (key, KeyAge::Older))
+                .ok_or_else(|| error(io::Error::new(io::ErrorKind::NotFound, "it appeared and was gone again")))
         }
         Err(source) => Err(error(source)),
     }
@@ -104,8 +108,8 @@ mod tests {
     fn a_key_is_made_once_and_only_its_owner_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deeper/keypair");
-        let key = load_or_create(&path).unwrap();
-        assert_eq!(load_or_create(&path).unwrap(), key);
+        let (key, age) = load_or_create(&path).unwrap();
+        assert_eq!((age, load_or_create(&path).unwrap()), (KeyAge::Fresh, (key.clone(), KeyAge::Older)));
         assert_eq!(fs::read(&path).unwrap(), key.to_keypair_bytes());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);

@@ -27,6 +27,15 @@ pub(crate) struct Gauges {
     dropped_frames: Gauge,
     dropped_outgoing: Gauge,
     equivocations: Gauge,
+    running_height: Gauge,
+    round: Gauge,
+    quorum: Gauge,
+    absent_validators: Gauge,
+    is_halted: Gauge,
+    is_silent: Gauge,
+    waiting_events: Gauge,
+    waiting_bytes: Gauge,
+    accused: Gauge,
 }
 
 impl Gauges {
@@ -43,6 +52,19 @@ impl Gauges {
         consensus.register("dropped_frames", "Frames of peers that found no place", gauges.dropped_frames.clone());
         consensus.register("dropped_outgoing", "Messages that found no place on the way out", gauges.dropped_outgoing.clone());
         consensus.register("equivocations", "Contradictions of validators that were proved", gauges.equivocations.clone());
+        consensus.register("running_height", "Height that is being agreed on, 0 while none is", gauges.running_height.clone());
+        consensus.register("round", "Round of that height", gauges.round.clone());
+        consensus.register("quorum", "Validators that must sign the next block", gauges.quorum.clone());
+        consensus.register("absent_validators", "Validators of whom nothing is heard", gauges.absent_validators.clone());
+        consensus.register("is_halted", "1 while too many validators are missing for a block", gauges.is_halted.clone());
+        consensus.register(
+            "is_silent",
+            "1 while this validator signs nothing because it lost its ledger",
+            gauges.is_silent.clone(),
+        );
+        consensus.register("waiting_events", "Events that wait for a block", gauges.waiting_events.clone());
+        consensus.register("waiting_bytes", "Bytes of the events that wait for a block", gauges.waiting_bytes.clone());
+        consensus.register("accused", "Nodes that contradicted themselves and are to be reported", gauges.accused.clone());
         gauges
     }
 }
@@ -66,6 +88,16 @@ impl NodeMetrics {
         set(&gauges.dropped_frames, counters.dropped_frames);
         set(&gauges.dropped_outgoing, counters.dropped_outgoing);
         set(&gauges.equivocations, counters.equivocations);
+        let progress = consensus.progress();
+        set(&gauges.running_height, progress.running.map_or(0, |running| running.height.0));
+        set(&gauges.round, progress.running.map_or(0, |running| u64::from(running.round)));
+        set(&gauges.quorum, progress.quorum as u64);
+        set(&gauges.absent_validators, progress.absent.len() as u64);
+        set(&gauges.is_halted, u64::from(progress.is_halted));
+        set(&gauges.is_silent, u64::from(progress.silence.is_some()));
+        set(&gauges.waiting_events, progress.waiting_events as u64);
+        set(&gauges.waiting_bytes, progress.waiting_bytes as u64);
+        set(&gauges.accused, progress.accused as u64);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory cannot fail");
         text

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use pyrsia_ledger::Sha256Digest;
-use pyrsia_ledger::log::{BlockLog, LogError};
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_verifiers::{CompiledModules, HostError, HostOptions, Limits, SetError, VerifierHost};
 use tokio::sync::mpsc;
@@ -19,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::artifacts::{ArtifactStore, StoreError};
 use crate::builds::{Builds, BuildsError, Neighbours};
 use crate::config::NodeConfig;
-use crate::consensus::{self, Consensus, ConsensusFailure, ConsensusTask, FoundError};
+use crate::consensus::{self, Consensus, ConsensusFailure, ConsensusTask, FoundError, NodeStore, OpenStoreError};
 use crate::handle::{NodeHandle, Parts};
 use crate::identity::{self, IdentityError};
 use crate::metrics::{Gauges, NodeMetrics};
@@ -47,7 +46,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Ledger(#[from] LogError),
+    Ledger(#[from] OpenStoreError),
     #[error(transparent)]
     Consensus(#[from] consensus::StartError),
     #[error("the network {name} cannot be founded")]
@@ -94,13 +93,13 @@ impl Node {
             let config = config.clone();
             move || open(&config)
         });
-        let Opened { key, store, log, state, verifiers } = opened.await??;
+        let Opened { key, store, ledger, state, verifiers } = opened.await??;
         let me = node_id_of(&key);
 
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES_MAX);
         let (consensus, consensus_task) = Consensus::start(
             key.clone(),
-            log,
+            ledger,
             state,
             consensus::ConsensusConfig {
                 pinned_network: config.pinned_network.or(config.consensus.pinned_network),
@@ -188,18 +187,18 @@ impl Node {
 struct Opened {
     key: ed25519_dalek::SigningKey,
     store: ArtifactStore,
-    log: BlockLog,
+    ledger: NodeStore,
     state: Option<pyrsia_ledger::Projections>,
     verifiers: OpenedVerifiers,
 }
 
 fn open(config: &NodeConfig) -> Result<Opened, StartError> {
-    let key = identity::load_or_create(&config.keypair_path)?;
+    let (key, age) = identity::load_or_create(&config.keypair_path)?;
     let store = ArtifactStore::open(&config.artifact_path)?;
-    let (log, state) = BlockLog::open(&config.ledger_path)?;
+    let (ledger, state) = NodeStore::open(&config.ledger_path, age)?;
     let host = verifier_host(&config.artifact_path.join("compiled"), &key)?;
     let verifiers = OpenedVerifiers::open(host.clone(), config.verifiers_path.clone(), config.artifact_path.join("modules"))?;
-    Ok(Opened { key, store, log, state, verifiers })
+    Ok(Opened { key, store, ledger, state, verifiers })
 }
 
 /// Compiled modules outlast the process in the folder of its first node, where that is the node's alone; the key that authenticates them follows

@@ -24,7 +24,8 @@ cargo xtask TASK
   guests [NAME...]  build the verifier components, all or these
   guests --check    build them all and compare them with the ones committed
   kit               the author's kit from `pyrsia verifier new` to a module that passes its cases
-  sim --seeds A..B  run the consensus simulator on these seeds
+  sim --seeds A..B [--jobs N]
+                    run the simulator on these seeds, on every core or on N
   deny              licences, sources and banned packages of the lock file; known vulnerabilities where the list can be had
   bench [TASK]      the measurements of docs/performance.md, with optimized programs
   help              this text

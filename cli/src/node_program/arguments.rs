@@ -6,6 +6,7 @@ use crate::exit;
 use crate::logging::LogFormat;
 use clap::{ArgAction, Parser};
 use pyrsia_ledger::{NetworkId, Sha256Digest};
+use pyrsia_node::consensus::AfterLoss;
 use pyrsia_node::{Multiaddr, NodeConfig};
 use std::net::IpAddr;
 use url::Url;
@@ -54,6 +55,12 @@ pub struct NodeArguments {
     /// The only network to follow: its id, as /status of its nodes shows it
     #[arg(long, value_name = "ID", value_parser = network_id)]
     pub network_id: Option<NetworkId>,
+    /// Let this node vote again although its ledger, and with it the votes it cast, is gone. Without this it waits until no vote can
+    /// contradict an earlier one, which a network of up to three authorized nodes never gets to. DANGER: two different votes of
+    /// one node are proved against it, and end its authorization for good. Use it only when this node was stopped before the
+    /// others made their newest block
+    #[arg(long)]
+    pub rejoin_without_journal: bool,
     /// The most artifacts this node announces to others
     #[arg(long, value_name = "N", default_value_t = pyrsia_node::config::MAX_PROVIDED_KEYS)]
     pub max_provided_keys: usize,
@@ -87,6 +94,7 @@ impl NodeArguments {
         config.listen_only = self.listen_only;
         config.init_network = self.init_blockchain.then(|| self.network_name.clone());
         config.pinned_network = self.network_id;
+        config.consensus.after_loss = if self.rejoin_without_journal { AfterLoss::Rejoin } else { AfterLoss::Wait };
         config.max_provided_keys = self.max_provided_keys;
         config.pipeline_endpoint = self.pipeline_service_endpoint.clone();
         config

@@ -6,6 +6,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::certificate::{VoteKind, proposal_bytes, vote_bytes};
+use pyrsia_ledger::evidence::{SignedProposal, SignedVote};
 use pyrsia_ledger::signed::{node_id_of, sign, verify};
 use pyrsia_ledger::{BlockHash, Height, NetworkId, NodeId, Purpose, Signature, ValidatorSet};
 
@@ -68,19 +69,17 @@ pub(super) struct RoundVote {
     pub signature: Signature,
 }
 
-/// Two signed statements of one node that contradict each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Equivocation {
-    Votes(Vote, Vote),
-    Proposals(Proposal, Proposal),
+impl From<Vote> for SignedVote {
+    fn from(vote: Vote) -> Self {
+        let Vote { kind, height, round, block, validator, signature } = vote;
+        Self { author: validator, kind, height, round, block, signature }
+    }
 }
 
-impl Equivocation {
-    pub fn node(&self) -> NodeId {
-        match self {
-            Self::Votes(vote, _) => vote.validator,
-            Self::Proposals(proposal, _) => proposal.proposer,
-        }
+impl From<Proposal> for SignedProposal {
+    fn from(proposal: Proposal) -> Self {
+        let Proposal { height, round, polka_round, block, proposer, signature } = proposal;
+        Self { author: proposer, height, round, valid_round: polka_round, block, signature }
     }
 }
 

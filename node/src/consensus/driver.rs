@@ -6,10 +6,10 @@
 
 use super::inbox::{Frame, Inbox, Sender};
 use super::message::Message;
-use super::replica::{ConsensusConfig, FoundError, Output, ProposeError, Replica, ReplicaError, SubmitError};
+use super::replica::{ConsensusConfig, ConsensusView, FoundError, Output, ProposeError, Replica, ReplicaError, SubmitError};
+use super::store::NodeStore;
 use super::timer::Timer;
 use ed25519_dalek::SigningKey;
-use pyrsia_ledger::log::BlockLog;
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{Event, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 /// The most proposals that share one flush: the artifacts of a build.
 const PROPOSALS_AT_ONCE_MAX: usize = 256;
@@ -42,6 +42,9 @@ pub enum Outgoing {
 #[derive(Clone, Debug, Default)]
 pub struct LedgerView {
     pub state: Option<Arc<Projections>>,
+    /// What this node signed up to this height it may have forgotten: it must not commit to a result of a build that was requested
+    /// there or below, because it may have committed to another one. None while it knows everything it signed.
+    pub forgotten_until: Option<Height>,
 }
 
 /// How the consensus of this node is doing, for metrics.
@@ -96,6 +99,7 @@ pub struct ConsensusHandle {
     frames: Arc<Inbox>,
     readers: Arc<Semaphore>,
     view: watch::Receiver<Arc<LedgerView>>,
+    progress: watch::Receiver<Arc<ConsensusView>>,
     counters: Arc<Counters>,
 }
 
@@ -111,6 +115,16 @@ impl ConsensusHandle {
     /// Changes with every block; ends when the consensus does.
     pub fn watch(&self) -> watch::Receiver<Arc<LedgerView>> {
         self.view.clone()
+    }
+
+    /// Builds requested up to this height are not committed to by this node: see [`LedgerView::forgotten_until`].
+    pub fn silent_to(&self) -> Option<Height> {
+        self.view.borrow().forgotten_until
+    }
+
+    /// How agreement is doing, a moment ago.
+    pub fn progress(&self) -> Arc<ConsensusView> {
+        self.progress.borrow().clone()
     }
 
     pub fn counters(&self) -> ConsensusCounters {
@@ -215,19 +229,21 @@ impl ConsensusTask {
 pub struct Consensus;
 
 impl Consensus {
-    /// Starts the replica of `key` on an opened log and the state that its blocks fold to.
+    /// Starts the replica of `key` on an opened store and the state that its blocks fold to.
     pub fn start(
         key: SigningKey,
-        log: BlockLog,
+        store: NodeStore,
         state: Option<Projections>,
         config: ConsensusConfig,
         outgoing: mpsc::Sender<Outgoing>,
     ) -> Result<(ConsensusHandle, ConsensusTask), StartError> {
         let id = node_id_of(&key);
-        let replica = Replica::open(key, config, log, state, now_ms())?;
+        let replica = Replica::open(key, config, store, state, now_ms())?;
         let (calls, call_queue) = mpsc::channel(QUEUED_CALLS_MAX);
         let frames = Arc::new(Inbox::default());
-        let (view_sender, view) = watch::channel(Arc::new(LedgerView { state: replica.state().cloned() }));
+        let forgotten_until = replica.memory().forgotten_until();
+        let (view_sender, view) = watch::channel(Arc::new(LedgerView { state: replica.state().cloned(), forgotten_until }));
+        let (progress_sender, progress) = watch::channel(Arc::new(replica.view()));
         let counters = Arc::new(Counters::default());
         let stop = CancellationToken::new();
         let driver = Driver {
@@ -235,6 +251,7 @@ impl Consensus {
             timers: BTreeMap::new(),
             outgoing,
             view: view_sender,
+            progress: progress_sender,
             counters: counters.clone(),
             calls: call_queue,
             frames: frames.clone(),
@@ -252,7 +269,7 @@ impl Consensus {
         };
         let thread = std::thread::Builder::new().name("consensus".into()).spawn(run).map_err(StartError::Thread)?;
         let readers = Arc::new(Semaphore::new(READERS_MAX));
-        let handle = ConsensusHandle { id, calls, frames, readers, view, counters };
+        let handle = ConsensusHandle { id, calls, frames, readers, view, progress, counters };
         Ok((handle, ConsensusTask { stop: stop.drop_guard(), ended, thread }))
     }
 }
@@ -263,10 +280,11 @@ fn now_ms() -> u64 {
 }
 
 struct Driver {
-    replica: Replica<BlockLog>,
+    replica: Replica<NodeStore>,
     timers: BTreeMap<Timer, Instant>,
     outgoing: mpsc::Sender<Outgoing>,
     view: watch::Sender<Arc<LedgerView>>,
+    progress: watch::Sender<Arc<ConsensusView>>,
     counters: Arc<Counters>,
     calls: mpsc::Receiver<Call>,
     frames: Arc<Inbox>,
@@ -292,6 +310,7 @@ impl Driver {
                     _ => {
                         next_tick = Instant::now() + TICK;
                         self.replica.tick(now_ms())?;
+                        self.show_progress();
                     }
                 },
                 Some(call) = self.calls.recv() => self.answer(call)?,
@@ -369,14 +388,34 @@ impl Driver {
                 Output::CancelRoundTimers => self.timers.retain(|timer, _| *timer == Timer::Linger),
                 Output::Committed { sealed, state } => {
                     debug!(height = %sealed.height(), events = sealed.block.events.len(), "block");
-                    self.view.send_replace(Arc::new(LedgerView { state: Some(state) }));
+                    let forgotten_until = self.replica.memory().forgotten_until();
+                    self.view.send_replace(Arc::new(LedgerView { state: Some(state), forgotten_until }));
                 }
-                Output::Equivocation(evidence) => {
+                Output::Equivocation(_) => {
                     self.counters.equivocations.fetch_add(1, Ordering::Relaxed);
-                    warn!(node = %evidence.node(), "a validator signed two statements that contradict each other");
                 }
             }
         }
+    }
+
+    /// Tells how agreement is doing, and wakes who waits for this node to know what it may have signed.
+    fn show_progress(&self) {
+        let now = self.replica.view();
+        self.progress.send_if_modified(|shown| {
+            let is_other = **shown != now;
+            if is_other {
+                *shown = Arc::new(now);
+            }
+            is_other
+        });
+        let forgotten_until = self.replica.memory().forgotten_until();
+        self.view.send_if_modified(|view| {
+            let is_other = view.forgotten_until != forgotten_until;
+            if is_other {
+                *view = Arc::new(LedgerView { state: view.state.clone(), forgotten_until });
+            }
+            is_other
+        });
     }
 
     fn send(&self, message: Outgoing) {

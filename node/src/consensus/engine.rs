@@ -9,7 +9,7 @@ mod context;
 mod journal;
 mod translate;
 
-use super::ballot::{Equivocation, PolkaCertificate, Proposal, RoundCertificate, Vote};
+use super::ballot::{PolkaCertificate, Proposal, RoundCertificate, Vote};
 use super::timer::Timer;
 use arc_malachitebft_core_consensus::{
     ConsensusMsg, Effect, Error, Input as CoreInput, LivenessMsg, LocallyProposedValue, Params, ProposedValue, Resumable, Resume,
@@ -23,7 +23,8 @@ use context::{Address, Context, LedgerVerifier, Validators, Value};
 use ed25519_dalek::SigningKey;
 use futures::FutureExt as _;
 use pyrsia_ledger::signed::{DecodeError, node_id_of};
-use pyrsia_ledger::{BlockHash, CommitCertificate, Height, NetworkId, ValidatorSet};
+use pyrsia_ledger::{BlockHash, CommitCertificate, Evidence, Height, NetworkId, ValidatorSet};
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// Inputs that the engine keeps for later heights: how many heights, and how many for each. The replica feeds none.
@@ -37,6 +38,15 @@ pub(super) const ROUNDS_AHEAD_MAX: u32 = arc_malachitebft_core_consensus::MAX_FU
 pub(super) enum BlockVerdict {
     Valid,
     Invalid,
+}
+
+/// What a round waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoundStep {
+    Proposal,
+    Prevotes,
+    Precommits,
 }
 
 #[derive(Clone, Debug)]
@@ -78,8 +88,8 @@ pub(super) enum Output {
     CancelTimer(Timer),
     CancelTimers,
     Decide(CommitCertificate),
-    /// The height is over.
-    Finalized(Vec<Equivocation>),
+    /// The height is over; what was seen in it of validators that contradict themselves.
+    Finalized(Vec<Evidence>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +131,17 @@ impl Engine {
     /// The round it is in; none before a height begins.
     pub(super) fn round(&self) -> Option<u32> {
         self.state.round().as_u32()
+    }
+
+    /// What the round waits for; none before a height begins.
+    pub(super) fn step_of_round(&self) -> Option<RoundStep> {
+        let driver = &self.state.driver;
+        let steps = [
+            (driver.step_is_propose(), RoundStep::Proposal),
+            (driver.step_is_prevote(), RoundStep::Prevotes),
+            (driver.step_is_precommit(), RoundStep::Precommits),
+        ];
+        steps.into_iter().find_map(|(is_here, step)| is_here.then_some(step))
     }
 
     /// Whether a block for this round is still of use.
@@ -265,13 +286,13 @@ fn carry_out(
             let votes = (&evidence.votes).into_iter().flat_map(|(_, pairs)| pairs).map(|(first, second)| {
                 let vote =
                     |vote: &arc_malachitebft_core_types::SignedVote<Context>| translate::vote(&vote.message, vote.signature);
-                Equivocation::Votes(vote(first), vote(second))
+                Evidence::Votes { first: vote(first).into(), second: vote(second).into() }
             });
             let proposals = (&evidence.proposals).into_iter().flat_map(|(_, pairs)| pairs).map(|(first, second)| {
                 let proposal = |proposal: &arc_malachitebft_core_types::SignedProposal<Context>| {
                     translate::proposal(&proposal.message, proposal.signature)
                 };
-                Equivocation::Proposals(proposal(first), proposal(second))
+                Evidence::Proposals { first: proposal(first).into(), second: proposal(second).into() }
             });
             done(Output::Finalized(votes.chain(proposals).collect()), r.resume_with(()))
         }

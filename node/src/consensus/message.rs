@@ -35,6 +35,14 @@ pub(super) enum Message {
         from: Height,
     },
     Blocks(Vec<SealedBlock>),
+    /// How far is the receiver? The number makes the answer one to this question and not to one of an earlier life.
+    AskTip {
+        nonce: u64,
+    },
+    Tip {
+        nonce: u64,
+        height: Option<Height>,
+    },
 }
 
 impl Message {
@@ -56,7 +64,12 @@ impl Message {
             Self::Vote(vote) | Self::VoteAgain(vote) => Some(vote.height),
             Self::PolkaCertificate(certificate) => Some(certificate.height),
             Self::RoundCertificate(certificate) => Some(certificate.height),
-            Self::Events(_) | Self::Status { .. } | Self::GetBlocks { .. } | Self::Blocks(_) => None,
+            Self::Events(_)
+            | Self::Status { .. }
+            | Self::GetBlocks { .. }
+            | Self::Blocks(_)
+            | Self::AskTip { .. }
+            | Self::Tip { .. } => None,
         }
     }
 }

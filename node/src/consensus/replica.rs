@@ -7,23 +7,32 @@
 //! The same struct serves validators and regular nodes. A regular node follows blocks and passes events on; a validator also
 //! agrees on the next block. A replica may begin empty and adopts the network of the first peer whose genesis verifies.
 
+mod accusations;
 mod agreement;
 mod catch_up;
+mod committee;
 mod events;
 mod follow;
 mod mempool;
 mod own_events;
 mod serving;
+mod silence;
+mod view;
 
+pub use committee::AbsentValidator;
 pub use events::{ProposeError, SubmitError};
 pub use mempool::{MEMPOOL_AUTHOR_EVENTS_MAX, MEMPOOL_EVENTS_MAX};
+pub use silence::Silence;
+pub use view::{ConsensusView, RunningHeight};
 
-use super::ballot::Equivocation;
 use super::engine::{Engine, EngineError};
+use super::memory::{AfterLoss, Memory, MemoryError};
 use super::message::Message;
 use super::store::Store;
 use super::timer::{Timeouts, Timer};
+use accusations::Accusations;
 use catch_up::CatchUp;
+use committee::Committee;
 use ed25519_dalek::SigningKey;
 use mempool::Mempool;
 use own_events::OwnEvents;
@@ -32,6 +41,7 @@ use pyrsia_ledger::projection::{BlockError, genesis};
 use pyrsia_ledger::signed::{DecodeError, node_id_of};
 use pyrsia_ledger::{Block, BlockHash, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
 use serving::Serving;
+use silence::Inquiry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -48,11 +58,13 @@ pub struct ConsensusConfig {
     pub linger_ms: u64,
     /// The only network to adopt; none takes the first one met.
     pub pinned_network: Option<NetworkId>,
+    /// What a validator does that lost its ledger.
+    pub after_loss: AfterLoss,
 }
 
 impl Default for ConsensusConfig {
     fn default() -> Self {
-        Self { timeouts: Timeouts::default(), linger_ms: 20, pinned_network: None }
+        Self { timeouts: Timeouts::default(), linger_ms: 20, pinned_network: None, after_loss: AfterLoss::default() }
     }
 }
 
@@ -82,7 +94,8 @@ pub(super) enum Output {
         sealed: Arc<SealedBlock>,
         state: Arc<Projections>,
     },
-    Equivocation(Equivocation),
+    /// A node was caught contradicting itself.
+    Equivocation(NodeId),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +117,8 @@ pub enum ReplicaError {
     Log(#[from] LogError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     #[error("an own event in the outbox is damaged")]
     Outbox(#[source] DecodeError),
     #[error("a quorum decided on a block at height {height} that is not valid")]
@@ -156,6 +171,9 @@ pub(super) struct Replica<S> {
     // Peers.
     catch_up: CatchUp,
     serving: Serving,
+    committee: Committee,
+    inquiry: Inquiry,
+    accusations: Accusations,
     status_sent_ms: u64,
 }
 
@@ -195,6 +213,10 @@ impl<S: Store> Replica<S> {
             settled,
             catch_up: CatchUp::default(),
             serving: Serving::new(now_ms),
+            committee: Committee::new(now_ms),
+            // The time of a start is another one for each start.
+            inquiry: Inquiry::new(now_ms),
+            accusations: Accusations::default(),
             status_sent_ms: now_ms,
         };
         replica.settle_own_events(&BTreeSet::new())?;
@@ -225,8 +247,9 @@ impl<S: Store> Replica<S> {
         let height = self.state.as_ref().map(|state| state.height().0);
         let round = self.engine.as_ref().and_then(Engine::round);
         format!(
-            "{:?}: height {height:?}, running {:?} in round {round:?}, wants a block for {:?}, {} events wait, {} own, asking {}",
+            "{:?}: {:?}, height {height:?}, running {:?} in round {round:?}, wants a block for {:?}, {} events wait, {} own, asking {}",
             self.id,
+            self.memory(),
             self.running.map(|height| height.0),
             self.block_wanted,
             self.mempool.len(),
@@ -258,6 +281,10 @@ impl<S: Store> Replica<S> {
         match Projections::from_genesis(&sealed) {
             Ok(state) => {
                 let network = *state.network();
+                if self.memory() != Memory::Whole {
+                    // Nothing was ever signed for a network that begins here.
+                    self.store.remember(Memory::Whole)?;
+                }
                 self.commit(sealed, Arc::new(state), Origin::Decided)?;
                 Ok(Ok(network))
             }
@@ -268,6 +295,7 @@ impl<S: Store> Replica<S> {
 
     pub(super) fn on_message(&mut self, now_ms: u64, from: NodeId, message: Message) -> Result<(), ReplicaError> {
         self.now_ms = now_ms;
+        self.committee.heard(from, now_ms);
         self.handle(from, message)?;
         self.go_on()
     }
@@ -277,13 +305,15 @@ impl<S: Store> Replica<S> {
             return self.on_ballot(from, height, message);
         }
         match message {
-            Message::Events(events) => self.on_events(from, events),
+            Message::Events(events) => self.on_events(from, events)?,
             Message::Status { network, height } => self.on_status(from, network, height),
             Message::GetBlocks { from: first } => {
                 self.serving.ask(from, first);
                 self.serve_blocks()?;
             }
             Message::Blocks(blocks) => self.on_blocks(from, blocks)?,
+            Message::AskTip { nonce } => self.on_ask_tip(from, nonce),
+            Message::Tip { nonce, height } => self.on_tip(from, nonce, height),
             Message::Proposal { .. }
             | Message::Vote(_)
             | Message::VoteAgain(_)
@@ -306,6 +336,7 @@ impl<S: Store> Replica<S> {
         self.now_ms = now_ms;
         self.catch_up.forget(peer);
         self.serving.forget(peer);
+        self.committee.lost(*peer, now_ms);
         self.ask_for_blocks();
         self.go_on()
     }
@@ -324,6 +355,9 @@ impl<S: Store> Replica<S> {
         }
         self.ask_for_blocks();
         self.serve_blocks()?;
+        self.inquire()?;
+        self.report_accusations()?;
+        self.committee.tick(self.state.as_deref(), now_ms);
         self.go_on()
     }
 
@@ -349,7 +383,7 @@ impl<S: Store> Replica<S> {
     /// Begins a height when there is something to agree on.
     fn wake(&mut self) -> Result<(), ReplicaError> {
         let Some(state) = self.state.clone() else { return Ok(()) };
-        if self.is_lingering || !state.validators().contains(&self.id) || !self.mempool.is_ready(&state) {
+        if self.is_lingering || !self.takes_part() || !self.mempool.is_ready(&state) {
             return Ok(());
         }
         match self.running {
@@ -366,9 +400,16 @@ impl<S: Store> Replica<S> {
             self.store.outbox_remove(*id);
         }
         self.store.append(&sealed)?;
+        self.learn_from(&sealed)?;
         self.state = Some(next.clone());
         self.running = None;
         self.block_wanted = None;
+        // Before the mempool lets go of what the block settled: it may hold another commitment of the same author.
+        for event in &sealed.block.events {
+            if self.is_suspicious(event) {
+                self.watch_commitment(event)?;
+            }
+        }
         self.mempool.settle(&next);
         self.outputs.push(Output::CancelRoundTimers);
         self.outputs.push(Output::Committed { sealed: Arc::new(sealed), state: next });
@@ -393,6 +434,6 @@ impl<S: Store> Replica<S> {
     }
 
     fn is_validator(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.validators().contains(&self.id))
+        self.state.as_ref().is_some_and(|state| state.is_validator(&self.id))
     }
 }

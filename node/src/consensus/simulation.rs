@@ -1,11 +1,15 @@
 //! The replica in a world of faults: virtual time, one seed, power cuts that lose unflushed writes, loss, delay, duplication,
-//! reordering, partitions, a malicious member, and a set of members that grows from one to seven.
+//! reordering, partitions, lost disks, malicious validators, judges that cheat, and a set of one to thirteen members that grows
+//! and shrinks.
 //!
-//! The replicas are the ones the node runs; only the disk and the network are of this module. An [`oracle`] that knows nothing
-//! of the engine watches every block and every signature: no fork, no honest node that contradicts itself, and when the faults
-//! end, everybody at the same state and able to go on. The same seed gives the same run, to the last byte.
+//! The replicas and the plan of the judges are the ones the node runs; the disk, the network and what builds come to are of
+//! this module. An [`oracle`] that knows nothing of the engine watches every block and every signature: no fork, no honest node
+//! that contradicts itself, nothing published that no honest judge stands for, and when the faults end, everybody at the same
+//! state, every build closed, and the network able to go on. The same seed gives the same run, to the last byte.
 
 mod disk;
+mod factory;
+mod judges;
 mod malicious;
 mod oracle;
 mod random;
@@ -15,10 +19,21 @@ mod tests;
 mod workload;
 mod world;
 
-pub use disk::Flushes;
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A fault of our own that the simulator has to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    None,
+    /// A replica does not flush before it publishes.
+    FlushesForgotten,
+    /// A node that lost its disk votes as if it had not.
+    LossUnnoticed,
+    /// Judges vouch for candidates that they did not look at.
+    VouchesUnseen,
+}
 
 /// What runs amounted to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +43,16 @@ pub struct Summary {
     pub empty_blocks: u64,
     pub events: u64,
     pub members: u64,
+    pub revoked: u64,
+    pub suspended: u64,
+    pub builds: u64,
+    pub published: u64,
+    pub failed: u64,
+    pub disputed: u64,
+    pub vouched: u64,
+    pub at_risk: u64,
     pub power_cuts: u64,
+    pub disk_losses: u64,
     /// Starts that found a journal of the height under way.
     pub recoveries: u64,
     pub partitions: u64,
@@ -40,19 +64,29 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn add(&mut self, other: &Self) {
+    /// Together with other runs; the order of the runs does not matter.
+    pub fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;
         self.blocks += other.blocks;
         self.empty_blocks += other.empty_blocks;
         self.events += other.events;
         self.members += other.members;
+        self.revoked += other.revoked;
+        self.suspended += other.suspended;
+        self.builds += other.builds;
+        self.published += other.published;
+        self.failed += other.failed;
+        self.disputed += other.disputed;
+        self.vouched += other.vouched;
+        self.at_risk += other.at_risk;
         self.power_cuts += other.power_cuts;
+        self.disk_losses += other.disk_losses;
         self.recoveries += other.recoveries;
         self.partitions += other.partitions;
         self.messages += other.messages;
         self.equivocations += other.equivocations;
         self.highest_round = self.highest_round.max(other.highest_round);
-        self.fingerprint = self.fingerprint.rotate_left(1) ^ other.fingerprint;
+        self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
     }
 }
 
@@ -60,15 +94,25 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds: no fork, no honest node contradicts itself, all alive after healing; {} blocks ({} empty), {} events, \
-             {} members, {} power cuts, {} recoveries from a journal, {} partitions, {} messages, {} proofs of equivocation, \
-             highest round {}, fingerprint {:016x}",
+            "{} seeds: no fork, no wrong byte published, no honest node contradicts itself, all alive after healing; {} blocks \
+             ({} empty), {} events, {} members, {} revoked, {} suspended, {} builds ({} published, {} failed, {} disputed, {} \
+             vouches, {} at risk), {} power cuts, {} lost disks, {} recoveries from a journal, {} partitions, {} messages, {} \
+             contradictions seen, highest round {}, fingerprint {:016x}",
             self.seeds,
             self.blocks,
             self.empty_blocks,
             self.events,
             self.members,
+            self.revoked,
+            self.suspended,
+            self.builds,
+            self.published,
+            self.failed,
+            self.disputed,
+            self.vouched,
+            self.at_risk,
             self.power_cuts,
+            self.disk_losses,
             self.recoveries,
             self.partitions,
             self.messages,
@@ -89,14 +133,14 @@ pub struct SeedFailure {
 
 /// Runs each seed of the range, until one fails.
 pub fn run_seeds(seeds: Range<u64>) -> Result<Summary, SeedFailure> {
-    run_seeds_on(seeds, Flushes::Kept)
+    run_mutated(seeds, Mutation::None)
 }
 
-/// [`run_seeds`] on disks that may forget what was flushed: shows that the simulator would notice.
-pub fn run_seeds_on(seeds: Range<u64>, flushes: Flushes) -> Result<Summary, SeedFailure> {
+/// [`run_seeds`] with a fault of our own: shows that the simulator would notice.
+pub fn run_mutated(seeds: Range<u64>, mutation: Mutation) -> Result<Summary, SeedFailure> {
     let mut total = Summary::default();
     for seed in seeds {
-        let run = catch_unwind(AssertUnwindSafe(|| scenario::run(seed, flushes)));
+        let run = catch_unwind(AssertUnwindSafe(|| scenario::run(seed, mutation)));
         let result = run.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))));
         total.add(&result.map_err(|reason| SeedFailure { seed, reason })?);
     }

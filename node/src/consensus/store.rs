@@ -1,7 +1,12 @@
-//! What a replica needs of a disk: the node's block log, or the simulator's disk whose power can be cut.
+//! What a replica needs of a disk: the node's own, or the simulator's whose power can be cut.
 
+use super::memory::{KeyAge, Memory, MemoryError, MemoryFile};
+use super::vote_count::{VoteCount, VoteCountFile};
 use pyrsia_ledger::log::{BlockLog, LogError};
-use pyrsia_ledger::{Block, EventId, Height, SealedBlock};
+use pyrsia_ledger::{Block, EventId, Height, Projections, SealedBlock};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tracing::warn;
 
 /// Writes are pending until [`Store::flush`] or [`Store::append`] returns; a crash before that loses them.
 pub(super) trait Store {
@@ -17,46 +22,148 @@ pub(super) trait Store {
     fn outbox(&self) -> Result<Vec<Vec<u8>>, LogError>;
     /// The barrier before anything signed leaves the node.
     fn flush(&mut self) -> Result<(), LogError>;
+    fn memory(&self) -> Memory;
+    /// Durable at once, whatever is pending.
+    fn remember(&mut self, memory: Memory) -> Result<(), MemoryError>;
 }
 
-impl Store for BlockLog {
+/// The node's disk: its block log, and beside it what tells that votes were lost.
+pub struct NodeStore {
+    log: BlockLog,
+    memory: MemoryFile,
+    votes: VoteCountFile,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoreError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    #[error("the folder {} of the ledger cannot be made", folder.display())]
+    Folder {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl OpenStoreError {
+    /// Whether what is on disk is wrong, and not only hard to reach.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Log(error) if error.is_damage())
+    }
+}
+
+impl NodeStore {
+    /// Opens or makes the store in `folder` and folds its blocks; none when it holds no genesis. A folder that is younger than
+    /// the key, or whose votes are not all there, makes the node forgetful.
+    pub fn open(folder: &Path, key: KeyAge) -> Result<(Self, Option<Projections>), OpenStoreError> {
+        fs::create_dir_all(folder).map_err(|source| OpenStoreError::Folder { folder: folder.to_owned(), source })?;
+        let mut memory = MemoryFile::open(folder)?;
+        // Before the log is made: a crash in between must not make the folder look as old as the key.
+        if key == KeyAge::Older && !BlockLog::exists(folder) && memory.memory() != Memory::Lost {
+            warn!(
+                "the key of this node is older than its ledger: if it was an authorized node, it is silent until it is safe to vote"
+            );
+            memory.write(Memory::Lost)?;
+        }
+        let (log, state) = BlockLog::open(folder)?;
+        let next = state.as_ref().map_or(Height::GENESIS, |state| state.height().next());
+        let entries = log.journal_entries(next)?.len() as u64;
+        let (votes, counted) = VoteCountFile::open(folder, VoteCount { height: next, entries })?;
+        if counted.is_some_and(|counted| counted > VoteCount { height: next, entries }) && memory.memory() != Memory::Lost {
+            warn!(height = %next, "votes of this node are gone from its disk: it is silent until it is safe to vote");
+            memory.write(Memory::Lost)?;
+        }
+        Ok((Self { log, memory, votes }, state))
+    }
+}
+
+impl Store for NodeStore {
     fn append(&mut self, sealed: &SealedBlock) -> Result<(), LogError> {
-        Self::append(self, sealed)
+        self.log.append(sealed)
     }
 
     fn blocks(&self, from: Height, bytes_max: usize) -> Result<Vec<SealedBlock>, LogError> {
-        Self::blocks(self, from, bytes_max)
+        self.log.blocks(from, bytes_max)
     }
 
     fn journal(&mut self, height: Height, entry: Vec<u8>) {
-        Self::journal(self, height, entry);
+        self.votes.count(height);
+        self.log.journal(height, entry);
     }
 
     fn journal_entries(&self, height: Height) -> Result<Vec<Vec<u8>>, LogError> {
-        Self::journal_entries(self, height)
+        self.log.journal_entries(height)
     }
 
     fn keep_body(&mut self, block: &Block) {
-        Self::keep_body(self, block);
+        self.log.keep_body(block);
     }
 
     fn bodies(&self) -> Result<Vec<Block>, LogError> {
-        Self::bodies(self)
+        self.log.bodies()
     }
 
     fn outbox_put(&mut self, id: EventId, bytes: Vec<u8>) {
-        Self::outbox_put(self, id, bytes);
+        self.log.outbox_put(id, bytes);
     }
 
     fn outbox_remove(&mut self, id: EventId) {
-        Self::outbox_remove(self, id);
+        self.log.outbox_remove(id);
     }
 
     fn outbox(&self) -> Result<Vec<Vec<u8>>, LogError> {
-        Self::outbox(self)
+        self.log.outbox()
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
-        Self::flush(self)
+        self.log.flush()?;
+        self.votes.write()
+    }
+
+    fn memory(&self) -> Memory {
+        self.memory.memory()
+    }
+
+    fn remember(&mut self, memory: Memory) -> Result<(), MemoryError> {
+        self.memory.write(memory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(folder: &Path, key: KeyAge) -> (NodeStore, Option<Projections>) {
+        NodeStore::open(folder, key).expect("opens")
+    }
+
+    #[test]
+    fn only_a_folder_that_is_younger_than_the_key_makes_forgetful() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(open(folder.path(), KeyAge::Fresh).0.memory(), Memory::Whole);
+        assert_eq!(open(folder.path(), KeyAge::Older).0.memory(), Memory::Whole, "the second start on the same folder");
+        let emptied = tempfile::tempdir().expect("a folder");
+        assert_eq!(open(emptied.path(), KeyAge::Older).0.memory(), Memory::Lost);
+        assert_eq!(open(emptied.path(), KeyAge::Older).0.memory(), Memory::Lost, "and it stays so");
+    }
+
+    #[test]
+    fn a_journal_that_lost_its_end_makes_forgetful() {
+        let (folder, spare) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let first = Height::GENESIS;
+        let (mut store, _) = open(folder.path(), KeyAge::Fresh);
+        store.journal(first, vec![1]);
+        store.flush().expect("flushes");
+        drop(store);
+        assert_eq!(open(folder.path(), KeyAge::Older).0.memory(), Memory::Whole, "everything is there");
+        // The same count beside a log that has fewer entries.
+        drop(open(spare.path(), KeyAge::Fresh));
+        for name in [VoteCountFile::NAME] {
+            fs::copy(folder.path().join(name), spare.path().join(name)).expect("is copied");
+        }
+        assert_eq!(open(spare.path(), KeyAge::Older).0.memory(), Memory::Lost);
     }
 }

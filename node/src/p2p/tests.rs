@@ -1,11 +1,11 @@
 //! Real nodes on loopback: consensus, block log, store and network, each on a folder of its own.
 
 use super::*;
-use crate::consensus::{Consensus, ConsensusConfig, ConsensusTask};
+use crate::consensus::{Consensus, ConsensusConfig, ConsensusTask, KeyAge, NodeStore};
 use pyrsia_ledger::event::{
-    AddArtifact, BuildOutcome, BuildRequested, BuildResultReported, BuildSource, NodeAuthorizationApproved, VerifierApproved,
+    AddArtifact, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed, BuildSource, NodeAuthorizationApproved,
+    VerifierApproved, commitment,
 };
-use pyrsia_ledger::log::BlockLog;
 use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::{ArtifactId, BuildId, Event, PackageCoordinate, PackageType, Projections, tree};
 use std::io::Write as _;
@@ -63,9 +63,9 @@ impl Setup {
     pub(super) async fn start_in(self, folder: &Path) -> TestNode {
         let key = SigningKey::from_bytes(&[self.seed; 32]);
         let store = ArtifactStore::open(folder).expect("the store opens");
-        let (log, state) = BlockLog::open(&folder.join("ledger")).expect("the ledger opens");
+        let (ledger, state) = NodeStore::open(&folder.join("ledger"), KeyAge::Fresh).expect("the ledger opens");
         let (outgoing, carried) = mpsc::channel(1_024);
-        let started = Consensus::start(key.clone(), log, state, ConsensusConfig::default(), outgoing);
+        let started = Consensus::start(key.clone(), ledger, state, ConsensusConfig::default(), outgoing);
         let (consensus, consensus_task) = started.expect("the consensus starts");
         let (requests_sender, requests) = mpsc::channel(8);
         let listen = vec![self.listen.parse().expect("an address")];
@@ -134,7 +134,11 @@ impl TestNode {
         self.wait_for_state(|state| state.builds.get(&build_id).is_some()).await;
         let source = BuildSource { kind: "git".into(), location: "file:///test".into(), revision: "c0ffee".into() };
         let outcome = BuildOutcome::Built { source, artifacts: vec![artifact.clone()] };
-        self.propose(Event::BuildResultReported(BuildResultReported { build_id, outcome })).await;
+        let salt = [1; 32];
+        let commitment = commitment(&network, &build_id, &self.id, &salt, &outcome);
+        self.propose(Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment })).await;
+        self.wait_for_state(|state| state.builds.get(&build_id).is_some_and(|build| build.revealing_at.is_some())).await;
+        self.propose(Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt })).await;
         let is_agreed = |state: &Projections| {
             matches!(state.builds.get(&build_id).map(|build| &build.status), Some(BuildStatus::Agreed { .. }))
         };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::consensus::memory::KeyAge;
 use pyrsia_ledger::event::{NodeAuthorizationApproved, VerifierApproved};
 use pyrsia_ledger::{PackageType, Refusal, Sha256Digest};
 use std::path::Path;
@@ -11,9 +12,13 @@ fn key(seed: u8) -> SigningKey {
 }
 
 fn start(folder: &Path, seed: u8) -> (ConsensusHandle, ConsensusTask, mpsc::Receiver<Outgoing>) {
-    let (log, state) = BlockLog::open(folder).expect("the log opens");
+    start_with(folder, seed, KeyAge::Fresh)
+}
+
+fn start_with(folder: &Path, seed: u8, age: KeyAge) -> (ConsensusHandle, ConsensusTask, mpsc::Receiver<Outgoing>) {
+    let (store, state) = NodeStore::open(folder, age).expect("the store opens");
     let (outgoing, frames) = mpsc::channel(1_000);
-    let (handle, task) = Consensus::start(key(seed), log, state, ConsensusConfig::default(), outgoing).expect("starts");
+    let (handle, task) = Consensus::start(key(seed), store, state, ConsensusConfig::default(), outgoing).expect("starts");
     (handle, task, frames)
 }
 
@@ -130,11 +135,11 @@ async fn only_the_pinned_network_is_adopted() {
     let (first_folder, second_folder) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let (first, first_task, first_frames) = start(first_folder.path(), 1);
     first.found("test".into()).await.expect("founds");
-    let (log, state) = BlockLog::open(second_folder.path()).expect("the log opens");
+    let (store, state) = NodeStore::open(second_folder.path(), KeyAge::Fresh).expect("the store opens");
     let pinned = NetworkId::new(Sha256Digest::of(b"another network"));
     let config = ConsensusConfig { pinned_network: Some(pinned), ..ConsensusConfig::default() };
     let (outgoing, second_frames) = mpsc::channel(1_000);
-    let (second, second_task) = Consensus::start(key(2), log, state, config, outgoing).expect("starts");
+    let (second, second_task) = Consensus::start(key(2), store, state, config, outgoing).expect("starts");
     connect(&first, first_frames, &second);
     connect(&second, second_frames, &first);
     assert!(second.blocks(Height::GENESIS, 1).await.is_empty());

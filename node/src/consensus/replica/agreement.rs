@@ -35,15 +35,14 @@ impl<S: Store> Replica<S> {
         }
         if height > next {
             self.catch_up.claim(from, Height(height.0 - 1), self.now_ms);
-            if height == next.next() && self.is_validator() && may_agree_soon(&state, &from) {
+            if height == next.next() && self.takes_part() && may_agree_soon(&state, &from) {
                 self.keep_for_later(from, message);
             }
             self.ask_for_blocks();
             return Ok(());
         }
         // Validators speak for themselves: what a stranger says about a height is at best a copy, and at worst a flood.
-        let validators = state.validators();
-        if !validators.contains(&self.id) || !validators.contains(&from) || !self.is_worth_waking(&state, &message) {
+        if !self.takes_part() || !state.is_validator(&from) || !self.is_worth_waking(&state, &message) {
             return Ok(());
         }
         if self.running.is_none() {
@@ -57,7 +56,8 @@ impl<S: Store> Replica<S> {
             Message::Vote(vote) | Message::VoteAgain(vote) => self.drive(Input::Vote(vote)),
             Message::PolkaCertificate(certificate) => self.drive(Input::PolkaCertificate(certificate)),
             Message::RoundCertificate(certificate) => self.drive(Input::RoundCertificate(certificate)),
-            Message::Events(_) | Message::Status { .. } | Message::GetBlocks { .. } | Message::Blocks(_) => Ok(()),
+            // No ballot has brought them here.
+            _ => Ok(()),
         }
     }
 
@@ -74,7 +74,7 @@ impl<S: Store> Replica<S> {
             Message::Vote(vote) | Message::VoteAgain(vote) => validators.contains(&vote.validator) && vote.verify(network),
             Message::PolkaCertificate(certificate) => certificate.is_vouched_for(network, &validators),
             Message::RoundCertificate(certificate) => certificate.is_vouched_for(network, &validators),
-            Message::Events(_) | Message::Status { .. } | Message::GetBlocks { .. } | Message::Blocks(_) => false,
+            _ => false,
         }
     }
 
@@ -150,7 +150,7 @@ impl<S: Store> Replica<S> {
     /// Goes on where the journal ends, if this node had begun the next height.
     pub(super) fn recover_height(&mut self) -> Result<(), ReplicaError> {
         let entries = self.store.journal_entries(self.next_height())?;
-        if entries.is_empty() || !self.is_validator() {
+        if entries.is_empty() || !self.takes_part() {
             return Ok(());
         }
         let prepared = self.prepare_height();
@@ -216,7 +216,7 @@ impl<S: Store> Replica<S> {
                 engine::Output::Finalized(evidence) => {
                     self.running = None;
                     self.outputs.push(Output::CancelRoundTimers);
-                    self.outputs.extend(evidence.into_iter().map(Output::Equivocation));
+                    evidence.into_iter().for_each(|evidence| self.accuse(evidence));
                 }
             }
         }

@@ -54,7 +54,7 @@ impl<S: Store> Replica<S> {
         Ok(answers)
     }
 
-    fn admit_own(&mut self, events: Vec<Event>) -> Result<Vec<Result<EventId, ProposeError>>, ReplicaError> {
+    pub(super) fn admit_own(&mut self, events: Vec<Event>) -> Result<Vec<Result<EventId, ProposeError>>, ReplicaError> {
         let signed: Vec<_> = events.into_iter().map(|event| self.sign_own(event)).collect();
         self.store.flush()?;
         for event in signed.iter().flatten() {
@@ -100,7 +100,7 @@ impl<S: Store> Replica<S> {
     ) -> Result<Result<EventId, SubmitError>, ReplicaError> {
         self.now_ms = now_ms;
         let id = event.id();
-        let admitted = self.admit(&event);
+        let admitted = self.admit(&event)?;
         if let Ok(Admission::Fresh) = admitted {
             self.broadcast(Message::Events(vec![event]));
         }
@@ -108,7 +108,17 @@ impl<S: Store> Replica<S> {
         Ok(admitted.map(|_| id))
     }
 
-    fn admit(&mut self, event: &SignedEvent) -> Result<Admission, SubmitError> {
+    fn admit(&mut self, event: &SignedEvent) -> Result<Result<Admission, SubmitError>, ReplicaError> {
+        if self.is_suspicious(event) {
+            if !event.verify_signature() {
+                return Ok(Err(SubmitError::Signature));
+            }
+            self.watch_commitment(event)?;
+        }
+        Ok(self.take_in(event))
+    }
+
+    fn take_in(&mut self, event: &SignedEvent) -> Result<Admission, SubmitError> {
         let Some(state) = self.state.clone() else { return Err(ProposeError::NoNetwork.into()) };
         may_write(&state, event.author())?;
         if self.mempool.knows(event, self.now_ms) {
@@ -135,10 +145,10 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    pub(super) fn on_events(&mut self, from: NodeId, events: Vec<SignedEvent>) {
+    pub(super) fn on_events(&mut self, from: NodeId, events: Vec<SignedEvent>) -> Result<(), ReplicaError> {
         let mut fresh = vec![];
         for event in events.into_iter().take(EVENTS_PER_MESSAGE_MAX) {
-            match self.admit(&event) {
+            match self.admit(&event)? {
                 Ok(Admission::Fresh) => fresh.push(event),
                 Ok(Admission::Known | Admission::Full) | Err(SubmitError::Propose(_)) => {}
                 // Nobody honest passes a forgery on: a flood of them costs one check for each message.
@@ -150,6 +160,7 @@ impl<S: Store> Replica<S> {
         if !fresh.is_empty() && !is_told {
             self.broadcast(Message::Events(fresh));
         }
+        Ok(())
     }
 
     pub(super) fn repeat_own_events(&mut self) {

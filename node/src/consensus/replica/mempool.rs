@@ -61,6 +61,11 @@ impl Mempool {
         held.is_some_and(|held| held.event == *event)
     }
 
+    /// What waits of one author, in the order of its sequence numbers.
+    pub(super) fn of_author<'a>(&'a self, author: &NodeId) -> impl Iterator<Item = &'a SignedEvent> + use<'a> {
+        self.authors.get(author).into_iter().flat_map(|author| author.events.values()).map(|waiting| &waiting.event)
+    }
+
     /// Whether the event has nothing new: it waits here, or a later one stands in its place.
     pub(super) fn knows(&mut self, event: &SignedEvent, now_ms: u64) -> bool {
         let held = self.authors.get_mut(&event.author()).and_then(|author| author.events.get_mut(&event.unsigned.sequence));
@@ -152,13 +157,17 @@ impl Mempool {
     pub(super) fn len(&self) -> usize {
         self.count
     }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use ed25519_dalek::SigningKey;
-    use pyrsia_ledger::event::{BuildOutcome, BuildResultReported};
+    use pyrsia_ledger::event::{BuildOutcome, BuildResultRevealed};
     use pyrsia_ledger::signed::node_id_of;
     use pyrsia_ledger::{BuildId, Event, NetworkId, PackageCoordinate, UnsignedEvent};
 
@@ -166,7 +175,7 @@ mod tests {
         let coordinate = PackageCoordinate::new("docker", "alpine:1").expect("a coordinate");
         let build_id = BuildId::of(&NetworkId::UNFOUNDED, &coordinate, 0);
         let outcome = BuildOutcome::Failed { reason: "x".repeat(reason_bytes) };
-        let event = Event::BuildResultReported(BuildResultReported { build_id, outcome });
+        let event = Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt: [0; 32] });
         SignedEvent::new(key, UnsignedEvent::new(NetworkId::UNFOUNDED, node_id_of(key), sequence, claimed_time_ms, event))
     }
 

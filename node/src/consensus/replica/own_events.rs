@@ -5,7 +5,7 @@
 
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::signed::node_id_of;
-use pyrsia_ledger::{Event, EventId, Projections, Refusal, SignedEvent, UnsignedEvent};
+use pyrsia_ledger::{Event, EventId, NodeId, Projections, Refusal, SignedEvent, UnsignedEvent};
 use std::collections::BTreeSet;
 
 #[derive(Debug, Default)]
@@ -31,6 +31,17 @@ impl OwnEvents {
 
     pub(super) fn pending(&self) -> &[SignedEvent] {
         &self.pending
+    }
+
+    pub(super) fn holds(&self, id: &EventId) -> bool {
+        self.pending.iter().any(|event| event.id() == *id)
+    }
+
+    /// Whether a report about `node` waits already.
+    pub(super) fn accuses(&self, node: &NodeId) -> bool {
+        self.pending
+            .iter()
+            .any(|event| matches!(event.event(), Event::EquivocationProved(body) if body.evidence.accused() == *node))
     }
 
     pub(super) fn awaits_activation(&self) -> bool {

@@ -1,19 +1,14 @@
 //! A disk whose power can be cut: what was not flushed is gone with the replica that wrote it.
 
+use super::Mutation;
+use crate::builds::simulated::Seal;
+use crate::consensus::memory::{Memory, MemoryError};
 use crate::consensus::message::Message;
 use crate::consensus::store::Store;
 use pyrsia_ledger::log::LogError;
-use pyrsia_ledger::{Block, BlockHash, EventId, Height, Projections, SealedBlock};
+use pyrsia_ledger::{Block, BlockHash, BuildId, EventId, Height, Projections, SealedBlock};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Whether a flush is worth anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flushes {
-    Kept,
-    /// What a replica that forgets to flush before it publishes would do to itself.
-    Forgotten,
-}
 
 #[derive(Debug, Default)]
 struct Contents {
@@ -21,18 +16,20 @@ struct Contents {
     journal: Vec<(Height, Vec<u8>)>,
     bodies: BTreeMap<BlockHash, Block>,
     outbox: BTreeMap<EventId, Vec<u8>>,
+    memory: Memory,
+    seals: BTreeMap<BuildId, Seal>,
 }
 
 /// Outlives the replicas that use it, one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     contents: Arc<Mutex<Contents>>,
-    flushes: Flushes,
+    mutation: Mutation,
 }
 
 impl Disk {
-    pub(super) fn new(flushes: Flushes) -> Self {
-        Self { contents: Arc::default(), flushes }
+    pub(super) fn new(mutation: Mutation) -> Self {
+        Self { contents: Arc::default(), mutation }
     }
 
     /// A panic while the disk is held ends the run of its seed anyway.
@@ -40,8 +37,30 @@ impl Disk {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The disk of a node that lost one and kept its key.
+    pub(super) fn replaced(&self) -> Self {
+        let disk = Self::new(self.mutation);
+        if self.mutation != Mutation::LossUnnoticed {
+            disk.contents().memory = Memory::Lost;
+        }
+        disk
+    }
+
     pub(super) fn blocks(&self) -> Vec<SealedBlock> {
         self.contents().blocks.clone()
+    }
+
+    /// Sealed at once, as the real node does before it commits.
+    pub(super) fn seal(&self, id: BuildId, seal: Seal) {
+        self.contents().seals.entry(id).or_insert(seal);
+    }
+
+    pub(super) fn sealed(&self, id: &BuildId) -> Option<Seal> {
+        self.contents().seals.get(id).cloned()
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        self.contents().memory
     }
 
     pub(super) fn holds_journal(&self) -> bool {
@@ -146,12 +165,21 @@ impl Store for DiskStore {
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
-        if self.disk.flushes == Flushes::Kept {
+        if self.disk.mutation != Mutation::FlushesForgotten {
             let mut contents = self.disk.contents();
             for write in self.pending.drain(..) {
                 write(&mut contents);
             }
         }
+        Ok(())
+    }
+
+    fn memory(&self) -> Memory {
+        self.disk.contents().memory
+    }
+
+    fn remember(&mut self, memory: Memory) -> Result<(), MemoryError> {
+        self.disk.contents().memory = memory;
         Ok(())
     }
 }

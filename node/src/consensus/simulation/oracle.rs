@@ -1,10 +1,12 @@
 //! Watches the world from outside: folds every block by the ledger's rules alone and reads every signature that is sent. It
 //! shares no code with the engine or the replica.
 
+use super::factory::Factory;
 use crate::consensus::ballot::{Proposal, Vote};
 use crate::consensus::message::Message;
 use pyrsia_ledger::certificate::VoteKind;
-use pyrsia_ledger::{BlockHash, Height, NodeId, Projections, SealedBlock, Sha256Digest};
+use pyrsia_ledger::event::AddArtifact;
+use pyrsia_ledger::{BlockHash, BuildId, Event, Height, NodeId, Projections, SealedBlock, Sha256Digest, SignedEvent};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -21,6 +23,7 @@ pub(super) struct Oracle {
     chain: Vec<(BlockHash, Sha256Digest)>,
     state: Option<Projections>,
     said: BTreeMap<(NodeId, Statement, Height, u32), Option<BlockHash>>,
+    commitments: BTreeMap<(NodeId, BuildId), Sha256Digest>,
 }
 
 impl Oracle {
@@ -55,6 +58,32 @@ impl Oracle {
         }
     }
 
+    /// What was published must be what honest judges have built, but for as many as there are liars among the judges: with
+    /// fewer liars than a majority at least one honest judge stands for every byte.
+    pub(super) fn check_publications(
+        &self,
+        sealed: &SealedBlock,
+        state: &Projections,
+        factory: &Factory,
+        is_honest: impl Fn(&NodeId) -> bool,
+    ) -> Result<(), String> {
+        for event in &sealed.block.events {
+            let Event::AddArtifact(AddArtifact { build_id, artifact, .. }) = event.event() else { continue };
+            let build = state.builds.get(build_id).ok_or("an artifact of no build was published")?;
+            let (honest, liars): (Vec<_>, Vec<_>) = build.judges.iter().partition(|judge| is_honest(judge));
+            let standing = honest.iter().filter(|judge| factory.stands_for(build_id, judge, artifact)).count();
+            if standing + liars.len() < build.judges.len() / 2 + 1 {
+                return Err(format!(
+                    "WRONG BYTES: {} of build {build_id} is published, {standing} honest judges of {} stand for it and {} lie",
+                    artifact.artifact_id,
+                    build.judges.len(),
+                    liars.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// An honest node sent a message.
     pub(super) fn sent(&mut self, node: NodeId, message: &Message) -> Result<(), String> {
         match message {
@@ -70,8 +99,21 @@ impl Oracle {
                 let Proposal { height, round, block, .. } = *proposal;
                 self.said(node, Statement::Proposal, height, round, Some(block))
             }
+            Message::Events(events) => events.iter().try_for_each(|event| self.committed_to(node, event)),
             _ => Ok(()),
         }
+    }
+
+    fn committed_to(&mut self, node: NodeId, event: &SignedEvent) -> Result<(), String> {
+        let Event::BuildResultCommitted(body) = event.event() else { return Ok(()) };
+        if event.author() != node {
+            return Ok(());
+        }
+        let before = *self.commitments.entry((node, body.build_id)).or_insert(body.commitment);
+        if before == body.commitment {
+            return Ok(());
+        }
+        Err(format!("honest {node:?} contradicts itself: it commits to two results of build {}", body.build_id))
     }
 
     fn said(

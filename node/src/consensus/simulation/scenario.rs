@@ -1,30 +1,46 @@
-//! One seed's story: a network is founded, grows, suffers, and must be well when the suffering ends.
+//! One seed's story: a network is founded, grows, shrinks and suffers, and must be well when the suffering ends.
 
-use super::Summary;
-use super::disk::Flushes;
-use super::workload;
-use super::world::{Weather, World};
+use super::judges::{self, Crook};
+use super::world::{Character, Weather, World};
+use super::{Mutation, Summary, workload};
+use pyrsia_ledger::certificate::absolute_majority;
+use pyrsia_ledger::{NodeId, Projections};
 use std::collections::BTreeSet;
 
 const STEPS: u64 = 40;
 const STEP_US_MAX: u64 = 3_000_000;
 /// How long a healed network may take to be well again: some timeouts at their cap.
-const HEALING_US: u64 = 600_000_000;
-/// The smallest number of members that bears a malicious one.
-const MEMBERS_WITH_A_LIAR_MIN: usize = 4;
+const HEALING_US: u64 = 900_000_000;
+/// The most members, of which every third seed may have that many.
+const MEMBERS_MAX: u64 = 13;
+const MEMBERS_MOSTLY_MAX: u64 = 7;
+/// How long each of the first members may take to join, in calm weather.
+const JOINING_US: u64 = 60_000_000;
 
 /// What is special about a seed.
 struct Plan {
-    nodes: usize,
-    /// How many of them are to be members; the others are regular nodes.
+    /// How many nodes are to be members; the others are regular nodes.
     members: usize,
-    has_liar: bool,
+    /// How many of them join before the suffering begins.
+    first_members: usize,
+    wants_malicious: bool,
+    wants_crooks: u64,
+    /// Whom the operators are removing, and since when its word is not to count.
+    revoking: Option<(NodeId, Option<u64>)>,
 }
 
 fn plan(world: &mut World) -> Plan {
-    let members = 1 + world.random.below(7) as usize;
-    let has_liar = members >= MEMBERS_WITH_A_LIAR_MIN && world.random.percent(40);
-    Plan { nodes: world.nodes.len(), members: members.min(world.nodes.len()), has_liar }
+    let random = &mut world.random;
+    let most = if random.percent(33) { MEMBERS_MAX } else { MEMBERS_MOSTLY_MAX };
+    let members = (1 + random.below(most) as usize).min(world.nodes.len());
+    let first_members = if random.percent(60) { 1 + random.below(members as u64) as usize } else { 0 };
+    Plan {
+        members,
+        first_members,
+        wants_malicious: random.percent(40),
+        wants_crooks: if random.percent(60) { 1 + random.below(2) } else { 0 },
+        revoking: None,
+    }
 }
 
 fn weather(world: &mut World) -> Weather {
@@ -36,29 +52,28 @@ fn weather(world: &mut World) -> Weather {
     Weather { loss_percent, duplicate_percent, delay_us, ..Weather::calm(world.nodes.len()) }
 }
 
-pub(super) fn run(seed: u64, flushes: Flushes) -> Result<Summary, String> {
-    let nodes = 5 + (seed % 3) as usize;
-    let mut world = World::new(seed, nodes, flushes);
-    let plan = plan(&mut world);
-    for index in 0..plan.nodes {
+pub(super) fn run(seed: u64, mutation: Mutation) -> Result<Summary, String> {
+    // Every third world is large; one or two nodes more than may become members.
+    let nodes = if seed % 3 == 0 { 5 + (seed / 3 % 10) as usize } else { 2 + (seed % 7) as usize };
+    let mut world = World::new(seed, nodes, mutation);
+    let mut plan = plan(&mut world);
+    for index in 0..nodes {
         world.start(index)?;
     }
     let founded = world.with(0, |replica, now_ms| replica.found(now_ms, "simulated", [7; 32]))?;
     if !matches!(founded, Some(Ok(_))) {
         return Err(format!("the network is not founded: {founded:?}"));
     }
+    for index in 0..plan.first_members {
+        join(&mut world, index)?;
+    }
     world.weather = weather(&mut world);
-    let mut liar = None;
     for step in 0..STEPS {
-        act(&mut world, &plan)?;
-        suffer(&mut world, &plan, liar);
+        act(&mut world, &mut plan)?;
+        suffer(&mut world, &plan);
         revive(&mut world)?;
-        let members = member_count(&world);
-        if plan.has_liar && liar.is_none() && step > STEPS / 3 && members >= MEMBERS_WITH_A_LIAR_MIN {
-            liar = some_member(&mut world);
-            if let Some(liar) = liar {
-                world.corrupt(liar);
-            }
+        if step > STEPS / 4 {
+            corrupt(&mut world, &mut plan);
         }
         let until_us = world.now_us + world.random.below(STEP_US_MAX);
         world.run(until_us, |_| false)?;
@@ -69,53 +84,152 @@ pub(super) fn run(seed: u64, flushes: Flushes) -> Result<Summary, String> {
         world.oracle.audit(world.nodes[index].id, &world.nodes[index].disk.blocks())?;
     }
     world.summary.members = member_count(&world) as u64;
+    if let Some(state) = world.oracle.state() {
+        judges::count(state, &mut world.summary);
+    }
     Ok(world.summary)
 }
 
+/// A node is let in, by operators that see to it.
+pub(super) fn join(world: &mut World, index: usize) -> Result<(), String> {
+    let node = world.nodes[index].id;
+    let is_member = |world: &World| world.oracle.state().is_some_and(|state| state.members.contains(&node));
+    let until_us = world.now_us + JOINING_US;
+    while !is_member(world) {
+        if world.now_us >= until_us {
+            return Err(format!("{node:?} does not become a member of a calm network"));
+        }
+        workload::approve_member(world, node)?;
+        let soon_us = world.now_us + 100_000;
+        world.run(soon_us, |_| false)?;
+    }
+    Ok(())
+}
+
 fn member_count(world: &World) -> usize {
-    world.oracle.state().map_or(0, |state| state.members.nodes().len())
+    world.oracle.state().map_or(0, |state| state.members.len())
 }
 
-/// A member to be corrupted: not the founder, who writes the workload when nobody else can.
-fn some_member(world: &mut World) -> Option<usize> {
-    let state = world.oracle.state()?.clone();
-    let members: Vec<usize> = (1..world.nodes.len()).filter(|index| state.members.contains(&world.nodes[*index].id)).collect();
-    world.random.pick(&members).copied()
+/// Indexes of members with a character.
+fn members(world: &World, is_wanted: impl Fn(usize, Character) -> bool) -> Vec<usize> {
+    let Some(state) = world.oracle.state() else { return vec![] };
+    let is_it = |index: &usize| {
+        let node = &world.nodes[*index];
+        state.members.contains(&node.id) && is_wanted(*index, node.character)
+    };
+    (0..world.nodes.len()).filter(is_it).collect()
 }
 
-/// People and builds go about their business.
-fn act(world: &mut World, plan: &Plan) -> Result<(), String> {
+/// How many more validators may be faulty at once, if the set gets smaller by `leaving`: what the network promises to bear,
+/// without those that lie, that are about to be expelled, and that do not know what they have signed. Below zero it is too many.
+fn bearable(world: &World, leaving: usize) -> i64 {
+    let Some(state) = world.oracle.state() else { return 0 };
+    let expelled = members(world, |_, character| character == Character::Crooked(Crook::DoubleCommitter)).len();
+    let malicious = members(world, |_, character| character == Character::Malicious).len();
+    let next = state.height().next();
+    let unsure = |index: usize| world.nodes[index].disk.memory().is_unsure_at(next);
+    let forgetful = members(world, |index, character| character != Character::Malicious && unsure(index)).len();
+    let left = state.members.len().saturating_sub(expelled + leaving);
+    (left.saturating_sub(1) / 3) as i64 - (malicious + forgetful) as i64
+}
+
+/// Operators and users go about their business.
+fn act(world: &mut World, plan: &mut Plan) -> Result<(), String> {
     let candidate = world.random.below(plan.members as u64) as usize;
     // The founder mostly comes first: the first one it lets in takes its right away.
     let candidate = if member_count(world) == 0 && world.random.percent(90) { 0 } else { candidate };
-    match world.random.below(6) {
-        0 | 1 => workload::approve_member(world, world.nodes[candidate].id)?,
-        2 => workload::request_build(world)?,
+    match world.random.below(8) {
+        0..=2 => workload::approve_member(world, world.nodes[candidate].id)?,
+        3..=5 => workload::request_build(world)?,
+        6 => revoke(world, plan)?,
         _ => {
             let author = world.random.below(plan.members as u64) as usize;
             workload::approve_some_verifier(world, author)?;
         }
     }
-    workload::go_on_with_builds(world)
+    if let Some((node, since)) = plan.revoking {
+        if world.oracle.state().is_some_and(|state| state.members.contains(&node)) {
+            workload::revoke_member(world, node, since)?;
+        } else {
+            plan.revoking = None;
+        }
+    }
+    Ok(())
 }
 
-/// Power fails, the network falls apart. With a liar about, at most one more honest node is without power most of the time.
-fn suffer(world: &mut World, plan: &Plan, liar: Option<usize>) {
+/// The operators agree to remove somebody: a liar, or an honest node if the others can bear that.
+fn revoke(world: &mut World, plan: &mut Plan) -> Result<(), String> {
+    let Some(height) = world.oracle.state().map(|state| state.height().0) else { return Ok(()) };
+    let liars = members(world, |_, character| character != Character::Honest);
+    let chosen = if !liars.is_empty() && world.random.percent(50) {
+        world.random.pick(&liars).copied()
+    } else {
+        let others = members(world, |index, character| index > 0 && character == Character::Honest);
+        // One that leaves must not leave the rest with more faults than they bear.
+        let is_borne = bearable(world, 1) >= 0 && member_count(world) > 1;
+        world.random.pick(&others).copied().filter(|_| is_borne && plan.revoking.is_none())
+    };
+    if let (Some(index), None) = (chosen, plan.revoking) {
+        let since = world.random.percent(50).then(|| world.random.below(height + 1));
+        plan.revoking = Some((world.nodes[index].id, since));
+    }
+    Ok(())
+}
+
+/// Some member turns into a liar, as far as the network promises to bear it. Not the founder, who writes when nobody else can.
+fn corrupt(world: &mut World, plan: &mut Plan) {
+    let honest = members(world, |index, character| index > 0 && character == Character::Honest);
+    let leaving = usize::from(plan.revoking.is_some());
+    if plan.wants_malicious && bearable(world, leaving) > 0 {
+        if let Some(&index) = world.random.pick(&honest) {
+            plan.wants_malicious = false;
+            world.corrupt(index);
+        }
+        return;
+    }
+    let liars = members(world, |_, character| character != Character::Honest).len();
+    let is_minority = 2 * (liars + 1) < member_count(world);
+    if plan.wants_crooks > 0
+        && is_minority
+        && let (Some(&index), Some(&crook)) = (world.random.pick(&honest), world.random.pick(&Crook::ALL))
+        // It will be expelled, and the rest must bear the same faults.
+        && (crook != Crook::DoubleCommitter || bearable(world, leaving + 1) >= 0)
+    {
+        plan.wants_crooks -= 1;
+        world.nodes[index].character = Character::Crooked(crook);
+    }
+}
+
+/// Power fails, disks are lost, the network falls apart. With a liar about, at most one more node is without power most of the
+/// time.
+fn suffer(world: &mut World, plan: &Plan) {
     let honest = world.honest();
     let down = honest.iter().filter(|index| !world.is_up(**index)).count();
-    let bearable = if liar.is_some() { 0 } else { 1 };
+    let has_liar = honest.len() < world.nodes.len();
+    let is_borne = down <= usize::from(!has_liar);
     if world.random.percent(35)
-        && (down <= bearable || world.random.percent(15))
+        && (is_borne || world.random.percent(15))
         && let Some(&index) = world.random.pick(&honest)
         && world.is_up(index)
     {
-        world.cut_power(index);
+        // A candidate that says it is there, and loses its disk, becomes a member that does not know what it signed.
+        let is_stranger = world.oracle.state().is_some_and(|state| {
+            let node = &world.nodes[index].id;
+            !state.is_validator(node) && state.members.candidate(node).is_none()
+        });
+        let leaving = usize::from(plan.revoking.is_some());
+        let may_lose_disk = is_stranger && index > 0 || bearable(world, leaving) > 0;
+        if may_lose_disk && world.random.percent(25) {
+            world.lose_disk(index);
+        } else {
+            world.cut_power(index);
+        }
     }
     if world.random.percent(10) {
         world.summary.partitions += 1;
-        world.weather.sides = (0..plan.nodes).map(|_| world.random.percent(50)).collect();
+        world.weather.sides = (0..world.nodes.len()).map(|_| world.random.percent(50)).collect();
     } else if world.random.percent(50) {
-        world.weather.sides = vec![false; plan.nodes];
+        world.weather.sides = vec![false; world.nodes.len()];
     }
 }
 
@@ -144,7 +258,7 @@ fn prove_alive(world: &mut World) -> Result<(), String> {
     let before = world.oracle.height();
     let validators: Vec<usize> = {
         let state = world.oracle.state().ok_or("there is no network")?;
-        world.honest().into_iter().filter(|index| state.validators().contains(&world.nodes[*index].id)).collect()
+        world.honest().into_iter().filter(|index| state.is_validator(&world.nodes[*index].id)).collect()
     };
     let author = *world.random.pick(&validators).ok_or("no honest validator is left")?;
     workload::approve_some_verifier(world, author)?;
@@ -159,12 +273,31 @@ fn settle(world: &mut World, when: &str) -> Result<(), String> {
     }
     let nodes = world.honest().into_iter().filter_map(|index| world.nodes[index].replica.as_ref());
     let told: Vec<String> = nodes.map(|replica| replica.describe()).collect();
-    Err(format!("not alive {when}: the chain has {} blocks, {}", world.oracle.height(), told.join("; ")))
+    let open: Vec<String> = open_builds(world).into_iter().map(|(id, status)| format!("build {id} is {status}")).collect();
+    Err(format!("not alive {when}: the chain has {} blocks, {}; {}", world.oracle.height(), told.join("; "), open.join("; ")))
+}
+
+/// Builds that enough honest judges are left to close.
+fn open_builds(world: &World) -> Vec<(String, String)> {
+    let Some(state) = world.oracle.state() else { return vec![] };
+    let is_due = |state: &Projections, judges: &[NodeId]| {
+        let honest = judges.iter().filter(|judge| world.is_honest_judge(judge) && state.members.contains(judge)).count();
+        honest >= absolute_majority(judges.len())
+    };
+    let due = state.builds.unfinished().filter(|(_, build)| {
+        let active: Vec<NodeId> = build.active().copied().collect();
+        active.len() >= build.majority() && is_due(state, &build.judges)
+    });
+    due.map(|(id, build)| (id.to_string(), format!("{:?}", build.status))).collect()
 }
 
 pub(super) fn is_settled(world: &World) -> bool {
     let honest = world.honest();
     let replicas: Vec<_> = honest.iter().filter_map(|index| world.nodes[*index].replica.as_ref()).collect();
+    if replicas.len() < honest.len() || !replicas.iter().all(|replica| replica.is_idle()) {
+        return false;
+    }
     let tips: BTreeSet<_> = replicas.iter().map(|replica| replica.state().map(|state| state.tip())).collect();
-    replicas.len() == honest.len() && tips.len() == 1 && !tips.contains(&None) && replicas.iter().all(|replica| replica.is_idle())
+    let at_work = || honest.iter().any(|index| !world.nodes[*index].judge.is_quiet());
+    tips.len() == 1 && !tips.contains(&None) && !at_work() && open_builds(world).is_empty()
 }

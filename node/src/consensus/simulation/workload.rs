@@ -1,15 +1,14 @@
-//! What the people and builds behind the nodes want: members are approved, verifiers too, packages asked for, built by every
-//! judge, and published. Several nodes want the same thing at once, as they will.
+//! What the people behind the nodes want: members are approved and revoked, verifiers approved, packages asked for. Several nodes
+//! want the same thing at once, as they will.
 
+use super::factory::PACKAGES;
 use super::world::World;
-use pyrsia_ledger::event::{
-    AddArtifact, BuildOutcome, BuildRequested, BuildResultReported, BuildSource, BuiltArtifact, NodeAuthorizationApproved,
-    VerifierApproved,
-};
-use pyrsia_ledger::{ArtifactId, Event, NodeId, PackageCoordinate, PackageType, Projections, Sha256Digest};
-
-const PACKAGES: u64 = 4;
-const ARTIFACTS_PER_BUILD: u64 = 3;
+#[cfg(test)]
+use pyrsia_ledger::ArtifactId;
+#[cfg(test)]
+use pyrsia_ledger::event::{BuildOutcome, BuildResultCommitted, BuildResultRevealed, BuildSource, BuiltArtifact, commitment};
+use pyrsia_ledger::event::{BuildRequested, NodeAuthorizationApproved, NodeRevocationApproved, VerifierApproved};
+use pyrsia_ledger::{Event, NodeId, PackageCoordinate, PackageType, Projections, Sha256Digest};
 
 fn package_type() -> PackageType {
     PackageType::new("simulated").expect("the constant is a package type")
@@ -19,9 +18,21 @@ fn package_type() -> PackageType {
 pub(super) fn approve_member(world: &mut World, node: NodeId) -> Result<(), String> {
     propose_everywhere(world, |state, me| {
         let is_done = state.members.contains(&node)
+            || state.members.suspended(&node).is_some()
             || state.members.candidate(&node).is_some_and(|candidate| candidate.approvals.contains(&me));
         let may = state.validators().contains(&me);
         if may && !is_done { vec![Event::NodeAuthorizationApproved(NodeAuthorizationApproved { node })] } else { vec![] }
+    })
+}
+
+/// Every honest validator with power wants `node` out, in the same words.
+pub(super) fn revoke_member(world: &mut World, node: NodeId, compromised_since: Option<u64>) -> Result<(), String> {
+    let key = (node, compromised_since);
+    propose_everywhere(world, |state, me| {
+        let is_done = state.members.revocation(&key).is_some_and(|revocation| revocation.approvals.contains(&me));
+        let may = state.members.contains(&node) && state.validators().contains(&me);
+        let event = NodeRevocationApproved { node, compromised_since };
+        if may && !is_done { vec![Event::NodeRevocationApproved(event)] } else { vec![] }
     })
 }
 
@@ -49,14 +60,31 @@ pub(super) fn build_something_large(world: &mut World, judge: usize, name: &str)
     let Some(state) = world.oracle.state() else { return Ok(()) };
     let (build_id, attempt) = (state.next_build_id(&coordinate), state.next_attempt(&coordinate));
     let verifier = state.verifiers.current(&package_type()).ok_or("no verifier is approved")?;
-    let source = BuildSource { kind: "git".into(), location: "nowhere".into(), revision: "none".into() };
-    let artifacts = (0..ARTIFACTS).map(|n| artifact(&format!("{name}-{n:0>500}"))).collect();
-    let outcome = BuildOutcome::Built { source, artifacts };
+    let (salt, outcome) = ([0; 32], many_artifacts(ARTIFACTS));
+    let commitment = commitment(state.network(), &build_id, &world.nodes[judge].id, &salt, &outcome);
+    world.factory.sealed(&build_id, world.nodes[judge].id, &outcome);
     let events = vec![
         Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier }),
-        Event::BuildResultReported(BuildResultReported { build_id, outcome }),
+        Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }),
+        Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt }),
     ];
     propose(world, judge, events)
+}
+
+/// A result with artifacts of long names.
+#[cfg(test)]
+pub(super) fn many_artifacts(count: usize) -> BuildOutcome {
+    let digest = Sha256Digest::of(b"");
+    let artifact = |n: usize| BuiltArtifact {
+        artifact_id: ArtifactId::new(format!("{n:0>500}")).expect("the name is an id"),
+        media_type: "application/octet-stream".into(),
+        size_bytes: 0,
+        sha256: digest,
+        canonical: digest,
+        chunk_root: digest,
+    };
+    let source = BuildSource { kind: "git".into(), location: "nowhere".into(), revision: "none".into() };
+    BuildOutcome::Built { source, artifacts: (0..count).map(artifact).collect() }
 }
 
 /// Every node that may asks for the same package.
@@ -74,42 +102,6 @@ pub(super) fn request_build(world: &mut World) -> Result<(), String> {
             verifier,
         })]
     })
-}
-
-/// Every judge reports what is open, and every judge publishes what is agreed on: all but one of them are late.
-pub(super) fn go_on_with_builds(world: &mut World) -> Result<(), String> {
-    propose_everywhere(world, |state, me| {
-        let mut events = vec![];
-        for (id, build) in state.builds.unfinished().filter(|(_, build)| build.judges.contains(&me)) {
-            if let Some((_, chosen)) = state.builds.chosen(id) {
-                events.extend(chosen.iter().map(|artifact| {
-                    Event::AddArtifact(AddArtifact {
-                        build_id: *id,
-                        coordinate: build.coordinate.clone(),
-                        artifact: artifact.clone(),
-                    })
-                }));
-            } else if state.builds.result(id, &me).is_none() {
-                let source = BuildSource { kind: "git".into(), location: "nowhere".into(), revision: id.to_string() };
-                let artifacts = (0..ARTIFACTS_PER_BUILD).map(|n| artifact(&format!("{id}-{n}"))).collect();
-                let outcome = BuildOutcome::Built { source, artifacts };
-                events.push(Event::BuildResultReported(BuildResultReported { build_id: *id, outcome }));
-            }
-        }
-        events
-    })
-}
-
-fn artifact(name: &str) -> BuiltArtifact {
-    let digest = Sha256Digest::of(name.as_bytes());
-    BuiltArtifact {
-        artifact_id: ArtifactId::new(name).expect("the name is an id"),
-        media_type: "application/octet-stream".into(),
-        size_bytes: 1,
-        sha256: digest,
-        canonical: digest,
-        chunk_root: digest,
-    }
 }
 
 fn propose_everywhere(world: &mut World, events: impl Fn(&Projections, NodeId) -> Vec<Event>) -> Result<(), String> {

@@ -1,10 +1,14 @@
 //! Nodes, their disks, the network between them, and virtual time.
 
-use super::Summary;
-use super::disk::{Disk, DiskStore, Flushes};
+use super::disk::{Disk, DiskStore};
+use super::factory::Factory;
+use super::judges::{self, Crook};
 use super::malicious;
 use super::oracle::Oracle;
 use super::random::Random;
+use super::{Mutation, Summary};
+use crate::builds::simulated::SimulatedJudge;
+use crate::consensus::memory::AfterLoss;
 use crate::consensus::message::Message;
 use crate::consensus::replica::{ConsensusConfig, Output, Replica};
 use crate::consensus::timer::{Timeouts, Timer};
@@ -21,6 +25,9 @@ const START_US: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Character {
     Honest,
+    /// An honest validator that cheats with builds.
+    Crooked(Crook),
+    /// Follows no rule of agreement.
     Malicious,
 }
 
@@ -31,6 +38,7 @@ pub(super) struct Node {
     /// None while it has no power.
     pub(super) replica: Option<Replica<DiskStore>>,
     pub(super) character: Character,
+    pub(super) judge: SimulatedJudge,
     /// Counts its starts, so that what belonged to an earlier one does not reach it.
     life: u32,
     timers: BTreeMap<Timer, u64>,
@@ -66,6 +74,8 @@ pub(super) struct World {
     pub(super) weather: Weather,
     pub(super) random: Random,
     pub(super) oracle: Oracle,
+    pub(super) factory: Factory,
+    pub(super) mutation: Mutation,
     pub(super) summary: Summary,
     agenda: BTreeMap<(u64, u64), Happening>,
     tickets: u64,
@@ -81,20 +91,21 @@ fn config() -> ConsensusConfig {
         rebroadcast_ms: 1_000,
         cap_ms: 10_000,
     };
-    ConsensusConfig { timeouts, linger_ms: 5, pinned_network: None }
+    ConsensusConfig { timeouts, linger_ms: 5, pinned_network: None, after_loss: AfterLoss::Wait }
 }
 
 impl World {
     /// Nodes without power, on empty disks.
-    pub(super) fn new(seed: u64, nodes: usize, flushes: Flushes) -> Self {
+    pub(super) fn new(seed: u64, nodes: usize, mutation: Mutation) -> Self {
         let mut random = Random::new(seed);
         let node = |index: usize, random: &mut Random| {
             let seed = Sha256Digest::of_parts(&[b"simulated node", &(index as u64).to_le_bytes()]);
             let key = SigningKey::from_bytes(seed.as_bytes());
             Node {
                 id: node_id_of(&key),
+                judge: judges::judge(node_id_of(&key)),
                 key,
-                disk: Disk::new(flushes),
+                disk: Disk::new(mutation),
                 replica: None,
                 character: Character::Honest,
                 life: 0,
@@ -110,6 +121,8 @@ impl World {
             nodes,
             random,
             oracle: Oracle::default(),
+            factory: Factory::default(),
+            mutation,
             summary: Summary { seeds: 1, fingerprint: 0xcbf2_9ce4_8422_2325, ..Summary::default() },
             agenda: BTreeMap::new(),
             tickets: 0,
@@ -121,9 +134,14 @@ impl World {
         self.nodes[node].replica.is_some()
     }
 
-    /// Honest nodes, with or without power.
+    /// Nodes that follow the rules of agreement, with or without power.
     pub(super) fn honest(&self) -> Vec<usize> {
-        (0..self.nodes.len()).filter(|index| self.nodes[*index].character == Character::Honest).collect()
+        (0..self.nodes.len()).filter(|index| self.nodes[*index].character != Character::Malicious).collect()
+    }
+
+    /// Whether a node's word about builds is worth something.
+    pub(super) fn is_honest_judge(&self, node: &NodeId) -> bool {
+        self.indexes.get(node).is_some_and(|index| self.nodes[*index].character == Character::Honest)
     }
 
     pub(super) fn clock_ms(&self, node: usize) -> u64 {
@@ -170,6 +188,15 @@ impl World {
         let node = &mut self.nodes[index];
         node.replica = None;
         node.timers.clear();
+        node.judge = judges::judge(node.id);
+    }
+
+    /// The node's disk is gone, and its key is not.
+    pub(super) fn lose_disk(&mut self, index: usize) {
+        self.cut_power(index);
+        self.summary.disk_losses += 1;
+        let node = &mut self.nodes[index];
+        node.disk = node.disk.replaced();
     }
 
     /// From here on the node follows no rule.
@@ -225,17 +252,18 @@ impl World {
                     let is_new = self.oracle.height() as u64 == sealed.height().0;
                     self.oracle.committed(id, &sealed, &state)?;
                     if is_new {
+                        self.oracle.check_publications(&sealed, &state, &self.factory, |node| self.is_honest_judge(node))?;
                         self.summary.blocks += 1;
                         self.summary.empty_blocks += u64::from(sealed.block.events.is_empty());
                         self.summary.events += sealed.block.events.len() as u64;
                         self.summary.highest_round = self.summary.highest_round.max(sealed.certificate.round);
                     }
                 }
-                Output::Equivocation(evidence) => {
+                Output::Equivocation(accused) => {
                     self.summary.equivocations += 1;
-                    let accused = self.indexes.get(&evidence.node()).map(|index| self.nodes[*index].character);
-                    if accused != Some(Character::Malicious) {
-                        return Err(format!("honest {:?} is proven to contradict itself", evidence.node()));
+                    let character = self.indexes.get(&accused).map(|index| self.nodes[*index].character);
+                    if !matches!(character, Some(Character::Malicious | Character::Crooked(Crook::DoubleCommitter))) {
+                        return Err(format!("honest {accused:?} is proven to contradict itself"));
                     }
                 }
             }
@@ -243,7 +271,7 @@ impl World {
         Ok(())
     }
 
-    fn send(&mut self, from: usize, to: usize, frame: &Arc<Vec<u8>>) {
+    pub(super) fn send(&mut self, from: usize, to: usize, frame: &Arc<Vec<u8>>) {
         if from == to || self.weather.sides[from] != self.weather.sides[to] || self.random.percent(self.weather.loss_percent) {
             return;
         }
@@ -287,7 +315,7 @@ impl World {
                 let Ok(message) = Message::decode(&frame) else { return Ok(()) };
                 let from_id = self.nodes[from].id;
                 match self.nodes[to].character {
-                    Character::Honest => {
+                    Character::Honest | Character::Crooked(_) => {
                         self.with(to, |replica, now_ms| replica.on_message(now_ms, from_id, message))?;
                     }
                     Character::Malicious => self.lie(to, &message),
@@ -303,6 +331,7 @@ impl World {
             Happening::Tick { node, life } => {
                 if self.nodes[node].life == life && self.is_up(node) {
                     self.with(node, |replica, now_ms| replica.tick(now_ms))?;
+                    self.judge(node)?;
                     self.schedule(TICK_US, Happening::Tick { node, life });
                 }
             }

@@ -6,10 +6,10 @@ use crate::consensus::message::Message;
 use crate::consensus::replica::{ConsensusConfig, Output, Replica};
 use crate::consensus::simulation::disk::{Disk, DiskStore};
 use pyrsia_ledger::certificate::VoteKind;
-use pyrsia_ledger::event::{BuildOutcome, BuildRequested, BuildResultReported, BuildSource, BuiltArtifact};
+use pyrsia_ledger::event::{BuildRequested, BuildResultRevealed};
 use pyrsia_ledger::projection::genesis;
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
-use pyrsia_ledger::{ArtifactId, BuildId, Height, NetworkId, NodeId, PackageCoordinate, Projections};
+use pyrsia_ledger::{BuildId, Height, NetworkId, NodeId, PackageCoordinate, Projections};
 
 fn stranger(n: u8) -> NodeId {
     node_id_of(&SigningKey::from_bytes(&[200 + n; 32]))
@@ -81,7 +81,7 @@ fn strangers_who_claim_any_height_and_deliver_nothing_keep_nobody_from_the_ledge
         let soon_us = world.now_us + 1_000_000;
         world.run(soon_us, |_| false).expect("runs");
     }
-    world.nodes[1].disk = Disk::new(Flushes::Kept);
+    world.nodes[1].disk = Disk::new(Mutation::None);
     world.start(1).expect("starts");
     let until_us = world.now_us + PATIENCE_US;
     while blocks_of(&world, 1) < blocks_of(&world, 0) && world.now_us < until_us {
@@ -116,7 +116,7 @@ fn blocks_that_nobody_asked_for_are_not_looked_at() {
 fn a_peer_that_claims_the_pinned_network_cannot_slip_another_one_in() {
     let pinned = NetworkId::new(Sha256Digest::of(b"pinned"));
     let config = ConsensusConfig { pinned_network: Some(pinned), ..ConsensusConfig::default() };
-    let store = DiskStore::on(Disk::new(Flushes::Kept));
+    let store = DiskStore::on(Disk::new(Mutation::None));
     let mut replica = Replica::open(SigningKey::from_bytes(&[1; 32]), config, store, None, 0).expect("opens");
     let claim = Message::Status { network: Some(pinned), height: Some(Height::GENESIS) };
     replica.on_message(0, stranger(1), claim).expect("goes on");
@@ -130,7 +130,7 @@ fn a_peer_that_claims_the_pinned_network_cannot_slip_another_one_in() {
 #[test]
 fn a_node_whose_clock_is_set_back_is_heard_all_the_same() {
     let (then_ms, hour_ms) = (1_000_000_000, 3_600_000);
-    let store = DiskStore::on(Disk::new(Flushes::Kept));
+    let store = DiskStore::on(Disk::new(Mutation::None));
     let mut replica =
         Replica::open(SigningKey::from_bytes(&[1; 32]), ConsensusConfig::default(), store, None, then_ms).expect("opens");
     replica.found(then_ms, "test", [1; 32]).expect("goes on").expect("is founded");
@@ -149,26 +149,18 @@ fn a_judge_whose_report_is_too_long_for_the_ledger_does_not_keep_the_network_awa
         workload::approve_current_verifier(&mut world, author).expect("is proposed");
     }
     calm_down(&mut world);
+    let liar = 3;
+    let (key, author) = (world.nodes[liar].key.clone(), world.nodes[liar].id);
+    world.corrupt(liar);
     workload::request_build(&mut world).expect("is proposed");
     calm_down(&mut world);
     let state = state(&world);
-    let build_id = *state.builds.unfinished().next().expect("a build is open").0;
+    let build_id = *state.builds.iter().next().expect("a build was asked for").0;
 
-    let liar = 3;
-    let (key, author) = (world.nodes[liar].key.clone(), world.nodes[liar].id);
-    world.cut_power(liar);
-    let artifact = |n: u32| BuiltArtifact {
-        artifact_id: ArtifactId::new(format!("{n:0>500}")).expect("an id"),
-        media_type: "x/y".into(),
-        size_bytes: 0,
-        sha256: Sha256Digest::of(b""),
-        canonical: Sha256Digest::of(b""),
-        chunk_root: Sha256Digest::of(b""),
-    };
-    let source = BuildSource { kind: "git".into(), location: "nowhere".into(), revision: "none".into() };
-    let outcome = BuildOutcome::Built { source, artifacts: (0..200).map(artifact).collect() };
-    let report = Event::BuildResultReported(BuildResultReported { build_id, outcome });
-    let event = SignedEvent::new(&key, UnsignedEvent::new(*state.network(), author, state.next_sequence(&author), 1, report));
+    let late = BuildResultRevealed { build_id, outcome: workload::many_artifacts(200), salt: [0; 32] };
+    let unsigned =
+        UnsignedEvent::new(*state.network(), author, state.next_sequence(&author), 1, Event::BuildResultRevealed(late));
+    let event = SignedEvent::new(&key, unsigned);
     assert!(event.encode().len() > EVENT_BYTES_MAX && state.check(&event).is_ok(), "nothing is wrong with it but its length");
     for victim in 0..3 {
         tell(&mut world, victim, author, Message::Events(vec![event.clone()]));
