@@ -11,4 +11,6 @@ pub mod image;
 pub mod instant_pipeline;
 pub mod network;
 pub mod program;
+pub mod random;
+pub mod switch;
 pub mod upstream;

@@ -4,10 +4,14 @@ use crate::deadline::{BUILT, SOON, wait_for};
 use crate::engine::Engine;
 use crate::image::MANIFEST_TYPE;
 use crate::program::{Ended, Program, free_port, ours, run};
+use crate::switch::Socket;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+/// How long a node that may be gone is listened to.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// A `pyrsia_node` with its data folder, which outlives the program: it can be killed and started again.
 pub struct Node {
@@ -15,18 +19,25 @@ pub struct Node {
     pub port: u16,
     folder: PathBuf,
     arguments: Vec<String>,
+    /// Where it is plugged in, if it has a network namespace of its own.
+    socket: Option<Socket>,
     program: Option<Program>,
 }
 
 impl Node {
     /// A node in `folder/name` on a free port; `arguments` are those of the program beside the port.
     pub async fn start(folder: &Path, name: &str, arguments: &[&str]) -> Self {
+        let mut node = Self::reserve(folder, name, None, arguments);
+        node.start_again().await;
+        node
+    }
+
+    /// A node that has its place and does not run.
+    pub fn reserve(folder: &Path, name: &str, socket: Option<Socket>, arguments: &[&str]) -> Self {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder).expect("a folder for the node");
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut node = Self { name: name.to_owned(), port: free_port(), folder, arguments, program: None };
-        node.start_again().await;
-        node
+        Self { name: name.to_owned(), port: free_port(), folder, arguments, socket, program: None }
     }
 
     /// Starts the program on the folder as it is, and waits until it answers.
@@ -38,7 +49,10 @@ impl Node {
     /// Starts the program and does not wait.
     pub fn launch(&mut self) {
         assert!(self.program.is_none(), "{} runs already", self.name);
-        let mut command = Command::new(ours("pyrsia_node"));
+        let mut command = match &self.socket {
+            Some(socket) => socket.command(&ours("pyrsia_node")),
+            None => Command::new(ours("pyrsia_node")),
+        };
         command.current_dir(&self.folder).args(&self.arguments).args(["-p", &self.port.to_string()]);
         command.env("RUST_LOG", "pyrsia=debug").env("DEV_MODE", "on").env("XDG_STATE_HOME", state_home(&self.folder));
         for name in ["PYRSIA_ARTIFACT_PATH", "PYRSIA_BLOCKCHAIN_PATH", "PYRSIA_KEYPAIR", "PYRSIA_EXTERNAL_IP"] {
@@ -58,7 +72,12 @@ impl Node {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://{}:{}{path}", self.host(), self.port)
+    }
+
+    /// Where its HTTP side listens.
+    pub fn host(&self) -> &str {
+        self.socket.as_ref().map_or("127.0.0.1", Socket::host)
     }
 
     pub fn folder(&self) -> &Path {
@@ -67,6 +86,15 @@ impl Node {
 
     pub fn program(&mut self) -> &mut Program {
         self.program.as_mut().expect("the node runs")
+    }
+
+    pub fn is_started(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// Adds arguments for its next start.
+    pub fn add_arguments(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     }
 
     pub fn process_id(&self) -> u32 {
@@ -82,11 +110,26 @@ impl Node {
         self.program.take().expect("the node runs").kill();
     }
 
+    /// `kill -STOP`: it is there and does nothing.
+    pub fn pause(&mut self) {
+        self.program().pause();
+    }
+
+    /// `kill -CONT`.
+    pub fn resume(&mut self) {
+        self.program().resume();
+    }
+
     /// Ends it as an operator does; it must end by itself with code 0.
     pub fn stop(&mut self) {
         let mut program = self.program.take().expect("the node runs");
         let status = program.stop();
         assert_eq!(status.and_then(|status| status.code()), Some(0), "{} did not end well", self.name);
+    }
+
+    /// What it tells of itself; none while it does not answer.
+    pub async fn try_status(&self) -> Option<Value> {
+        ask(&self.url("/status")).await
     }
 
     pub async fn status(&self) -> Value {
@@ -99,11 +142,12 @@ impl Node {
 
     /// The address other nodes of this machine reach it at, from its log.
     pub async fn address(&mut self) -> String {
+        let begin = format!("/ip4/{}/tcp/", self.socket.as_ref().map_or("127.0.0.1", Socket::peer_address));
         self.program()
             .line("the p2p address", SOON, |line| {
                 let (_, rest) = line.split_once("Local node is listening on \"")?;
                 let (address, _) = rest.split_once('"')?;
-                (address.starts_with("/ip4/127.0.0.1/tcp/") && address.contains("/p2p/")).then(|| address.to_owned())
+                (address.starts_with(&begin) && address.contains("/p2p/")).then(|| address.to_owned())
             })
             .await
     }
@@ -115,6 +159,24 @@ impl Node {
         let status = response.status().as_u16();
         let text = response.text().await.expect("a body");
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// As [`Node::post`], for a node that may be gone: none when it does not answer in time.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let response = reqwest::Client::new().post(self.url(path)).timeout(ANSWER).json(body).send().await.ok()?;
+        let status = response.status().as_u16();
+        let text = response.text().await.ok()?;
+        Some((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// A build as this node sees it, judge by judge; none where it does not know it.
+    pub async fn build(&self, id: &str) -> Option<Value> {
+        ask(&self.url(&format!("/api/v1/builds/{id}"))).await
+    }
+
+    /// The authorized, wished for and former nodes.
+    pub async fn nodes(&self) -> Value {
+        get_json(&self.url("/api/v1/nodes")).await.unwrap_or_else(|error| panic!("nodes of {}: {error}", self.name))
     }
 
     /// The log records of an image, oldest first; none while it is not published.
@@ -188,6 +250,12 @@ pub struct Pulled {
 
 pub async fn get_json(url: &str) -> reqwest::Result<Value> {
     reqwest::get(url).await?.error_for_status()?.json().await
+}
+
+/// A JSON document from a node that may be gone.
+async fn ask(url: &str) -> Option<Value> {
+    let response = reqwest::Client::new().get(url).timeout(ANSWER).send().await.ok()?;
+    response.error_for_status().ok()?.json().await.ok()
 }
 
 /// Shared by the nodes and the command line of one test: where the nodes leave the administrator's token.
@@ -293,6 +361,40 @@ impl Cli {
         let ended = self.run(arguments);
         assert_eq!(ended.code, 0, "pyrsia {arguments:?}\n{}{}", ended.stdout, ended.stderr);
         ended.stdout
+    }
+
+    /// `pyrsia …`, however it ends, talking to this node with its admin token.
+    pub fn run_at(&self, node: &Node, arguments: &[&str]) -> Ended {
+        self.succeed(&["config", "-e", "--host", node.host(), "--port", &node.port.to_string()]);
+        let mut command = self.command(arguments);
+        // The program looks for the token by itself only where the node is on its own host.
+        if let Ok(token) = std::fs::read_to_string(node.folder().join("pyrsia/admin.token")) {
+            command.env("PYRSIA_ADMIN_TOKEN", token.trim());
+        }
+        run(&mut command)
+    }
+
+    /// `pyrsia …` talking to this node, which must end with code 0; gives what it printed.
+    pub fn succeed_at(&self, node: &Node, arguments: &[&str]) -> String {
+        let ended = self.run_at(node, arguments);
+        assert_eq!(ended.code, 0, "pyrsia {arguments:?} at {}\n{}{}", node.name, ended.stdout, ended.stderr);
+        ended.stdout
+    }
+
+    /// `pyrsia authorize` on each of `by`, which must be enough; waits until the node is authorized and everybody knows.
+    pub async fn authorize_by(&self, by: &[&Node], node: &Node) {
+        let peer_id = node.peer_id().await;
+        for approver in by {
+            let printed = self.succeed_at(approver, &["authorize", "--peer", &peer_id]);
+            assert!(printed.contains("Authorize request successfully handled."), "{printed}");
+        }
+        for seen_by in by.iter().copied().chain([node]) {
+            wait_for(format!("{} to be authorized in the eyes of {}", node.name, seen_by.name), SOON, || async {
+                let nodes = seen_by.nodes().await;
+                nodes["nodes"].as_array()?.iter().any(|authorized| authorized["node"] == peer_id.as_str()).then_some(())
+            })
+            .await;
+        }
     }
 
     /// `pyrsia authorize` of a node, by itself or by the node the configuration names; waits until it judges builds.

@@ -67,6 +67,8 @@ impl Program {
     /// Asks it to end, and waits until it has.
     pub fn stop(&mut self) -> Option<ExitStatus> {
         signal_process(self.child.id(), "TERM");
+        // A paused program would not notice.
+        self.resume();
         let start = Instant::now();
         while start.elapsed() < GRACE {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -75,6 +77,16 @@ impl Program {
             std::thread::sleep(Duration::from_millis(20));
         }
         None
+    }
+
+    /// Stops it where it is (SIGSTOP): its connections stay open, and it says nothing.
+    pub fn pause(&mut self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on after [`Program::pause`].
+    pub fn resume(&mut self) {
+        self.signal("CONT");
     }
 
     fn signal(&self, signal: &str) {

@@ -1,6 +1,7 @@
 //! The command line of `pyrsia_node`, and the node configuration that follows from it and the environment.
 
 use super::environment::Environment;
+use super::waits::WaitArguments;
 use crate::arguments::VERSION;
 use crate::exit;
 use crate::logging::LogFormat;
@@ -73,9 +74,11 @@ pub struct NodeArguments {
     /// The form of the log on stderr
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// Print help
+    /// Print help; -h prints less of it
     #[arg(short = 'h', long, action = ArgAction::Help)]
     pub help: Option<bool>,
+    #[command(flatten)]
+    pub waits: WaitArguments,
 }
 
 impl NodeArguments {
@@ -97,6 +100,7 @@ impl NodeArguments {
         config.consensus.after_loss = if self.rejoin_without_journal { AfterLoss::Rejoin } else { AfterLoss::Wait };
         config.max_provided_keys = self.max_provided_keys;
         config.pipeline_endpoint = self.pipeline_service_endpoint.clone();
+        self.waits.apply(&mut config);
         config
     }
 }
