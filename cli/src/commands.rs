@@ -10,7 +10,9 @@ mod config;
 mod inspect_log;
 mod list;
 mod log;
+mod nodes;
 mod ping;
+mod revoke;
 mod status;
 mod verifier;
 
@@ -21,6 +23,7 @@ use crate::node_client::{NodeClient, RequestError};
 use crate::settings::{Settings, SettingsFile};
 use crate::terminal::visible;
 use clap::Parser;
+use reqwest::StatusCode;
 use serde::Serialize;
 use std::future::Future;
 use std::io;
@@ -49,8 +52,10 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(arguments) => demo::run(arguments),
         Command::InspectLog(command) => on_this_thread(inspect_log::run(command)),
         Command::List(output) => on_this_thread(list::run(output)),
-        Command::Log(command) => log::run(command),
+        Command::Log(command) => log::run(command, on_this_thread),
+        Command::Nodes(output) => on_this_thread(nodes::run(output)),
         Command::Ping(output) => on_this_thread(ping::run(output)),
+        Command::Revoke(arguments) => on_this_thread(revoke::run(arguments)),
         Command::Status(output) => on_this_thread(status::run(output)),
         Command::Verifier(command) => verifier::run(command, on_this_thread),
     };
@@ -90,6 +95,18 @@ fn request_failure(what: &str, error: &RequestError) -> Failure {
     match error {
         RequestError::Transport(_) | RequestError::Answer { .. } => failure.hint(REMINDER),
         RequestError::Status { .. } => failure,
+    }
+}
+
+/// The same for what needs the admin token.
+fn admin_failure(what: &str, error: &RequestError) -> Failure {
+    let failure = request_failure(what, error);
+    match error.status() {
+        Some(StatusCode::UNAUTHORIZED) => failure.hint(
+            "run this command as the user who runs the node, or give the content of admin.token in the node's data folder \
+             with --admin-token or PYRSIA_ADMIN_TOKEN",
+        ),
+        _ => failure,
     }
 }
 

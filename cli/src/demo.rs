@@ -147,18 +147,18 @@ async fn watch_build(network: &Network, id: &BuildId, story: &Story) -> Result<B
             if !begun {
                 let words = format!("the request stands on the ledger; its judges are the {} build nodes", view.judges.len());
                 story.block(view.requested_at, &words);
-                story.step("Every build node builds it from source, on its own pipeline, and reports what it got");
+                story.step("Every build node builds it from source on its own pipeline, commits to what it got, and shows it when all have");
                 begun = true;
             }
             show_reports(network, &view, &mut shown, story);
             match view.status {
-                BuildStatus::Open | BuildStatus::Agreed { .. } => {}
+                BuildStatus::Committing | BuildStatus::Revealing | BuildStatus::Vouching { .. } | BuildStatus::Agreed { .. } => {}
                 BuildStatus::Published { height } if published.is_none() => {
                     show_publication(&view, height, story);
                     deadline = Instant::now() + LATE_RESULT_WAIT;
                 }
                 BuildStatus::Published { .. } => {}
-                BuildStatus::Failed | BuildStatus::Disputed => return Err(came_to_nothing(network, &view)),
+                BuildStatus::Failed | BuildStatus::Disputed { .. } => return Err(came_to_nothing(network, &view)),
             }
             if matches!(view.status, BuildStatus::Published { .. }) {
                 if view.judges.iter().all(|judge| judge.outcome.is_some()) {
@@ -178,13 +178,16 @@ async fn watch_build(network: &Network, id: &BuildId, story: &Story) -> Result<B
     }
 }
 
-/// The reports that were not shown before, in the order of the ledger.
-fn show_reports(network: &Network, view: &BuildView, shown: &mut BTreeSet<NodeId>, story: &Story) {
-    let mut reports: Vec<_> = view.judges.iter().filter_map(|judge| Some((judge.height?, judge))).collect();
-    reports.sort_unstable_by_key(|(height, judge)| (*height, judge.node));
-    for (height, judge) in reports {
-        if shown.insert(judge.node) {
-            story.block(height, &format!("{}: {}", network.name_of(&judge.node), outcome(judge.outcome.as_ref())));
+/// What the judges did that was not shown before, in the order of the ledger.
+fn show_reports(network: &Network, view: &BuildView, shown: &mut BTreeSet<(Height, NodeId)>, story: &Story) {
+    let committed = view.judges.iter().filter_map(|judge| Some((judge.committed_at?, judge, None)));
+    let revealed = view.judges.iter().filter_map(|judge| Some((judge.height?, judge, Some(outcome(judge.outcome.as_ref())))));
+    let mut reports: Vec<_> = committed.chain(revealed).collect();
+    reports.sort_by_key(|(height, judge, _)| (*height, judge.node));
+    for (height, judge, said) in reports {
+        if shown.insert((height, judge.node)) {
+            let said = said.unwrap_or_else(|| "committed to a result, which nobody can see yet".to_owned());
+            story.block(height, &format!("{}: {said}", network.name_of(&judge.node)));
         }
     }
 }
@@ -205,7 +208,7 @@ fn came_to_nothing(network: &Network, view: &BuildView) -> Failure {
 fn outcome(outcome: Option<&OutcomeView>) -> String {
     match outcome {
         None => "no result".to_owned(),
-        Some(OutcomeView::Built { source, artifacts, result }) => {
+        Some(OutcomeView::Built { source, artifacts, result, canonical: _ }) => {
             format!(
                 "{artifacts} artifacts from {} {}, result {}",
                 source.kind,

@@ -88,6 +88,7 @@ pub(crate) fn path_of(artifact: &BuiltArtifact) -> Option<String> {
 fn withheld(error: ArtifactError, unpublished: impl FnOnce() -> DockerError) -> DockerError {
     match error {
         ArtifactError::Unpublished { .. } => unpublished(),
+        ArtifactError::AtRisk(_) => DockerError::Denied(error.to_string()),
         ArtifactError::NoNetwork => DockerError::Unavailable(error.to_string()),
         ArtifactError::Unavailable { .. } | ArtifactError::Busy => {
             tracing::warn!(%error, "a published artifact could not be served");

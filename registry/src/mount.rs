@@ -120,6 +120,7 @@ fn missing(front: &Front, coordinate: PackageCoordinate) -> Refused {
 fn withheld(error: ArtifactError) -> Refused {
     match error {
         ArtifactError::Unpublished { .. } => Refused::not_found(error.to_string()),
+        ArtifactError::AtRisk(_) => Refused::new(StatusCode::FORBIDDEN, "AT_RISK", error.to_string()),
         _ => Refused::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", error.to_string()),
     }
 }

@@ -4,12 +4,15 @@
 //! below [`NodeStatus`], is `/api/v1`, which `openapi.json` describes. Readers must ignore fields they do not know.
 
 mod blocks;
+mod builds;
+pub mod dispute;
 mod members;
 
 pub(crate) use blocks::join_blocks;
 pub use blocks::{BLOCKS_MEDIA_TYPE, BlocksPageError, split_blocks};
+pub use builds::*;
 pub use members::*;
-use pyrsia_ledger::event::{BuildSource, BuiltArtifact};
+use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{BlockHash, BuildId, Height, NetworkId, NodeId, PackageType, Sha256Digest};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
@@ -364,7 +367,7 @@ pub struct PackageTypeView {
 pub struct RequestBuild {
     pub package_type: String,
     pub package: String,
-    /// Build it although it is published.
+    /// Build it although it is published, or though its newest build came to nothing.
     #[serde(default)]
     pub again: bool,
 }
@@ -375,86 +378,18 @@ pub enum RequestedState {
     Requested,
     AlreadyOpen,
     AlreadyPublished,
+    /// The newest build of the package failed or is disputed; `again` asks for another attempt.
+    NotPublished,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestedBuild {
     pub state: RequestedState,
-    /// Absent when the package is published.
+    /// The build that runs or came to nothing; absent when the package is published.
     pub build_id: Option<BuildId>,
     pub package_type: PackageType,
     /// The package in its canonical form.
     pub package: String,
-}
-
-/// `GET /api/v1/builds/{id}`, and the elements of `GET /api/v1/builds`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuildView {
-    pub build_id: BuildId,
-    pub package_type: PackageType,
-    pub package: String,
-    pub attempt: u32,
-    pub state: BuildState,
-    pub verifier: Sha256Digest,
-    pub requested_by: NodeId,
-    pub requested_at: Height,
-    pub requested_time_ms: u64,
-    pub published_at: Option<Height>,
-    pub judges: Vec<JudgeView>,
-    pub agreement: Option<AgreementView>,
-    /// What this node itself is doing for the build, when it is at it.
-    pub local: Option<LocalBuildView>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BuildState {
-    Open,
-    Agreed,
-    Published,
-    Failed,
-    Disputed,
-}
-
-/// What a judge has answered; `outcome` is absent until it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JudgeView {
-    pub node: NodeId,
-    pub outcome: Option<OutcomeKind>,
-    pub height: Option<Height>,
-    /// Why it failed or abstained.
-    pub reason: Option<String>,
-    pub source: Option<BuildSource>,
-    pub artifacts: Option<usize>,
-    /// Equal where two judges built the same.
-    pub result: Option<Sha256Digest>,
-    /// Whether its result is the one the majority has.
-    pub agrees: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutcomeKind {
-    Built,
-    Failed,
-    Abstained,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgreementView {
-    /// Names what the majority has in common: what pins the source, and every artifact to the last bit.
-    pub result: Sha256Digest,
-    pub artifacts: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LocalBuildView {
-    /// `queued`, `requesting`, `building`, `downloading`, `verifying` or `reporting`.
-    pub phase: String,
-    pub pipeline_build_id: Option<String>,
-    /// When the phase began.
-    pub since_ms: u64,
-    pub message: Option<String>,
 }
 
 /// `GET /api/v1/packages/{package type}?id=…`.

@@ -9,7 +9,10 @@ pub(super) async fn run(arguments: AuthorizeArguments) -> Result<(), Failure> {
     let settings = settings()?;
     let node = client(&settings)?.with_admin_token(arguments.admin_token, &settings);
     let request = AuthorizeRequest { peer_id: arguments.peer };
-    let answer = node.post_text("/authorized_node", &request).await.map_err(|error| admin_failure("Authorize request failed with error", &error))?;
+    let answer = node
+        .post_text("/authorized_node", &request)
+        .await
+        .map_err(|error| admin_failure("Authorize request failed with error", &error))?;
     // A node may answer with the status alone.
     let answer: Option<AuthorizeResponse> = serde_json::from_str(&answer).ok();
     if arguments.output.json {

@@ -50,17 +50,22 @@ struct Asked {
 async fn one(node: &NodeClient, wish: RequestBuild, options: BuildOptions) -> Result<(), Failure> {
     let requested = request(node, &wish).await;
     let request = requested.map_err(|error| request_failure("Build request failed with error", &error))?;
-    if !options.output.json {
+    let came_to_nothing = request.state == RequestedState::NotPublished;
+    if !options.output.json && !came_to_nothing {
         print(&format!("{}\n", said_of(&request)))?;
     }
     let build = match request.build_id {
-        Some(id) if options.wait.wait => {
+        Some(id) if options.wait.wait && !came_to_nothing => {
             let progress = follow::Progress::start(&request.package, options.output.json);
             Some(follow(node, &id.to_string(), options.wait.timeout, |view| progress.show(view)).await?)
         }
         _ => None,
     };
-    let result = build.as_ref().map_or(Ok(()), settled);
+    let result = match &build {
+        _ if came_to_nothing => Err(nothing(&request)),
+        Some(view) => settled(view),
+        None => Ok(()),
+    };
     if options.output.json {
         print_json(&Asked { request, build })?;
     } else if let (Some(view), Ok(())) = (&build, &result) {
@@ -78,6 +83,7 @@ fn said_of(request: &RequestedBuild) -> String {
     match request.state {
         RequestedState::Requested => format!("Build request successfully handled. Build with ID '{id}' has been started."),
         RequestedState::AlreadyOpen => format!("Build request successfully handled. Build with ID '{id}' is running already."),
+        RequestedState::NotPublished => nothing(request).to_string(),
         RequestedState::AlreadyPublished => {
             let package_type = match request.package_type.as_str() {
                 "docker" => "Docker",
@@ -90,6 +96,13 @@ fn said_of(request: &RequestedBuild) -> String {
             )
         }
     }
+}
+
+/// Nobody asks a network twice by accident: another attempt is asked for in so many words.
+fn nothing(request: &RequestedBuild) -> Failure {
+    let id = request.build_id.map(|id| id.to_string()).unwrap_or_default();
+    Failure::new(format!("The newest build of {}, '{id}', came to nothing.", request.package))
+        .hint(format!("'pyrsia build status --id {id}' says why; --again asks for another attempt"))
 }
 
 async fn status(id: String, wait: WaitArguments, output: OutputArguments) -> Result<(), Failure> {

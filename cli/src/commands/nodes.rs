@@ -41,7 +41,9 @@ fn in_words(view: &NodesView) -> String {
     for candidate in &view.candidates {
         let state = match candidate.approved_at {
             Some(height) => format!("approved in block {height}; becomes authorized once it is online and in sync"),
-            None => format!("approved by {} of {} needed: {}", candidate.approvals.len(), view.majority, listed(&candidate.approvals)),
+            None => {
+                format!("approved by {} of {} needed: {}", candidate.approvals.len(), view.majority, listed(&candidate.approvals))
+            }
         };
         line(format!("  {}  candidate, {state}", candidate.node));
     }

@@ -18,6 +18,9 @@ pub(crate) enum DockerError {
     ManifestUnknown(String),
     #[error("{0}")]
     BlobUnknown(String),
+    /// Published, and not given out.
+    #[error("{0}")]
+    Denied(String),
     #[error("{0}")]
     Unavailable(String),
     #[error("{0}")]
@@ -34,6 +37,7 @@ impl DockerError {
             Self::Path(PathError::Unknown(_)) | Self::NameUnknown(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
             Self::ManifestUnknown(_) => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
             Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
+            Self::Denied(_) => (StatusCode::FORBIDDEN, "DENIED"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             Self::Unsupported(_) => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),

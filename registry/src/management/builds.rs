@@ -3,9 +3,11 @@
 use super::{body, error::Refused, json};
 use crate::docker;
 use crate::server::Front;
+use crate::wire::dispute;
 use crate::wire::{
-    AgreementView, BuildDockerRequest, BuildMavenRequest, BuildPackageRequest, BuildResponse, BuildState, BuildStatusRequest,
-    BuildStatusResponse, BuildView, JudgeView, LocalBuildView, OutcomeKind, RequestBuild, RequestedBuild, RequestedState,
+    AgreementView, BuildDockerRequest, BuildMavenRequest, BuildPackageRequest, BuildResponse, BuildRiskView, BuildState,
+    BuildStatusRequest, BuildStatusResponse, BuildView, DisputeView, JudgeView, LocalBuildView, OutcomeKind, RequestBuild,
+    RequestedBuild, RequestedState, VouchView,
 };
 use poem::http::StatusCode;
 use poem::{Request, Response};
@@ -54,6 +56,11 @@ async fn request_seed(front: &Front, package_type: &str, package: &str) -> Resul
             );
             BuildResponse { build_id: None, message: Some(message) }
         }
+        BuildReceipt::NotPublished { build, disputed, .. } => {
+            let what = if disputed { "is disputed" } else { "failed" };
+            let message = format!("Build with ID {build} of {coordinate} {what}: ask for another attempt with --again");
+            BuildResponse { build_id: None, message: Some(message) }
+        }
     };
     Ok(json(StatusCode::OK, &answer))
 }
@@ -66,6 +73,7 @@ pub(crate) async fn request(front: &Front, mut request: Request) -> Result<Respo
         BuildReceipt::Requested(id) => (StatusCode::ACCEPTED, RequestedState::Requested, Some(id)),
         BuildReceipt::AlreadyOpen(id) => (StatusCode::ACCEPTED, RequestedState::AlreadyOpen, Some(id)),
         BuildReceipt::AlreadyPublished { .. } => (StatusCode::OK, RequestedState::AlreadyPublished, None),
+        BuildReceipt::NotPublished { build, .. } => (StatusCode::OK, RequestedState::NotPublished, Some(build)),
     };
     let PackageCoordinate { package_type, id } = coordinate;
     Ok(json(status, &RequestedBuild { state, build_id, package_type, package: id.into() }))
@@ -76,14 +84,16 @@ pub(crate) async fn status(front: &Front, mut request: Request) -> Result<Respon
     let asked: BuildStatusRequest = body::read(&mut request).await?;
     let (id, build) = find(front, asked.build_id.trim())?;
     let answer = match &build.status {
-        BuildStatus::Open | BuildStatus::Agreed { .. } => BuildStatusResponse::Running,
+        BuildStatus::Committing | BuildStatus::Revealing | BuildStatus::Vouching { .. } | BuildStatus::Agreed { .. } => {
+            BuildStatusResponse::Running
+        }
         BuildStatus::Published { .. } => {
             let view = front.node.ledger();
             BuildStatusResponse::Success {
                 artifact_urls: view.state.as_deref().map_or(vec![], |state| artifact_urls(state, &id)),
             }
         }
-        BuildStatus::Failed | BuildStatus::Disputed => BuildStatusResponse::Failure(failure(&build)),
+        BuildStatus::Failed | BuildStatus::Disputed { .. } => BuildStatusResponse::Failure(failure(&build)),
     };
     Ok(json(StatusCode::OK, &answer))
 }
@@ -94,22 +104,28 @@ fn artifact_urls(state: &Projections, id: &BuildId) -> Vec<String> {
     artifacts.unwrap_or_default().iter().filter_map(docker::path_of).collect()
 }
 
-/// Why there is no result, from the reasons of the judges.
+/// Why there is no result, from the reasons of the judges and their reports.
 fn failure(build: &pyrsia_node::BuildView) -> String {
-    let mut reasons: Vec<String> = vec![];
-    for judge in &build.judges {
+    let alone = build.judges.len() == 1;
+    let said = |judge: &pyrsia_node::JudgeView| {
         let reason = match &judge.outcome {
             Some(OutcomeView::Failed { reason } | OutcomeView::Abstained { reason }) => reason.clone(),
             Some(OutcomeView::Built { result, .. }) => format!("built {result}"),
-            None => continue,
+            None => judge.means.to_owned(),
         };
-        reasons.push(if build.judges.len() == 1 { reason } else { format!("{}: {reason}", judge.node) });
+        if alone { reason } else { format!("{}: {reason}", judge.node) }
+    };
+    let reasons = build.judges.iter().map(said).collect::<Vec<_>>().join("; ");
+    if !matches!(build.status, BuildStatus::Disputed { .. }) {
+        return reasons;
     }
-    let reasons = reasons.join("; ");
-    if build.status == BuildStatus::Disputed {
-        return format!("the authorized nodes got different results, so that none is published: {reasons}");
+    let mut text = format!("the authorized nodes got different results, so that none is published: {reasons}");
+    // Honest reports are the same: one tells it.
+    for line in build.disputes.first().map(|dispute| dispute::lines(&dispute.report)).unwrap_or_default() {
+        text.push('\n');
+        text.push_str(&line);
     }
-    reasons
+    text
 }
 
 #[derive(Deserialize)]
@@ -139,12 +155,22 @@ fn find(front: &Front, id: &str) -> Result<(BuildId, pyrsia_node::BuildView), Re
 
 fn shown(build: pyrsia_node::BuildView) -> BuildView {
     let (state, published_at) = match build.status {
-        BuildStatus::Open => (BuildState::Open, None),
+        BuildStatus::Committing => (BuildState::Committing, None),
+        BuildStatus::Revealing => (BuildState::Revealing, None),
+        BuildStatus::Vouching { .. } => (BuildState::Vouching, None),
         BuildStatus::Agreed { .. } => (BuildState::Agreed, None),
         BuildStatus::Published { height } => (BuildState::Published, Some(height)),
         BuildStatus::Failed => (BuildState::Failed, None),
-        BuildStatus::Disputed => (BuildState::Disputed, None),
+        BuildStatus::Disputed { .. } => (BuildState::Disputed, None),
     };
+    let vouch = |vouch: pyrsia_node::VouchView| VouchView {
+        candidate: vouch.candidate,
+        judge: vouch.judge,
+        height: vouch.height,
+        verdict: vouch.verdict,
+    };
+    let dispute =
+        |dispute: pyrsia_node::DisputeView| DisputeView { judge: dispute.judge, height: dispute.height, report: dispute.report };
     BuildView {
         build_id: build.id,
         package_type: build.coordinate.package_type,
@@ -155,9 +181,20 @@ fn shown(build: pyrsia_node::BuildView) -> BuildView {
         requested_by: build.requested_by,
         requested_at: build.requested_at,
         requested_time_ms: build.requested_time_ms,
+        revealing_at: build.revealing_at,
+        closed_at: build.closed_at,
         published_at,
+        majority: build.majority,
         judges: build.judges.into_iter().map(judge).collect(),
-        agreement: build.agreement.map(|agreement| AgreementView { result: agreement.result, artifacts: agreement.artifacts }),
+        waits: build.waits,
+        vouches: build.vouches.into_iter().map(vouch).collect(),
+        agreement: build.agreement.map(|agreement| AgreementView {
+            result: agreement.result,
+            canonical: agreement.canonical,
+            artifacts: agreement.artifacts,
+        }),
+        disputes: build.disputes.into_iter().map(dispute).collect(),
+        at_risk: build.at_risk.map(|risk| BuildRiskView { height: risk.height, lost: risk.lost }),
         local: build.local.map(|local| LocalBuildView {
             phase: phase(local.phase).to_owned(),
             pipeline_build_id: local.pipeline_build_id,
@@ -170,21 +207,27 @@ fn shown(build: pyrsia_node::BuildView) -> BuildView {
 fn judge(judge: pyrsia_node::JudgeView) -> JudgeView {
     let silent = JudgeView {
         node: judge.node,
+        state: judge.state,
+        means: judge.means.to_owned(),
+        committed_at: judge.committed_at,
         outcome: None,
         height: judge.height,
         reason: None,
         source: None,
         artifacts: None,
         result: None,
+        canonical: None,
+        counted: judge.counted,
         agrees: judge.agrees,
     };
     match judge.outcome {
         None => silent,
-        Some(OutcomeView::Built { source, artifacts, result }) => JudgeView {
+        Some(OutcomeView::Built { source, artifacts, result, canonical }) => JudgeView {
             outcome: Some(OutcomeKind::Built),
             source: Some(source),
             artifacts: Some(artifacts),
             result: Some(result),
+            canonical: Some(canonical),
             ..silent
         },
         Some(OutcomeView::Failed { reason }) => JudgeView { outcome: Some(OutcomeKind::Failed), reason: Some(reason), ..silent },
@@ -202,5 +245,8 @@ const fn phase(phase: LocalPhase) -> &'static str {
         LocalPhase::Downloading => "downloading",
         LocalPhase::Verifying => "verifying",
         LocalPhase::Reporting => "reporting",
+        LocalPhase::Committed => "committed",
+        LocalPhase::Vouching => "vouching",
+        LocalPhase::Comparing => "comparing",
     }
 }

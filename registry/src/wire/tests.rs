@@ -1,5 +1,6 @@
 use super::*;
 use crate::management::status::OPENAPI;
+use pyrsia_ledger::event::BuildSource;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -65,6 +66,9 @@ const SCHEMAS: &[(&str, Through)] = &[
     ("RequestedBuild", through::<RequestedBuild>),
     ("BuildView", through::<BuildView>),
     ("JudgeView", through::<JudgeView>),
+    ("VouchView", through::<VouchView>),
+    ("DisputeView", through::<DisputeView>),
+    ("BuildRiskView", through::<BuildRiskView>),
     ("AgreementView", through::<AgreementView>),
     ("LocalBuildView", through::<LocalBuildView>),
     ("BuildSource", through::<BuildSource>),

@@ -5,7 +5,7 @@
 
 use super::follow::follow;
 use super::outcome::{in_words, settled};
-use super::{Asked, request, said_of};
+use super::{Asked, nothing, request, said_of};
 use crate::arguments::BuildOptions;
 use crate::commands::{print, print_json};
 use crate::exit::Failure;
@@ -120,6 +120,10 @@ async fn ask(node: &NodeClient, package_type: &str, listed: String, options: &Bu
         Ok(request) => request,
         Err(error) => return Line { listed, asked: None, error: Some(error.to_string()) },
     };
+    if request.state == RequestedState::NotPublished {
+        let error = Some(nothing(&request).to_string());
+        return Line { listed, asked: Some(Asked { request, build: None }), error };
+    }
     let (build, error) = match request.build_id {
         Some(id) if options.wait.wait => match follow(node, &id.to_string(), options.wait.timeout, |_| {}).await {
             Ok(view) => {
@@ -169,7 +173,7 @@ fn summary(lines: &[Line], waited: bool) -> Summary {
             Some(RequestedState::Requested) => summary.requested += 1,
             Some(RequestedState::AlreadyOpen) => summary.running_already += 1,
             Some(RequestedState::AlreadyPublished) => summary.published_already += 1,
-            None => {}
+            Some(RequestedState::NotPublished) | None => {}
         }
         let asked_for = line.asked.as_ref().is_some_and(|asked| asked.build.is_some());
         summary.published += usize::from(waited && asked_for && line.error.is_none());

@@ -7,10 +7,8 @@ use pyrsia_registry::wire::AtRiskView;
 use std::fmt::Write;
 
 pub(super) async fn run(output: OutputArguments) -> Result<(), Failure> {
-    let builds: Vec<AtRiskView> = node()?
-        .get("/api/v1/at-risk")
-        .await
-        .map_err(|error| request_failure("What is at risk cannot be shown", &error))?;
+    let builds: Vec<AtRiskView> =
+        node()?.get("/api/v1/at-risk").await.map_err(|error| request_failure("What is at risk cannot be shown", &error))?;
     if output.json { print_json(&builds) } else { print(&in_words(&builds)) }
 }
 

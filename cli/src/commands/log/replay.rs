@@ -6,6 +6,7 @@ use crate::arguments::OutputArguments;
 use crate::exit::Failure;
 use pyrsia_ledger::log::replay_to;
 use pyrsia_ledger::projection::builds::BuildStatus;
+use pyrsia_ledger::projection::members::Former;
 use pyrsia_ledger::projection::verifiers::Module;
 use pyrsia_ledger::{Height, NodeId, PackageType, Projections, Sha256Digest};
 use serde::Serialize;
@@ -26,9 +27,11 @@ struct State<'a> {
     founder: NodeId,
     members: Vec<MemberView>,
     candidates: Vec<CandidateView<'a>>,
+    former: Vec<FormerView<'a>>,
     verifiers: Vec<VerifierView<'a>>,
     builds: BuildCounts,
     artifacts: usize,
+    builds_at_risk: usize,
 }
 
 #[derive(Serialize)]
@@ -42,6 +45,14 @@ struct CandidateView<'a> {
     node: NodeId,
     approvals: &'a [NodeId],
     approved_at: Option<Height>,
+}
+
+#[derive(Serialize)]
+struct FormerView<'a> {
+    node: NodeId,
+    #[serde(flatten)]
+    how: &'a Former,
+    suspended: bool,
 }
 
 #[derive(Serialize)]
@@ -77,11 +88,11 @@ fn view<'a>(state: &'a Projections) -> State<'a> {
     let mut builds = BuildCounts::default();
     for (_, build) in state.builds.iter() {
         *match build.status {
-            BuildStatus::Open => &mut builds.open,
+            BuildStatus::Committing | BuildStatus::Revealing | BuildStatus::Vouching { .. } => &mut builds.open,
             BuildStatus::Agreed { .. } => &mut builds.agreed,
             BuildStatus::Published { .. } => &mut builds.published,
             BuildStatus::Failed => &mut builds.failed,
-            BuildStatus::Disputed => &mut builds.disputed,
+            BuildStatus::Disputed { .. } => &mut builds.disputed,
         } += 1;
     }
     let verifier = |(key, details): (&'a (PackageType, Sha256Digest), &'a Module)| VerifierView {
@@ -106,9 +117,15 @@ fn view<'a>(state: &'a Projections) -> State<'a> {
             .candidates()
             .map(|(node, found)| CandidateView { node: *node, approvals: &found.approvals, approved_at: found.approved_at })
             .collect(),
+        former: state
+            .members
+            .former()
+            .map(|(node, how)| FormerView { node: *node, how, suspended: state.members.suspended(node).is_some() })
+            .collect(),
         verifiers: state.verifiers.modules().map(verifier).collect(),
         builds,
         artifacts: state.packages.artifact_count(),
+        builds_at_risk: state.builds.all_at_risk().count(),
     }
 }
 
@@ -143,6 +160,10 @@ fn in_words(view: &State<'_>) -> String {
         let state = if candidate.approved_at.is_some() { "approved, not active yet" } else { "not approved yet" };
         line(format!("candidate: {} with {} approvals, {state}", candidate.node, candidate.approvals.len()));
     }
+    for former in &view.former {
+        let why = if former.suspended { "suspended" } else { "revoked" };
+        line(format!("{why}: {}, blocks {} to {}", former.node, former.how.since, former.how.until));
+    }
     for verifier in &view.verifiers {
         let current = if verifier.current { ", in use" } else { "" };
         line(format!("verifier of {}: {}{current}", verifier.package_type, verifier.module));
@@ -153,5 +174,8 @@ fn in_words(view: &State<'_>) -> String {
         builds.published, builds.open, builds.agreed, builds.failed, builds.disputed
     ));
     line(format!("published artifacts: {}", view.artifacts));
+    if view.builds_at_risk > 0 {
+        line(format!("published builds at risk: {}", view.builds_at_risk));
+    }
     text
 }

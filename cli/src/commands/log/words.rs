@@ -1,7 +1,9 @@
 //! Events as sentences.
 
 use pyrsia_ledger::NodeId;
-use pyrsia_ledger::event::{BuildOutcome, Event};
+use pyrsia_ledger::event::{BuildOutcome, Event, Vouch, WaitPhase};
+use pyrsia_ledger::evidence::Evidence;
+use pyrsia_registry::wire::dispute;
 
 pub(super) fn event_in_words(author: NodeId, event: &Event) -> String {
     match event {
@@ -15,17 +17,39 @@ pub(super) fn event_in_words(author: NodeId, event: &Event) -> String {
             let again = if body.attempt == 0 { String::new() } else { format!(", attempt {}", body.attempt + 1) };
             format!("{author} requested build {} of {}{again}", body.build_id, body.coordinate)
         }
-        Event::BuildResultReported(body) => {
-            let outcome = match &body.outcome {
-                BuildOutcome::Built { source, artifacts } => {
-                    let files =
-                        if artifacts.len() == 1 { "one artifact".to_owned() } else { format!("{} artifacts", artifacts.len()) };
-                    format!("{files} from {} at {}", source.location.escape_debug(), source.revision.escape_debug())
-                }
-                BuildOutcome::Failed { reason } => format!("it failed: {reason:?}"),
-                BuildOutcome::Abstained { reason } => format!("no result: {reason:?}"),
+        Event::NodeRevocationApproved(body) => {
+            let since = body.compromised_since.map(|since| format!(" as compromised since block {since}")).unwrap_or_default();
+            format!("{author} approved the revocation of {}{since}", body.node)
+        }
+        Event::EquivocationProved(body) => {
+            format!("{author} proved that {} signed {}", body.evidence.accused(), contradiction(&body.evidence))
+        }
+        Event::BuildResultCommitted(body) => format!("{author} committed to a result of build {}", body.build_id),
+        Event::BuildResultRevealed(body) => {
+            format!("{author} revealed its result of build {}: {}", body.build_id, outcome(&body.outcome))
+        }
+        Event::BuildWaitEnded(body) => {
+            let phase = match body.phase {
+                WaitPhase::Committing => "for more commitments",
+                WaitPhase::Revealing => "for more results",
+                WaitPhase::Vouching { .. } => "for more words about the candidate",
             };
-            format!("{author} reported on build {}: {outcome}", body.build_id)
+            format!("{author} does not wait any longer {phase} of build {}", body.build_id)
+        }
+        Event::BuildCandidateVouched(body) => {
+            let verdict = match &body.verdict {
+                Vouch::Same => "they are the same as its own but for what the verifier forgives".to_owned(),
+                Vouch::Different { reason } => format!("they are different: {reason:?}"),
+                Vouch::Unavailable { reason } => format!("it could not look at them: {reason:?}"),
+            };
+            format!("{author} looked at the bytes of result {} of build {}: {verdict}", body.candidate, body.build_id)
+        }
+        Event::BuildDisputed(body) => {
+            let mut text = format!("{author} reported why build {} is disputed", body.build_id);
+            for line in dispute::lines(&body.report) {
+                text.push_str(&format!("\n    {}", line.escape_debug()));
+            }
+            text
         }
         Event::AddArtifact(body) => {
             let artifact = &body.artifact;
@@ -34,5 +58,24 @@ pub(super) fn event_in_words(author: NodeId, event: &Event) -> String {
                 artifact.artifact_id, body.coordinate, artifact.size_bytes, artifact.sha256
             )
         }
+    }
+}
+
+fn outcome(outcome: &BuildOutcome) -> String {
+    match outcome {
+        BuildOutcome::Built { source, artifacts } => {
+            let files = if artifacts.len() == 1 { "one artifact".to_owned() } else { format!("{} artifacts", artifacts.len()) };
+            format!("{files} from {} at {}", source.location.escape_debug(), source.revision.escape_debug())
+        }
+        BuildOutcome::Failed { reason } => format!("it failed: {reason:?}"),
+        BuildOutcome::Abstained { reason } => format!("no result: {reason:?}"),
+    }
+}
+
+const fn contradiction(evidence: &Evidence) -> &'static str {
+    match evidence {
+        Evidence::Votes { .. } => "two votes for one round",
+        Evidence::Proposals { .. } => "two proposals for one round",
+        Evidence::Commitments { .. } => "two commitments for one build",
     }
 }

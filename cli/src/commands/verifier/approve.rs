@@ -11,7 +11,8 @@ pub(super) async fn run(arguments: ApproveArguments) -> Result<(), Failure> {
     let settings = settings()?;
     let node = client(&settings)?.with_admin_token(arguments.admin_token, &settings);
     let request = ApproveVerifierRequest { module };
-    let answer: ApproveVerifierResponse = node.post("/api/v1/verifiers", &request).await.map_err(|error| admin_failure("The verifier is not approved", &error))?;
+    let answer: ApproveVerifierResponse =
+        node.post("/api/v1/verifiers", &request).await.map_err(|error| admin_failure("The verifier is not approved", &error))?;
     if arguments.output.json {
         return print_json(&answer);
     }
