@@ -1,22 +1,28 @@
 //! Builds: wishes become requests on the ledger, requests become runs on this node's pipeline, results become events.
 //!
 //! ```text
-//! wish ──request──► BuildRequested ──driver──► run (pipeline, store, verifier) ──► BuildResultReported
-//!                                    plan says what is next                        AddArtifact, by one agreeing judge
+//! wish ──request──► BuildRequested ──driver──► run (pipeline, store, verifier) ──► BuildResultCommitted, BuildResultRevealed
+//!                                    plan says   judge (fetch, verifier) ─────────► BuildCandidateVouched, BuildDisputed
+//!                                    what is next                                   AddArtifact, by one agreeing judge
 //! ```
 //!
-//! Owns the two tasks that do this, and what is shown of it. It decides nothing about the ledger: whether judges agree and what
-//! is published follows from the projections alone.
+//! Owns the two tasks that do this, what they keep on disk, and what is shown of it. It decides nothing about the ledger: whether
+//! judges agree and what is published follows from the projections alone.
 
 mod background;
 mod driver;
+mod judge;
+mod leftovers;
 mod notes;
+mod output;
 mod pipeline_client;
 mod plan;
 mod progress;
 mod rate;
 mod request;
 mod run;
+mod sealed;
+pub(crate) mod simulated;
 pub mod view;
 pub mod wish;
 
@@ -29,12 +35,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::driver::Driver;
+use self::driver::{Driver, Setup};
 use self::notes::Notes;
 use self::pipeline_client::PipelineClient;
 use self::progress::LocalProgress;
 use self::request::Wishes;
 use self::run::{RUNS_AT_ONCE_MAX, RunTimeouts, Runner};
+use self::sealed::Seals;
 use self::view::BuildView;
 use self::wish::{BuildReceipt, BuildWish, WishError};
 use crate::artifacts::ArtifactStore;
@@ -48,6 +55,8 @@ use crate::verifiers::Verifiers;
 pub enum BuildsError {
     #[error("the folder of running builds cannot be opened")]
     Notes(#[source] io::Error),
+    #[error("the folder of sealed results cannot be opened")]
+    Seals(#[source] io::Error),
     #[error("the pipeline cannot be used: {0}")]
     Pipeline(String),
 }
@@ -95,7 +104,15 @@ impl Builds {
             places: Semaphore::new(RUNS_AT_ONCE_MAX),
             timeouts,
         };
-        let driver = Driver::new(me, consensus.clone(), p2p.clone(), Arc::new(runner));
+        let driver = Driver::new(Setup {
+            me,
+            consensus: consensus.clone(),
+            p2p: p2p.clone(),
+            runner: Arc::new(runner),
+            seals: Seals::open(&config.artifact_path).map_err(BuildsError::Seals)?,
+            run_limit: config.build_timeout,
+            patience: config.judge_patience,
+        });
         let wishes = Arc::new(Wishes::new(me, consensus.clone(), p2p, package_types, verifiers));
         tasks.spawn(driver.drive(stop.clone()));
         tasks.spawn(wishes.clone().serve(requests, stop.clone()));

@@ -21,6 +21,45 @@ pub const PIPELINE_PATIENCE: Duration = Duration::from_secs(60);
 /// Artifacts that this node announces in the distributed hash table, each under a key of its own.
 pub const MAX_PROVIDED_KEYS: usize = 32_768;
 
+/// How long a judge waits for the others in each phase of a build, and for its turn. No rule: nodes may differ in it, and an
+/// absolute majority of the judges decides when a phase is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JudgePatience {
+    /// How long those who are slower have at least to commit, once a majority has.
+    pub commit_grace: Duration,
+    /// They have as much of the time that the majority took, if that is more: one part in so many.
+    pub commit_grace_share: u64,
+    /// How long after its own build time-out a judge waits for a majority to commit.
+    pub silence: Duration,
+    pub reveal: Duration,
+    /// How long the judges have to vouch for a candidate, besides the time to move its bytes.
+    pub vouch: Duration,
+    /// The slowest transfer that is waited for.
+    pub vouch_bytes_per_second: u64,
+    /// How long each agreeing judge leaves the publication to the one before it.
+    pub publish_rank: Duration,
+    /// How long each judge leaves the report of a dispute to the one before it.
+    pub dispute_rank: Duration,
+    /// How long a closed build's artifacts that were not published are kept for others to compare.
+    pub keep_unpublished: Duration,
+}
+
+impl Default for JudgePatience {
+    fn default() -> Self {
+        Self {
+            commit_grace: Duration::from_secs(30),
+            commit_grace_share: 2,
+            silence: Duration::from_secs(5 * 60),
+            reveal: Duration::from_secs(60),
+            vouch: Duration::from_secs(10 * 60),
+            vouch_bytes_per_second: 1 << 20,
+            publish_rank: Duration::from_secs(5),
+            dispute_rank: Duration::from_secs(30),
+            keep_unpublished: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
 /// Everything a node is started with.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -54,7 +93,9 @@ pub struct NodeConfig {
     pub build_timeout: Duration,
     pub pipeline_poll: Duration,
     pub pipeline_patience: Duration,
+    pub judge_patience: JudgePatience,
 
+    /// How agreement runs. Its `after_loss` is what a validator does that comes back without its ledger.
     pub consensus: ConsensusConfig,
 }
 
@@ -80,6 +121,7 @@ impl NodeConfig {
             build_timeout: BUILD_TIMEOUT,
             pipeline_poll: PIPELINE_POLL,
             pipeline_patience: PIPELINE_PATIENCE,
+            judge_patience: JudgePatience::default(),
             consensus: ConsensusConfig::default(),
         }
     }

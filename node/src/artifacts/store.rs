@@ -159,7 +159,7 @@ impl ArtifactStore {
     }
 
     /// Remembers that an artifact comes here because of a build; to be called before it is stored.
-    pub(crate) fn note_brought(&self, build: &BuildId, sha256: &Sha256Digest) -> Result<(), StoreError> {
+    pub fn note_brought(&self, build: &BuildId, sha256: &Sha256Digest) -> Result<(), StoreError> {
         self.folder.brought.note(build, sha256)
     }
 

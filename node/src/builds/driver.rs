@@ -164,7 +164,9 @@ impl Driver {
             if build.judges.contains(&self.me) && !self.builds.contains_key(id) {
                 let wait_ms = if is_old(build.requested_time_ms) { CATCH_UP_WAIT.as_millis() as u64 } else { 0 };
                 let run_after_ms = self.now_ms() + wait_ms;
-                self.builds.insert(*id, Progress { run_after_ms, ..self.recalled(id) });
+                let mut progress = self.recalled(id);
+                progress.run_after_ms = run_after_ms;
+                self.builds.insert(*id, progress);
             }
         }
         let mut wake_ms: Option<u64> = None;

@@ -122,7 +122,9 @@ fn names_of(published: &[&BuiltArtifact], own: &[BuiltArtifact], names: &FileNam
             let known_hex = known.sha256.to_string();
             let id = known.artifact_id.as_str();
             let is_alike = id.contains(&known_hex) && id.replace(&known_hex, &hex) == artifact.artifact_id.as_str();
-            is_alike.then(|| names.get(&known.artifact_id)).flatten().map(|name| name.replace(&known_hex, &hex))
+            // A name without the digest is that of a certain file, and says nothing about others.
+            let name = names.get(&known.artifact_id).filter(|name| is_alike && name.contains(&known_hex))?;
+            Some(name.replace(&known_hex, &hex))
         })
     };
     let last = |artifact: &BuiltArtifact| {
@@ -169,7 +171,8 @@ mod tests {
             ("alpine@sha256:{}", "manifest", "manifest"),
             ("alpine@sha256:{}", "layer", "sha256:{}.blob"),
         ];
-        check(&own, &[("alpine@sha256:{}", "other layer"), ("alpine:1", "other manifest")], &["sha256:{}.blob", "manifest"]);
+        let other = [("alpine@sha256:{}", "other layer"), ("alpine:1", "other manifest")];
+        check(&own, &other, &["sha256:{}.blob", "manifest"]);
         let own = [("org/a/1/a-1.jar", "jar", "a-1.jar")];
         check(&own, &[("org/a/1/a-1.jar", "other jar"), ("org/a/1/a-1.pom", "pom")], &["a-1.jar", "a-1.pom"]);
         check(&[], &[("org/a/1/a-1.pom", "pom")], &["a-1.pom"]);

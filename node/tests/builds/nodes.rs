@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::{BuildId, PackageCoordinate, PackageType};
-use pyrsia_node::{Authorized, BuildView, BuildWish, Node, NodeConfig, NodeHandle};
+use pyrsia_node::{Authorized, BuildReceipt, BuildView, BuildWish, JudgePatience, JudgeView, Node, NodeConfig, NodeHandle};
 use tempfile::TempDir;
 use url::Url;
 
@@ -50,8 +50,40 @@ pub(crate) fn config(folder: &Path, pipeline: &Pipeline) -> NodeConfig {
         pipeline_poll: Duration::from_millis(20),
         pipeline_patience: Duration::from_secs(1),
         build_timeout: Duration::from_secs(10),
+        judge_patience: patience(),
         ..NodeConfig::new(folder)
     }
+}
+
+/// Short, but not so short that a busy machine is taken for a dead one.
+fn patience() -> JudgePatience {
+    JudgePatience {
+        commit_grace: Duration::from_secs(3),
+        silence: Duration::from_secs(5),
+        reveal: Duration::from_secs(30),
+        vouch: Duration::from_secs(20),
+        publish_rank: Duration::from_secs(1),
+        dispute_rank: Duration::from_secs(2),
+        ..JudgePatience::default()
+    }
+}
+
+pub(crate) fn again(coordinate: &PackageCoordinate) -> BuildWish {
+    BuildWish { coordinate: coordinate.clone(), again: true }
+}
+
+/// Asks for a build that nobody has asked for.
+pub(crate) async fn request(node: &NodeHandle, wish: BuildWish) -> BuildId {
+    match node.request_build(wish).await.unwrap() {
+        BuildReceipt::Requested(id) => id,
+        receipt => panic!("it is new: {receipt:?}"),
+    }
+}
+
+/// A judge of a build, as `node` sees it.
+pub(crate) fn judge_of(node: &NodeHandle, id: &BuildId, judge: &NodeHandle) -> JudgeView {
+    let build = node.build(id).unwrap();
+    build.judges.into_iter().find(|view| view.node == judge.node_id()).unwrap()
 }
 
 pub(crate) fn wish(coordinate: &PackageCoordinate) -> BuildWish {
@@ -83,8 +115,8 @@ pub(crate) async fn published(node: &NodeHandle, id: &BuildId) -> BuildView {
 pub(crate) struct Judge {
     pub(crate) node: Option<Node>,
     pub(crate) handle: NodeHandle,
-    config: NodeConfig,
-    _pipeline: Pipeline,
+    pub(crate) config: NodeConfig,
+    pub(crate) pipeline: Pipeline,
     _folder: TempDir,
 }
 
@@ -113,7 +145,7 @@ pub(crate) async fn judges(founder: &NodeHandle, image: &Image, count: usize) ->
         for authorizer in std::iter::once(founder).chain(judges.iter().map(|judge| &judge.handle)).take(needed) {
             authorizer.authorize(handle.node_id()).await.unwrap();
         }
-        judges.push(Judge { node: Some(node), handle, config, _pipeline: pipeline, _folder: folder });
+        judges.push(Judge { node: Some(node), handle, config, pipeline, _folder: folder });
         let members = judges.len() + 1;
         let all_active =
             |node: &NodeHandle| node.ledger().state.as_ref().is_some_and(|state| state.members.nodes().len() == members);

@@ -30,6 +30,22 @@ pub(crate) enum Fault {
     LeavesPipeline,
 }
 
+/// What a pipeline builds: the files by their names.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
+
+/// A Maven project without code, written with one of the line ends that its verifier forgives.
+pub(crate) fn maven_project(name: &str, line_end: &str) -> Files {
+    let lines = [
+        "<project>".into(),
+        "<modelVersion>4.0.0</modelVersion>".into(),
+        format!("<groupId>org.example</groupId><artifactId>{name}</artifactId><version>1.0</version>"),
+        "<packaging>pom</packaging>".into(),
+        "</project>".into(),
+    ];
+    let pom: String = lines.map(|line| format!("{line}{line_end}")).concat();
+    Files::from([(format!("{name}-1.0.pom"), pom.into_bytes())])
+}
+
 /// A small image in Docker's schema 2.
 #[derive(Clone)]
 pub(crate) struct Image {
@@ -58,7 +74,7 @@ impl Image {
         Self { manifest: manifest.into_bytes(), config, layer }
     }
 
-    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn files(&self) -> Files {
         let blob = |bytes: &Vec<u8>| (format!("{}.blob", Sha256Digest::of(bytes).to_oci()), bytes.clone());
         BTreeMap::from([("manifest".into(), self.manifest.clone()), blob(&self.config), blob(&self.layer)])
     }
@@ -71,7 +87,7 @@ pub(crate) struct Pipeline {
 }
 
 struct Shared {
-    files: BTreeMap<String, Vec<u8>>,
+    files: Mutex<Arc<Files>>,
     fault: Mutex<Fault>,
     builds: AtomicUsize,
 }
@@ -86,7 +102,11 @@ impl Pipeline {
     pub(crate) async fn start(image: &Image) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { files: image.files(), fault: Mutex::new(Fault::None), builds: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared {
+            files: Mutex::new(Arc::new(image.files())),
+            fault: Mutex::new(Fault::None),
+            builds: AtomicUsize::new(0),
+        });
         let serving = shared.clone();
         let server = tokio::spawn(async move {
             loop {
@@ -107,6 +127,11 @@ impl Pipeline {
         *self.shared.fault.lock().unwrap() = fault;
     }
 
+    /// What is built from here on.
+    pub(crate) fn serve(&self, files: Files) {
+        *self.shared.files.lock().unwrap() = Arc::new(files);
+    }
+
     /// How many builds were started.
     pub(crate) fn builds(&self) -> usize {
         self.shared.builds.load(Ordering::SeqCst)
@@ -122,7 +147,8 @@ impl Shared {
         }
         let (method, path) = read_request(&mut stream).await?;
         let json = |status: u16, body: String| (status, body.into_bytes(), usize::MAX);
-        let names: Vec<&String> = self.files.keys().collect();
+        let files = self.files.lock().unwrap().clone();
+        let names: Vec<&String> = files.keys().collect();
         let (status, body, sent) = match (method.as_str(), path.as_str(), fault) {
             (_, _, Fault::Hangs) => std::future::pending().await,
             (_, _, Fault::Html) => json(200, "<html><body>It works!</body></html>".into()),
@@ -133,7 +159,7 @@ impl Shared {
             ("PUT", "/build", _) => json(200, format!("\"build-{}\"", self.builds.fetch_add(1, Ordering::SeqCst))),
             ("DELETE", _, _) => json(200, "{}".into()),
             ("GET", path, fault) => match path.rsplit_once("/artifacts/") {
-                Some((_, name)) => match self.files.get(name) {
+                Some((_, name)) => match files.get(name) {
                     Some(bytes) if fault == Fault::HalfFile => (200, bytes.clone(), bytes.len() / 2),
                     Some(bytes) if fault == Fault::WrongDigest && name != "manifest" => {
                         (200, bytes.iter().map(|byte| byte ^ 1).collect(), usize::MAX)
