@@ -6,6 +6,7 @@
 pub mod clients;
 pub mod deadline;
 pub mod engine;
+pub mod fleet;
 pub mod git;
 pub mod image;
 pub mod instant_pipeline;

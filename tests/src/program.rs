@@ -129,12 +129,21 @@ fn collect(stream: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
 
 /// One of our own programs, built beside the tests.
 pub fn ours(name: &str) -> PathBuf {
+    built(name, "--bins")
+}
+
+/// One of our own examples, which `cargo xtask test` builds as well.
+pub fn example(name: &str) -> PathBuf {
+    built(&format!("examples/{name}"), "--examples")
+}
+
+fn built(name: &str, what: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a path");
     let folder = own.ancestors().find(|folder| folder.join("deps").is_dir()).expect("programs are built beside `deps`");
     let program = folder.join(name);
     assert!(
         program.is_file(),
-        "{} is not built: `cargo build --workspace --bins`, which `cargo xtask test` does",
+        "{} is not built: `cargo build --workspace {what}`, which `cargo xtask test` does",
         program.display()
     );
     program

@@ -7,4 +7,7 @@ mod faults;
 mod four_nodes;
 mod images;
 mod lists;
+mod membership;
+mod predecessor;
+mod seven_nodes;
 mod tutorial;
