@@ -64,6 +64,8 @@ pub(super) fn run(seed: u64, mutation: Mutation) -> Result<Summary, String> {
     if !matches!(founded, Some(Ok(_))) {
         return Err(format!("the network is not founded: {founded:?}"));
     }
+    // Alone the founder is a majority: builds need a verifier.
+    workload::approve_some_verifier(&mut world, 0)?;
     for index in 0..plan.first_members {
         join(&mut world, index)?;
     }
@@ -141,7 +143,7 @@ fn act(world: &mut World, plan: &mut Plan) -> Result<(), String> {
     match world.random.below(8) {
         0..=2 => workload::approve_member(world, world.nodes[candidate].id)?,
         3..=5 => workload::request_build(world)?,
-        6 => revoke(world, plan)?,
+        6 => revoke(world, plan),
         _ => {
             let author = world.random.below(plan.members as u64) as usize;
             workload::approve_some_verifier(world, author)?;
@@ -157,23 +159,20 @@ fn act(world: &mut World, plan: &mut Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// The operators agree to remove somebody: a liar, or an honest node if the others can bear that.
-fn revoke(world: &mut World, plan: &mut Plan) -> Result<(), String> {
-    let Some(height) = world.oracle.state().map(|state| state.height().0) else { return Ok(()) };
-    let liars = members(world, |_, character| character != Character::Honest);
-    let chosen = if !liars.is_empty() && world.random.percent(50) {
-        world.random.pick(&liars).copied()
-    } else {
-        let others = members(world, |index, character| index > 0 && character == Character::Honest);
-        // One that leaves must not leave the rest with more faults than they bear.
-        let is_borne = bearable(world, 1) >= 0 && member_count(world) > 1;
-        world.random.pick(&others).copied().filter(|_| is_borne && plan.revoking.is_none())
-    };
+/// The operators agree to remove somebody, if the others can bear that.
+fn revoke(world: &mut World, plan: &mut Plan) {
+    let Some(height) = world.oracle.state().map(|state| state.height().0) else { return };
+    let wants_liar = world.random.percent(50);
+    let wanted = |index: usize, character: Character| index > 0 && (character != Character::Honest || !wants_liar);
+    let chosen = world.random.pick(&members(world, wanted)).copied();
     if let (Some(index), None) = (chosen, plan.revoking) {
-        let since = world.random.percent(50).then(|| world.random.below(height + 1));
-        plan.revoking = Some((world.nodes[index].id, since));
+        // Who leaves must not leave the rest with more faults than they bear.
+        let is_fault = world.nodes[index].character == Character::Malicious;
+        if member_count(world) > 1 && bearable(world, 1) + i64::from(is_fault) >= 0 {
+            let since = world.random.percent(50).then(|| world.random.below(height + 1));
+            plan.revoking = Some((world.nodes[index].id, since));
+        }
     }
-    Ok(())
 }
 
 /// Some member turns into a liar, as far as the network promises to bear it. Not the founder, who writes when nobody else can.
@@ -212,10 +211,12 @@ fn suffer(world: &mut World, plan: &Plan) {
         && let Some(&index) = world.random.pick(&honest)
         && world.is_up(index)
     {
-        // A candidate that says it is there, and loses its disk, becomes a member that does not know what it signed.
+        // A candidate that says it is there, and loses its disk, becomes a member that does not know what it signed; one that has
+        // left may be the only one yet that has the block with which it did.
         let is_stranger = world.oracle.state().is_some_and(|state| {
             let node = &world.nodes[index].id;
-            !state.is_validator(node) && state.members.candidate(node).is_none()
+            let is_known = state.members.candidate(node).is_some() || state.members.former_member(node).is_some();
+            !state.is_validator(node) && !is_known
         });
         let leaving = usize::from(plan.revoking.is_some());
         let may_lose_disk = is_stranger && index > 0 || bearable(world, leaving) > 0;
