@@ -204,6 +204,26 @@ fn bytes_that_differ_are_published_when_a_majority_looked_at_them() {
     publish(&mut bench, id, 0);
 }
 
+#[test]
+fn a_result_that_was_withheld_comes_too_late_to_count() {
+    let mut bench = Bench::with_members(5);
+    let id = bench.open_build(0);
+    let outcomes = [noisy(b"a"), noisy(b"b"), noisy(b"c"), failed(), noisy(b"a")];
+    for (judge, outcome) in outcomes.iter().enumerate() {
+        bench.commit(judge, bench.commitment(judge, id, outcome));
+    }
+    for (judge, outcome) in outcomes.iter().enumerate().take(4) {
+        bench.commit(judge, bench.revelation(judge, id, outcome.clone()));
+    }
+    bench.end_wait(id, WaitPhase::Revealing);
+    let candidate = bench.state.builds.candidate(&id).expect("three of five").result;
+    bench.commit(4, bench.revelation(4, id, noisy(b"a")));
+    assert_eq!(bench.status(id), &BuildStatus::Vouching { candidate });
+    assert!(bench.state.builds.groups(&id).iter().all(|group| group.judges.len() == 1));
+    assert!(!bench.state.builds.must_vouch(&id, &bench.node(4)));
+    assert_eq!(states(&bench, id)[4], JudgeState::Late);
+}
+
 /// One judge claims the others' canonical digests for bytes of its own.
 #[test]
 fn a_liar_cannot_get_his_bytes_published_by_claiming_the_canonical_digest_of_others() {
