@@ -227,6 +227,38 @@ async fn a_liar_that_claims_the_honest_canonical_digest_for_other_bytes_publishe
     lone.node.stop().await;
 }
 
+/// Three of four agreed; the key of one of them turns out to have been in other hands all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_compromised_judge_was_needed_for_is_refused_until_the_others_have_built_it_again() {
+    let image = Image::new("risky");
+    let court = Court::of_four(&image).await;
+    let node = court.node.clone();
+    court.judges[2].pipeline.set(Fault::Fails);
+    let coordinate = node.parse_coordinate("docker", "risky:1").await.unwrap();
+    let id = request(&node, wish(&coordinate)).await;
+    published(&node, &id).await;
+    wait_for("the last result", || judge_of(&node, &id, &court.judges[2].handle).outcome.is_some()).await;
+    let compromised = court.judges[0].handle.node_id();
+    let since = node.build(&id).unwrap().requested_at;
+    for handle in [&node, &court.judges[1].handle, &court.judges[2].handle] {
+        handle.revoke(compromised, Some(since)).await.unwrap();
+    }
+    wait_for("the recount", || node.build(&id).unwrap().at_risk.is_some()).await;
+    assert_eq!(node.build(&id).unwrap().at_risk.unwrap().lost, [compromised]);
+    let artifact = ArtifactId::new("risky:1").unwrap();
+    let refused = node.open_artifact(&coordinate.package_type, &artifact).await.unwrap_err();
+    assert!(matches!(refused, ArtifactError::AtRisk(_)) && refused.to_string().contains("at risk"), "{refused}");
+
+    court.judges[2].pipeline.set(Fault::None);
+    let second = request(&node, wish(&coordinate)).await;
+    let build = published(&node, &second).await;
+    assert!(build.judges.len() == 3 && build.judges.iter().all(|judge| judge.node != compromised), "{build:#?}");
+    node.open_artifact(&coordinate.package_type, &artifact).await.expect("a new majority stands behind it");
+    let receipt = node.request_build(wish(&coordinate)).await.unwrap();
+    assert!(matches!(receipt, BuildReceipt::AlreadyPublished { .. }), "{receipt:?}");
+    court.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn artifacts_that_no_build_published_leave_the_disk_after_a_while_and_published_ones_stay() {
     let image = Image::new("leftover");

@@ -18,7 +18,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(super) struct Brought {
     folder: PathBuf,
-    /// Held over the disk as well: whoever notes an artifact while it is being removed stores it afresh afterwards.
+    /// Held while the disk is changed: whoever notes an artifact while it is being removed stores it afresh afterwards.
+    changing: Mutex<()>,
+    /// Held for one look only.
     lists: Mutex<BTreeMap<BuildId, BTreeSet<Sha256Digest>>>,
 }
 
@@ -33,7 +35,7 @@ impl Brought {
             // A line that was cut off by a kill is of an artifact that was not stored.
             lists.insert(build, text.lines().filter_map(|line| line.parse().ok()).collect());
         }
-        Ok(Self { folder, lists: Mutex::new(lists) })
+        Ok(Self { folder, changing: Mutex::default(), lists: Mutex::new(lists) })
     }
 
     fn lists(&self) -> MutexGuard<'_, BTreeMap<BuildId, BTreeSet<Sha256Digest>>> {
@@ -41,12 +43,12 @@ impl Brought {
     }
 
     pub(super) fn note(&self, build: &BuildId, sha256: &Sha256Digest) -> Result<(), StoreError> {
-        let mut lists = self.lists();
-        if lists.get(build).is_some_and(|list| list.contains(sha256)) {
-            return Ok(());
-        }
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path(build);
-        let is_new = !lists.contains_key(build);
+        let is_new = match self.lists().get(build) {
+            Some(list) if list.contains(sha256) => return Ok(()),
+            list => list.is_none(),
+        };
         let append = || {
             let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
             // The line ends the one that a kill may have cut off.
@@ -57,7 +59,7 @@ impl Brought {
         if is_new {
             sync_folder_of(&path)?;
         }
-        lists.entry(*build).or_default().insert(*sha256);
+        self.lists().entry(*build).or_default().insert(*sha256);
         Ok(())
     }
 
@@ -76,17 +78,21 @@ impl Brought {
         stays: impl Fn(&Sha256Digest) -> bool,
         remove: impl Fn(&Sha256Digest) -> io::Result<()>,
     ) -> Result<usize, StoreError> {
-        let mut lists = self.lists();
-        let Some(list) = lists.get(build) else { return Ok(0) };
-        let wanted =
-            |sha256: &Sha256Digest| stays(sha256) || lists.iter().any(|(other, list)| other != build && list.contains(sha256));
-        let leaving: Vec<Sha256Digest> = list.iter().filter(|sha256| !wanted(sha256)).copied().collect();
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let leaving: Vec<Sha256Digest> = {
+            let lists = self.lists();
+            let Some(list) = lists.get(build) else { return Ok(0) };
+            let wanted = |sha256: &Sha256Digest| {
+                stays(sha256) || lists.iter().any(|(other, list)| other != build && list.contains(sha256))
+            };
+            list.iter().filter(|sha256| !wanted(sha256)).copied().collect()
+        };
         for sha256 in &leaving {
             remove(sha256).on_disk("remove", Path::new(&sha256.to_string()))?;
         }
         let path = self.path(build);
         fs::remove_file(&path).on_disk("remove", &path)?;
-        lists.remove(build);
+        self.lists().remove(build);
         Ok(leaving.len())
     }
 

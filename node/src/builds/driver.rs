@@ -90,6 +90,7 @@ impl Driver {
             verifiers: runner.verifiers.clone(),
             // What cannot be had is said before the others have waited long enough.
             patience: patience.vouch / 2,
+            bytes_per_second: patience.vouch_bytes_per_second,
         };
         let leftovers = Leftovers::new(runner.store.clone(), patience.keep_unpublished);
         Self {

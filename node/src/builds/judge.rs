@@ -88,8 +88,10 @@ pub(super) struct Judge {
     pub(super) store: ArtifactStore,
     pub(super) p2p: P2pHandle,
     pub(super) verifiers: Verifiers,
-    /// How long bytes are waited for.
+    /// How long bytes are waited for, besides the time to move them.
     pub(super) patience: Duration,
+    /// The slowest transfer that is waited for.
+    pub(super) bytes_per_second: u64,
 }
 
 impl Judge {
@@ -181,7 +183,9 @@ impl Judge {
     }
 
     async fn fetch(&self, case: &Case, build: &JudgesBuild, bytes_max: u64) -> Result<(), OutputError> {
-        let limits = FetchLimits { bytes_max, patience: self.patience };
+        let size_bytes = build.artifacts.iter().fold(0u64, |total, artifact| total.saturating_add(artifact.size_bytes));
+        let transfer = Duration::from_secs(size_bytes.min(bytes_max) / self.bytes_per_second.max(1));
+        let limits = FetchLimits { bytes_max, patience: self.patience + transfer };
         output::fetch(&self.store, &self.p2p, &case.id, &build.artifacts, &build.judges, limits).await
     }
 

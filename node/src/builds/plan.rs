@@ -288,14 +288,15 @@ impl Look<'_> {
                 // Who still builds does not end its own time.
                 let may_hurry = self.committed() || self.is_silent();
                 let hurried = self.progress.seen.majority_committed_ms.filter(|_| may_hurry).map(|majority_ms| {
-                    majority_ms + millis(patience.commit_grace).max((majority_ms - opened_ms) / patience.commit_grace_share)
+                    majority_ms
+                        + millis(patience.commit_grace).max((majority_ms - opened_ms) / patience.commit_grace_share.max(1))
                 });
                 (WaitPhase::Committing, hurried.map_or(limit_ms, |hurried_ms| hurried_ms.min(limit_ms)))
             }
             BuildStatus::Revealing => (WaitPhase::Revealing, since_ms + millis(patience.reveal)),
             BuildStatus::Vouching { candidate } => {
                 let size_bytes = self.state.builds.candidate(self.id).map_or(0, |candidate| total_bytes(candidate.artifacts));
-                let transfer_ms = size_bytes.saturating_mul(1_000) / patience.vouch_bytes_per_second;
+                let transfer_ms = size_bytes.saturating_mul(1_000) / patience.vouch_bytes_per_second.max(1);
                 (WaitPhase::Vouching { candidate: *candidate }, since_ms + millis(patience.vouch) + transfer_ms)
             }
             _ => return Step::Idle,

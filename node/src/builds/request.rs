@@ -289,7 +289,10 @@ fn settled(state: &Projections, wish: &BuildWish) -> Result<Option<BuildReceipt>
         return Ok(None);
     }
     let is_published = |build: &Build| matches!(build.status, BuildStatus::Published { .. });
-    if let Some((_, build)) = builds.iter().find(|(id, build)| is_published(build) && state.builds.at_risk(id).is_none()) {
+    // The newest one vouches for the artifacts: while it is at risk, none are given out.
+    if let Some((id, build)) = builds.iter().find(|(_, build)| is_published(build))
+        && state.builds.at_risk(id).is_none()
+    {
         let artifacts = build.agreement.as_ref().map_or(0, |agreement| agreement.artifacts as usize);
         return Ok(Some(BuildReceipt::AlreadyPublished { coordinate: coordinate.clone(), artifacts }));
     }

@@ -119,12 +119,20 @@ impl TestNode {
         self.wait_for_state(|state| state.members.contains(&self.id) && state.verifiers.current(&package_type).is_some()).await;
     }
 
-    async fn propose(&self, event: Event) {
+    pub(super) async fn propose(&self, event: Event) {
         self.consensus.propose(event).await.expect("the event is accepted");
     }
 
     /// Puts an artifact on the ledger that this node says it built. Its bytes go nowhere.
     pub(super) async fn publish(&self, name: &str, bytes: &[u8]) -> BuiltArtifact {
+        let (build_id, coordinate, artifact) = self.reveal(name, bytes).await;
+        self.propose(Event::AddArtifact(AddArtifact { build_id, coordinate, artifact: artifact.clone() })).await;
+        self.wait_for_state(|state| state.packages.digest(&artifact.sha256).is_some()).await;
+        artifact
+    }
+
+    /// The same up to the publication.
+    pub(super) async fn reveal(&self, name: &str, bytes: &[u8]) -> (BuildId, PackageCoordinate, BuiltArtifact) {
         let artifact = artifact(name, bytes);
         let coordinate = PackageCoordinate::new("docker", name).expect("a coordinate");
         let network = *self.consensus.view().state.as_ref().expect("a network").network();
@@ -143,9 +151,7 @@ impl TestNode {
             matches!(state.builds.get(&build_id).map(|build| &build.status), Some(BuildStatus::Agreed { .. }))
         };
         self.wait_for_state(is_agreed).await;
-        self.propose(Event::AddArtifact(AddArtifact { build_id, coordinate, artifact: artifact.clone() })).await;
-        self.wait_for_state(|state| state.packages.digest(&artifact.sha256).is_some()).await;
-        artifact
+        (build_id, coordinate, artifact)
     }
 
     pub(super) fn keep(&self, bytes: &[u8]) {

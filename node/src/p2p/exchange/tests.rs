@@ -11,9 +11,9 @@ use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, Stream, Swarm, Transport as _};
-use pyrsia_ledger::NodeId;
-use pyrsia_ledger::event::BuiltArtifact;
+use pyrsia_ledger::event::{BuiltArtifact, NodeAuthorizationApproved};
 use pyrsia_ledger::tree::CHUNK_BYTES;
+use pyrsia_ledger::{Event, NodeId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -187,6 +187,28 @@ async fn bytes_that_are_not_published_do_not_leave_the_node() {
     let secret = crate::p2p::tests::artifact("secret:1", &bytes);
     let fetched = in_time(wanting.p2p.fetch(&secret, vec![founder.id])).await;
     assert!(matches!(&fetched, Err(FetchError::Unavailable { reason }) if reason.contains("does not have")), "{fetched:?}");
+    wanting.stop().await;
+    founder.stop().await;
+}
+
+/// What a judge revealed must be looked at before it is published, and by nobody but judges.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revealed_bytes_that_are_not_published_go_to_authorized_nodes_alone() {
+    let bytes = noise(MIB, 6);
+    let founder = Setup::new(1).start().await;
+    founder.found().await;
+    let wanting = Setup::new(2).peer(&founder).patience(hasty()).start().await;
+    let (build_id, _, artifact) = founder.reveal("alpine:1", &bytes).await;
+    founder.store.note_brought(&build_id, &artifact.sha256).expect("notes");
+    founder.keep(&bytes);
+    wanting.wait_for_state(|state| state.builds.result(&build_id, &founder.id).is_some()).await;
+    let stranger = in_time(wanting.p2p.fetch(&artifact, vec![founder.id])).await;
+    assert!(matches!(&stranger, Err(FetchError::Unavailable { .. })), "{stranger:?}");
+
+    founder.propose(Event::NodeAuthorizationApproved(NodeAuthorizationApproved { node: wanting.id })).await;
+    founder.wait_for_state(|state| state.members.contains(&wanting.id)).await;
+    in_time(wanting.p2p.fetch(&artifact, vec![founder.id])).await.expect("judges look at each other's bytes");
+    assert_eq!(wanting.stored(&artifact), Some(bytes));
     wanting.stop().await;
     founder.stop().await;
 }
