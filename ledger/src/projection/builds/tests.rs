@@ -323,6 +323,46 @@ fn judges_that_are_revoked_count_no_more_and_do_not_hold_a_build_up() {
 }
 
 #[test]
+fn a_judge_that_is_revoked_when_all_is_over_says_nothing_more() {
+    let mut bench = Bench::with_members(4);
+    let disputed = bench.open_build(0);
+    let results = [b"one", b"two", b"six", b"ten"].map(|contents| built(contents));
+    bench.judge(disputed, &results.into_iter().enumerate().collect::<Vec<_>>());
+    let agreed = bench.open_build(0);
+    bench.judge(agreed, &[(0, built(b"image")), (1, built(b"image")), (2, built(b"image"))]);
+    let addition = bench.additions(agreed)[0].clone();
+    bench.revoke(3, None);
+    let node = bench.node(3);
+    assert_eq!(states(&bench, agreed)[3], JudgeState::TimedOut, "what stands on record stays");
+    let report = DisputeReport { comparisons: vec![], omitted: 0 };
+    for (build_id, event) in [
+        (agreed, bench.revelation(3, agreed, built(b"image"))),
+        (agreed, addition),
+        (disputed, Event::BuildDisputed(BuildDisputed { build_id: disputed, report })),
+    ] {
+        assert_eq!(bench.try_commit(3, event), Err(Refusal::LeftJudges { author: node, build_id }));
+    }
+}
+
+#[test]
+fn a_word_about_the_bytes_of_others_goes_with_the_judge_that_gave_it() {
+    let mut bench = Bench::with_members(5);
+    let id = bench.open_build(0);
+    let noise = [b"a", b"b", b"c", b"d"].map(|noise| noisy(noise));
+    bench.judge(id, &noise.into_iter().chain([failed()]).enumerate().collect::<Vec<_>>());
+    let vouchers: Vec<usize> = (0..4).filter(|judge| bench.state.builds.must_vouch(&id, &bench.node(*judge))).collect();
+    bench.commit(vouchers[0], vouch(&bench, id, Vouch::Same));
+    bench.revoke(vouchers[0], None);
+    bench.commit(vouchers[1], vouch(&bench, id, Vouch::Same));
+    assert!(bench.state.builds.candidate(&id).is_some(), "two of five are left to stand for it");
+    bench.commit(vouchers[2], vouch(&bench, id, Vouch::Same));
+    assert_eq!(bench.status(id), &BuildStatus::Agreed { added: 0 });
+    let left = bench.node(vouchers[0]);
+    assert_eq!(bench.state.builds.supporters(&id).len(), 3);
+    assert!(bench.state.builds.supporters(&id).iter().all(|(node, _)| *node != left));
+}
+
+#[test]
 fn an_agreement_that_nobody_is_left_to_publish_does_not_block_the_package() {
     let mut bench = Bench::with_members(1);
     let id = bench.open_build(0);
