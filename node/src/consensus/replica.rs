@@ -246,8 +246,11 @@ impl<S: Store> Replica<S> {
     pub(super) fn describe(&self) -> String {
         let height = self.state.as_ref().map(|state| state.height().0);
         let round = self.engine.as_ref().and_then(Engine::round);
+        let stuck = self.own.pending().first().zip(self.state.as_ref());
+        let stuck = stuck.map(|(first, state)| (first.event().kind(), state.check(first).err()));
         format!(
-            "{:?}: {:?}, height {height:?}, running {:?} in round {round:?}, wants a block for {:?}, {} events wait, {} own, asking {}",
+            "{:?}: {:?}, height {height:?}, running {:?} in round {round:?}, wants a block for {:?}, {} events wait, {} own, the \
+             first {stuck:?}, asking {}",
             self.id,
             self.memory(),
             self.running.map(|height| height.0),

@@ -114,8 +114,9 @@ impl OwnEvents {
     }
 }
 
-/// Whether an own event, which the ledger would have allowed when it was signed, is to be given up. A right that is lost may
-/// come back, but nothing this node has to say may wait behind it: not even that it is there again.
+/// Whether an own event, which the ledger would have allowed when it was signed, is to be given up when its turn has come. What
+/// it was about may come back, a right that was lost or an agreement that was recounted, but nothing this node has to say may
+/// wait behind it: not even that it is there again. Who still means it proposes it again.
 fn is_lost(refusal: &Refusal) -> bool {
-    refusal.is_for_good() || matches!(refusal, Refusal::NotAuthorized { .. })
+    !matches!(refusal, Refusal::SetChangesInThisBlock)
 }
