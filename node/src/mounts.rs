@@ -3,6 +3,7 @@
 //! Knows no package type and no HTTP. A document is made by the verifier from the records of the ledger and, where it asks for them, from published
 //! files; those that cannot be had at the moment are left out, and it says so in its own way.
 
+use pyrsia_ledger::projection::packages::ArtifactRecord;
 use pyrsia_ledger::{ArtifactId, PackageCoordinate, PackageId, PackageType, Projections};
 use pyrsia_verifiers::{
     Abstention, Document, DocumentSources, HttpTarget, InputFile, Outcome, PublishedRecord, Refusal, Verifier,
@@ -10,6 +11,7 @@ use pyrsia_verifiers::{
 
 use crate::builds::wish::WishError;
 use crate::handle::NodeHandle;
+use crate::verification;
 
 /// Records that one document is made from.
 const RECORDS_MAX: usize = 20_000;
@@ -127,7 +129,7 @@ fn published(
 ) -> Result<Vec<PublishedRecord>, MountError> {
     // What is no id begins none.
     let Ok(prefix) = PackageId::new(sources.coordinate_prefix.clone()) else { return Ok(vec![]) };
-    let record = |(coordinate, record): (&PackageCoordinate, &pyrsia_ledger::projection::packages::ArtifactRecord)| {
+    let record = |(coordinate, record): (&PackageCoordinate, &ArtifactRecord)| {
         let artifact = &record.artifact;
         PublishedRecord {
             coordinate: coordinate.id.clone(),
@@ -138,6 +140,11 @@ fn published(
             file: None,
         }
     };
-    let records: Vec<_> = state.packages.published_with_prefix(package_type, &prefix).take(RECORDS_MAX + 1).map(record).collect();
+    // A document names nothing that its reader would be refused.
+    let served = |(_, record): &(&PackageCoordinate, &ArtifactRecord)| {
+        verification::verdict(state, package_type, &record.artifact.artifact_id).is_ok()
+    };
+    let records = state.packages.published_with_prefix(package_type, &prefix).filter(served);
+    let records: Vec<_> = records.take(RECORDS_MAX + 1).map(record).collect();
     if records.len() > RECORDS_MAX { Err(MountError::TooLarge) } else { Ok(records) }
 }

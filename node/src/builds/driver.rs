@@ -35,7 +35,7 @@ const OLD_REQUEST: Duration = Duration::from_secs(60);
 const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
 /// Steps of one build that are taken in a row, before the others have their turn.
 const STEPS_IN_A_ROW_MAX: usize = 8;
-/// Candidates and disputes that are looked at at the same time.
+/// Candidates and groups that the verifier looks at at the same time.
 const JUDGED_AT_ONCE_MAX: usize = 2;
 
 pub(super) struct Driver {
@@ -44,7 +44,6 @@ pub(super) struct Driver {
     p2p: P2pHandle,
     runner: Arc<Runner>,
     judge: Judge,
-    judging: Arc<Semaphore>,
     seals: Seals,
     leftovers: Leftovers,
     run_limit: Duration,
@@ -88,6 +87,7 @@ impl Driver {
             store: runner.store.clone(),
             p2p: p2p.clone(),
             verifiers: runner.verifiers.clone(),
+            places: Arc::new(Semaphore::new(JUDGED_AT_ONCE_MAX)),
             // What cannot be had is said before the others have waited long enough.
             patience: patience.vouch / 2,
             bytes_per_second: patience.vouch_bytes_per_second,
@@ -99,7 +99,6 @@ impl Driver {
             p2p,
             runner,
             judge,
-            judging: Arc::new(Semaphore::new(JUDGED_AT_ONCE_MAX)),
             seals,
             leftovers,
             run_limit,
@@ -252,11 +251,8 @@ impl Driver {
         progress.vouching = Vouching { candidate: Some(candidate), verdict: Work::UnderWay };
         let Some((case, build)) = Case::of(state, &id, progress.sealed.clone()).zip(judge::candidate(state, &id)) else { return };
         self.runner.progress.enter(&id, LocalPhase::Vouching);
-        let (judge, judging) = (self.judge.clone(), self.judging.clone());
-        let work = self.work.spawn(async move {
-            let _place = judging.acquire().await;
-            Ended::Vouched(judge.vouch(&case, &build).await)
-        });
+        let judge = self.judge.clone();
+        let work = self.work.spawn(async move { Ended::Vouched(judge.vouch(&case, &build).await) });
         self.working.insert(work.id(), (id, Kind::Vouch));
     }
 
@@ -266,11 +262,8 @@ impl Driver {
         let Some(case) = Case::of(state, &id, progress.sealed.clone()) else { return };
         let groups = judge::groups(state, &id);
         self.runner.progress.enter(&id, LocalPhase::Comparing);
-        let (judge, judging) = (self.judge.clone(), self.judging.clone());
-        let work = self.work.spawn(async move {
-            let _place = judging.acquire().await;
-            Ended::Compared(judge.compare(&case, &groups).await)
-        });
+        let judge = self.judge.clone();
+        let work = self.work.spawn(async move { Ended::Compared(judge.compare(&case, &groups).await) });
         self.working.insert(work.id(), (id, Kind::Compare));
     }
 

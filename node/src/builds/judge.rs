@@ -15,6 +15,7 @@ use pyrsia_ledger::event::{
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
 use pyrsia_ledger::{BuildId, Event, NodeId, PackageCoordinate, Projections, Sha256Digest};
 use pyrsia_verifiers::{Comparison, Difference, DifferenceReport, InputFile, Outcome, PublishedArtifact, Verifier};
+use tokio::sync::Semaphore;
 
 use super::output::{self, FetchLimits, OutputError};
 use super::run::{ENVELOPE_BYTES, text_of};
@@ -88,6 +89,8 @@ pub(super) struct Judge {
     pub(super) store: ArtifactStore,
     pub(super) p2p: P2pHandle,
     pub(super) verifiers: Verifiers,
+    /// Places for calls of the verifier: bytes that do not come keep nobody from being looked at.
+    pub(super) places: Arc<Semaphore>,
     /// How long bytes are waited for, besides the time to move them.
     pub(super) patience: Duration,
     /// The slowest transfer that is waited for.
@@ -113,6 +116,7 @@ impl Judge {
         };
         let (files, coordinate) = (case.files(&self.store, candidate), case.coordinate.id.clone());
         let lent = files.clone();
+        let _place = self.places.acquire().await;
         let checked = tokio::task::spawn_blocking(move || verifier.check(coordinate.as_str(), &lent)).await;
         match checked {
             Ok(Outcome::Done(published)) => verdict(own, candidate, &published, &self.digests(&files, candidate)),
@@ -161,6 +165,7 @@ impl Judge {
             }
         };
         let (coordinate, a, b) = (case.coordinate.id.clone(), case.files(&self.store, a), case.files(&self.store, b));
+        let _place = self.places.acquire().await;
         let compare = move |verifier: Verifier| verifier.compare(Some(coordinate.as_str()), &a, &b);
         match tokio::task::spawn_blocking(move || compare(verifier)).await {
             Ok(Outcome::Done(Comparison::Different(DifferenceReport { differences, omitted }))) => {
