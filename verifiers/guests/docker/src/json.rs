@@ -6,6 +6,7 @@ use pyrsia_verifier_kit::hash::{FieldHasher, Sha256, hex};
 use pyrsia_verifier_kit::{Unreadable, strict_json};
 use serde_json::{Map, Value};
 
+use crate::manifest::layer_type;
 use crate::passes::{Noise, Pass};
 
 /// Values in one document. Each may take some hundred bytes of memory however short it is written, and ordinary documents have less than a thousand.
@@ -148,6 +149,17 @@ pub fn refer(descriptor: &mut Value, form: &Sha256, noise: &mut Noise) {
         }
     }
     descriptor.insert(CANONICAL.into(), hex(form).into());
+}
+
+/// Puts the media type of the uncompressed layer in place of a layer's. Only where its bytes are known to be what the media type says.
+pub fn uncompress(descriptor: &mut Value, noise: &mut Noise) {
+    let Some(Value::String(written)) = descriptor.get_mut("mediaType") else { return };
+    if let Some((plain, _)) = layer_type(written)
+        && written != plain
+    {
+        noise.note(Pass::CompressionMethod, &[b"media type", written.as_bytes()]);
+        *written = plain.into();
+    }
 }
 
 /// Puts the canonical forms of the layers in place of their diff ids, where the diff ids are theirs. Says at which places they are not.

@@ -8,6 +8,7 @@ use pyrsia_verifier_kit::Pass as Described;
 pub enum Pass {
     GzipHeader,
     Compression,
+    CompressionMethod,
     TarDialect,
     TarTime,
     OwnerNames,
@@ -24,13 +25,14 @@ pub enum Pass {
 
 use Pass::*;
 
-const COUNT: usize = 14;
+const COUNT: usize = 15;
 
 impl Pass {
     /// In the order in which they run.
     pub const ALL: [Self; COUNT] = [
         GzipHeader,
         Compression,
+        CompressionMethod,
         TarDialect,
         TarTime,
         OwnerNames,
@@ -52,6 +54,7 @@ impl Pass {
         match self {
             GzipHeader => "gzip-header",
             Compression => "compression",
+            CompressionMethod => "compression-method",
             TarDialect => "tar-dialect",
             TarTime => "tar-time",
             OwnerNames => "owner-names",
@@ -70,8 +73,9 @@ impl Pass {
     pub fn forgives(self) -> &'static str {
         match self {
             GzipHeader => "The time, name, comment, extra field, flags and system in the gzip header of a layer.",
-            Compression => {
-                "The level and the block division with which one method, gzip or zstd, compressed a layer; never the method."
+            Compression => "The level and the division into blocks with which a layer was compressed.",
+            CompressionMethod => {
+                "Whether a layer is compressed with gzip, with zstd or not at all, and the end of its media type that says so."
             }
             TarDialect => {
                 "How a layer's tar writes an entry: ustar, pax or GNU format, `./` and `/` in front of a path and `/` behind a directory's, type bits repeated in the mode, \

@@ -26,7 +26,8 @@ macro_rules! passes {
 
 passes! {
     ZipOrder "zip-order"
-        "The order of the entries of an archive, except whether the manifest is where a streaming reader finds it.",
+        "The order of the entries of an archive, except whether the manifest is where a streaming reader finds it, and except among entries that share a place on file \
+         systems that fold case or compose accents.",
     ZipTime "zip-time"
         "The modification times of an archive's entries, in their headers and in the extra fields 0x5455 and 0x000a.",
     ZipCompression "zip-compression"

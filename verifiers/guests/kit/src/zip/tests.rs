@@ -143,6 +143,8 @@ fn what_programs_read_in_two_ways_is_not_read() {
     check_fault(&two("x", "x"), "same name");
     check_fault(&two("x", "X"), "same name");
     check_fault(&two("x", "x/y"), "lies below");
+    check_fault(&two("x", "X/y"), "same name");
+    check_fault(&two("\u{e9}", "e\u{301}"), "same name");
     for name in ["../x", "/x", "x//y", "x/./y", "x\\y", "x\0", ""] {
         check_fault(&Writer::default().entry(name, b"1", 0, false).finish(b""), "more than one meaning");
     }
@@ -154,6 +156,29 @@ fn what_programs_read_in_two_ways_is_not_read() {
     let mut gap = Writer::default().entry("x", b"1", 0, false);
     gap.bytes.push(0);
     check_fault(&gap.entry("y", b"1", 0, false).finish(b""), "belong to nothing");
+}
+
+#[test]
+fn by_exact_names_what_only_some_file_systems_confuse_is_read_and_named_in_its_order() {
+    let contested = |names: &[&str]| {
+        let bytes = names.iter().fold(Writer::default(), |writer, name| writer.entry(name, b"", 0, false)).finish(b"");
+        let archive = Archive::open_by_exact_names(&bytes[..], 100)?;
+        Ok::<_, Unreadable>(
+            archive.contested_names().into_iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(contested(&["b.class", "other", "B.class"]).unwrap(), ["b.class", "B.class"]);
+    let licenses = ["META-INF/license/", "META-INF/license/LICENSE.txt", "META-INF/LICENSE"];
+    assert_eq!(contested(&licenses).unwrap(), licenses);
+    assert_eq!(
+        contested(&["META-INF/LICENSE", "META-INF/license/a/b", "a"]).unwrap(),
+        ["META-INF/LICENSE", "META-INF/license/a/b"]
+    );
+    assert!(contested(&["Org/a", "org/b", "\u{e9}", "\u{e8}"]).unwrap().is_empty());
+    assert_eq!(contested(&["\u{e9}", "e\u{301}"]).unwrap().len(), 2);
+    for names in [&["a", "a"][..], &["a", "a/"], &["a", "a/b"], &["a/b", "a"]] {
+        assert!(contested(names).is_err(), "{names:?}");
+    }
 }
 
 #[test]
