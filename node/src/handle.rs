@@ -21,6 +21,7 @@ use crate::builds::view::BuildView;
 use crate::builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
 use crate::consensus::{ConsensusHandle, LedgerView};
 use crate::metrics::NodeMetrics;
+use crate::mounts::documents::Documents;
 use crate::p2p::{FetchError, P2pHandle};
 use crate::package_types::PackageTypes;
 use crate::verification::{self, Withheld};
@@ -41,6 +42,7 @@ pub(crate) struct Parts {
     pub(crate) builds: Builds,
     pub(crate) package_types: PackageTypes,
     pub(crate) verifiers: Verifiers,
+    pub(crate) documents: Documents,
     pub(crate) metrics: NodeMetrics,
 }
 
@@ -86,6 +88,10 @@ impl NodeHandle {
 
     pub(crate) fn package_types_of_node(&self) -> &PackageTypes {
         &self.node.package_types
+    }
+
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.node.documents
     }
 
     pub(crate) fn store(&self) -> &ArtifactStore {
