@@ -120,6 +120,12 @@ impl NodeHandle {
         self.node.package_types.infos()
     }
 
+    /// The package type that a word of a caller means: its name, or an alias of it.
+    pub async fn package_type(&self, word: &str) -> Result<PackageType, WishError> {
+        let verifier = self.node.package_types.verifier(word).await?;
+        Ok(verifier.description().package_type.clone())
+    }
+
     /// The coordinate that a text of a caller means, in the canonical form that the verifier of its type gives it.
     pub async fn parse_coordinate(&self, package_type: &str, text: &str) -> Result<PackageCoordinate, WishError> {
         self.node.package_types.parse(package_type, text).await

@@ -14,6 +14,7 @@ mod mount;
 
 mod access;
 mod admin;
+mod content;
 mod metrics;
 mod ranges;
 mod uri;

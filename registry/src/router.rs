@@ -5,7 +5,7 @@
 
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
-use crate::management::{authorize, builds, inspect, log, status, verifiers};
+use crate::management::{authorize, builds, inspect, log, package_types, predecessor, status, verifiers};
 use crate::mount;
 use crate::server::Front;
 use crate::uri::decode_segment;
@@ -28,10 +28,13 @@ enum Action {
     BuildPackage,
     InspectDocker,
     InspectMaven,
+    InspectPackage,
     RequestBuild,
     Builds,
     Build,
+    PackageTypes,
     Package,
+    Artifact,
     Blocks,
     Block,
     OpenApi,
@@ -52,6 +55,7 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/build/{package_type}", Action::BuildPackage),
     (Method::POST, "/inspect/docker", Action::InspectDocker),
     (Method::POST, "/inspect/maven", Action::InspectMaven),
+    (Method::POST, "/inspect/{package_type}", Action::InspectPackage),
     // What came after; `openapi.json` describes each of these.
     (Method::GET, "/api/v1/status", Action::Status),
     (Method::GET, "/api/v1/peers", Action::Peers),
@@ -61,7 +65,9 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/api/v1/builds", Action::Builds),
     (Method::POST, "/api/v1/builds", Action::RequestBuild),
     (Method::GET, "/api/v1/builds/{build_id}", Action::Build),
+    (Method::GET, "/api/v1/package-types", Action::PackageTypes),
     (Method::GET, "/api/v1/packages/{package_type}", Action::Package),
+    (Method::GET, "/api/v1/artifacts/{package_type}", Action::Artifact),
     (Method::GET, "/api/v1/blocks", Action::Blocks),
     (Method::GET, "/api/v1/blocks/{height}", Action::Block),
     (Method::GET, "/api/v1/openapi.json", Action::OpenApi),
@@ -77,8 +83,7 @@ pub(crate) async fn answer(front: &Front, request: Request) -> Response {
         return docker::answer(front, &request).await;
     }
     if let Some((package_type, rest)) = mount::of(front, &path).filter(|(word, _)| !is_reserved(word)) {
-        let answered = mount::answer(front, &request, package_type, rest).await;
-        return answered.unwrap_or_else(|refused| refused.into_response(Dialect::of(&path)));
+        return mount::answer(front, &request, package_type, rest).await;
     }
     match dispatch(front, &path, request).await {
         Ok(response) => response,
@@ -102,16 +107,19 @@ async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Respons
         Action::Network => status::network(front),
         Action::Authorize => authorize::authorize(front, request).await,
         Action::ApproveVerifier => verifiers::approve(front, request).await,
-        Action::BuildDocker => builds::request_docker(front, request).await,
-        Action::BuildMaven => builds::request_maven(front, request).await,
+        Action::BuildDocker => predecessor::build_docker(front, request).await,
+        Action::BuildMaven => predecessor::build_maven(front, request).await,
         Action::BuildStatus => builds::status(front, request).await,
         Action::BuildPackage => builds::request_package(front, &argument, request).await,
-        Action::InspectDocker => inspect::docker(front, request).await,
-        Action::InspectMaven => inspect::maven(front, request).await,
+        Action::InspectDocker => predecessor::inspect_docker(front, request).await,
+        Action::InspectMaven => predecessor::inspect_maven(front, request).await,
+        Action::InspectPackage => inspect::inspect(front, &argument, request).await,
         Action::RequestBuild => builds::request(front, request).await,
         Action::Builds => builds::builds(front, &request).await,
         Action::Build => builds::build(front, &argument),
+        Action::PackageTypes => package_types::list(front),
         Action::Package => inspect::package(front, &argument, &request).await,
+        Action::Artifact => package_types::artifact(front, &argument, &request).await,
         Action::Blocks => log::blocks(front, &request).await,
         Action::Block => log::block(front, &argument).await,
         Action::OpenApi => status::openapi(),

@@ -59,6 +59,8 @@ pub struct PackageTypeInfo {
     /// One sentence on how a coordinate is written.
     pub coordinate_syntax: String,
     pub examples: Vec<String>,
+    /// The HTTP paths below the type's mount, for people; none when it has no mount.
+    pub http_paths: Vec<String>,
     /// The sha256 of the verifier component.
     pub module: Sha256Digest,
 }
