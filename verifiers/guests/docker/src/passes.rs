@@ -98,7 +98,8 @@ impl Pass {
                 "The command and the comment of the steps of an image's history; never their number, order, author or whether they made a layer."
             }
             BuilderRecords => {
-                "What a builder notes in a config of itself: `container`, `container_config`, `docker_version` and `id`."
+                "What a builder notes in a config of itself: `container`, `container_config`, `docker_version` and `id`, and, if it is a digest or empty, `config.Image`, the image \
+                 that the last step began with."
             }
             ImageNames => {
                 "The annotations `org.opencontainers.image.ref.name` and `io.containerd.image.name`, which say how an image was called."
@@ -193,32 +194,4 @@ pub fn fingerprint(parts: &[&[u8]]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passes_are_named_once_and_in_order() {
-        let mut all = PassSet::default();
-        Pass::ALL.iter().for_each(|pass| all.insert(*pass));
-        let mut names = all.names();
-        assert_eq!(names, Pass::described().into_iter().map(|pass| pass.name).collect::<Vec<_>>());
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), Pass::ALL.len());
-        assert!(Pass::ALL.iter().enumerate().all(|(at, pass)| *pass as usize == at));
-    }
-
-    #[test]
-    fn noise_tells_what_was_removed_from_two_objects_apart() {
-        let (mut a, mut b) = (Noise::default(), Noise::default());
-        a.note(TarTime, &[b"x", b"1"]);
-        a.note(TarTime, &[b"y", b"2"]);
-        b.note(TarTime, &[b"y", b"2"]);
-        assert_eq!(a.different(&b).names(), ["tar-time"]);
-        b.note(TarTime, &[b"x", b"1"]);
-        assert!(a.different(&b).is_empty());
-        b.note(OwnerNames, &[b"x1", b""]);
-        assert_eq!(a.different(&b).names(), ["owner-names"]);
-        assert_eq!(b.passes().names(), ["tar-time", "owner-names"]);
-    }
-}
+mod tests;
