@@ -1,16 +1,17 @@
 //! Keeping a build program from the network, and its children together, with the namespaces of Linux.
 //!
 //! `unshare` (util-linux) gives the program a process namespace of its own, whose end ends every child of it, also one
-//! that left its process group; and a network namespace without any interface that works. It is no sandbox: the program
-//! reads and writes what the user of the pipeline may. Where `unshare` does not work the program runs without, and its
-//! build's log says so.
+//! that left its process group; and a network namespace without any interface that works. `setpriv` (util-linux) ends
+//! them when the pipeline itself is killed. It is no sandbox: the program reads and writes what the user of the pipeline
+//! may. Where this does not work the program runs without, and its build's log says so.
 
 use std::process::{Command, Stdio};
 
-/// `--kill-child` ends what runs inside when `unshare` itself is killed.
-const AS_ROOT: &[&str] = &["--pid", "--fork", "--kill-child"];
+/// The death of the pipeline kills `unshare`, and that of `unshare` what runs inside.
+const AS_ROOT: &[&str] = &["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child"];
 /// Other users need a user namespace, in which they stay who they are.
-const AS_USER: &[&str] = &["--user", "--map-current-user", "--pid", "--fork", "--kill-child"];
+const AS_USER: &[&str] =
+    &["setpriv", "--pdeathsig", "KILL", "unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"];
 const WITHOUT_NETWORK: &str = "--net";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,19 +23,19 @@ pub(crate) enum Isolation {
 impl Isolation {
     /// Tries what works on this machine. Blocks for as long as two small programs run.
     pub(crate) fn probe() -> Self {
-        for options in [AS_ROOT, AS_USER] {
-            let tried = Command::new("unshare")
-                .args(options)
+        for words in [AS_ROOT, AS_USER] {
+            let tried = Command::new(words[0])
+                .args(&words[1..])
                 .args([WITHOUT_NETWORK, "true"])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .status();
             if tried.is_ok_and(|status| status.success()) {
-                return Self::Namespaces(options);
+                return Self::Namespaces(words);
             }
         }
-        tracing::warn!("unshare does not work here: build programs run with the network of the pipeline");
+        tracing::warn!("unshare and setpriv do not work here: build programs run with the network of the pipeline");
         Self::None
     }
 
@@ -44,8 +45,8 @@ impl Isolation {
 
     /// What stands before the program on its command line.
     pub(super) fn prefix(self, network: bool) -> Vec<&'static str> {
-        let Self::Namespaces(options) = self else { return Vec::new() };
+        let Self::Namespaces(words) = self else { return Vec::new() };
         let barrier = (!network).then_some(WITHOUT_NETWORK);
-        ["unshare"].iter().chain(options).copied().chain(barrier).chain(["--"]).collect()
+        words.iter().copied().chain(barrier).chain(["--"]).collect()
     }
 }

@@ -171,3 +171,39 @@ async fn a_restart_in_the_middle_ends_the_program_and_the_build() {
     assert_eq!(sleeper.fixture.view(&id).await.status, interrupted);
     assert_eq!(sleeper.fixture.view(&id).await.package_type, "cargo");
 }
+
+const DOOMED_FOLDER: &str = "PYRSIA_TEST_DOOMED_FOLDER";
+
+/// A pipeline in a process of its own, for the test that kills it.
+#[tokio::test]
+#[ignore = "only the next test runs it"]
+async fn a_doomed_pipeline() {
+    let Ok(folder) = std::env::var(DOOMED_FOLDER) else { return };
+    let folder = Path::new(&folder);
+    let mut config = config(&folder.join("data"));
+    build_with(&mut config, "cargo", &format!("lock={}\n{SLEEP}wait", folder.join("lock").display()));
+    let pipeline = Pipeline::start(config).await.unwrap();
+    let request = Repository::new(folder, &[("a", "a")]).package_request("cargo", "a@1");
+    let url = format!("{}/build", pipeline.url());
+    assert_eq!(reqwest::Client::new().put(url).body(request.to_string()).send().await.unwrap().status(), 200);
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_pipeline_that_is_killed_takes_its_programs_along() {
+    if !namespaces_work() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("lock");
+    File::create(&lock).unwrap();
+    let mut doomed = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "program_end::a_doomed_pipeline", "--ignored"])
+        .env(DOOMED_FOLDER, folder.path())
+        .spawn()
+        .unwrap();
+    wait_for(async || File::open(&lock).unwrap().try_lock().is_err()).await;
+    doomed.kill().unwrap();
+    doomed.wait().unwrap();
+    wait_for(async || File::open(&lock).unwrap().try_lock().is_ok()).await;
+}
