@@ -103,3 +103,6 @@ impl PassSet {
 pub fn described() -> Vec<kit::Pass> {
     Pass::ALL.iter().map(|pass| kit::Pass::new(pass.name(), pass.forgives())).collect()
 }
+
+#[cfg(test)]
+mod tests;
