@@ -26,8 +26,11 @@ mod records;
 mod server;
 mod wire;
 
-pub use config::{BuilderChoice, BuilderProgram, BuilderProgramError, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM};
+pub use config::{
+    BuilderChoice, BuilderProgram, BuilderProgramError, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM,
+};
 pub use server::{Pipeline, RunningPipeline, ServeError, serve};
 pub use wire::{
-    BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, ProgramOptions, SourceKind, SourceRepository, SourceView,
+    BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, ProgramOptions, SourceKind, SourceRepository,
+    SourceView,
 };

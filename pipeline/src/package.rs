@@ -13,7 +13,9 @@ const MAX_ID_CHARS: usize = 512;
 pub(crate) enum PackageError {
     #[error("{0:?} is no package type: it has 1 to {MAX_TYPE_CHARS} letters, digits and dashes, and begins with a letter")]
     Type(String),
-    #[error("{0:?} is no package id: it has 1 to {MAX_ID_CHARS} letters, digits and -._+~@:/, and no part of it is empty or dots")]
+    #[error(
+        "{0:?} is no package id: it has 1 to {MAX_ID_CHARS} letters, digits and -._+~@:/, and no part of it is empty or dots"
+    )]
     Id(String),
 }
 
@@ -80,7 +82,7 @@ impl Package {
         let fits = (1..=MAX_ID_CHARS).contains(&id.len())
             && !id.starts_with('-')
             && id.bytes().all(plain)
-            && id.split(['/', ':']).all(|part| !part.is_empty() && part.trim_matches('.') != "");
+            && id.split(['/', ':']).all(|part| !part.trim_matches('.').is_empty());
         if !fits {
             return Err(PackageError::Id(id.chars().take(MAX_ID_CHARS).collect()));
         }
@@ -141,7 +143,8 @@ mod tests {
             let package = package(id).unwrap();
             assert_eq!((package.name.as_str(), package.version.as_deref(), package.last_part()), (name, version, last));
         }
-        for id in ["", "-x@1", "a/../b@1", "../a", "/a", "a//b", "a b@1", "a@1\n", "a$(b)@1", "a:..:1", "é@1", &"a".repeat(513)] {
+        for id in ["", "-x@1", "a/../b@1", "../a", "/a", "a//b", "a b@1", "a@1\n", "a$(b)@1", "a:..:1", "é@1", &"a".repeat(513)]
+        {
             assert!(package(id).is_err(), "{id:?}");
         }
     }

@@ -235,9 +235,13 @@ pub(crate) fn is_there(client: &str, found: bool) -> bool {
     found
 }
 
-/// Whether this machine lets the pipeline keep programs in namespaces.
+/// Whether this machine lets the pipeline keep programs in namespaces. One that does not is as good as any: the pipeline
+/// says so there and goes on without.
 pub(crate) fn namespaces_work() -> bool {
     let made = |options: &[&str]| Command::new("unshare").args(options).args(["--pid", "--fork", "--net", "true"]).status();
     let works = [made(&[]), made(&["--user", "--map-current-user"])].into_iter().flatten().any(|status| status.success());
-    is_there("unshare that may make namespaces", works)
+    if !works {
+        println!("SKIPPED: this machine makes no namespaces");
+    }
+    works
 }
