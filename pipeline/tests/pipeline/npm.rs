@@ -8,6 +8,7 @@ use pyrsia_pipeline::BuilderProgram;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, Repository, is_there};
+use super::upstream::{Reply, Upstream};
 
 const PACKAGE: &str = r#"{
   "name": "@team/left", "version": "1.2.3", "main": "made.js", "files": ["made.js", "bin"],
@@ -87,4 +88,37 @@ async fn what_cannot_be_packed_is_told_in_a_sentence() {
         let reason = fixture.fail(request(&repository, id, recipe)).await;
         assert!(reason.contains(sentence), "{sentence}: {reason}");
     }
+}
+
+#[tokio::test]
+async fn dependencies_come_from_the_registry_of_the_recipe_by_the_lock_file() {
+    let Some((fixture, repository)) = fixture().await else { return };
+    let recipe = json!({ "directory": "packages/left", "scripts": ["build"] });
+    let mut packed = fixture.build_files(request(&repository, "@team/left@1.2.3", recipe)).await;
+    let left = packed.remove("team-left-1.2.3.tgz").unwrap();
+    let registry = Upstream::start(move |request, _| match request.path.as_str() {
+        "/@team/left/-/left-1.2.3.tgz" => Reply::new(200, "application/octet-stream", left.clone()),
+        _ => Reply::new(404, "text/plain", ""),
+    })
+    .await;
+    let package = json!({
+        "name": "needy", "version": "1.0.0", "dependencies": { "@team/left": "1.2.3" },
+        "scripts": { "build": "node -e \"process.exit(require('@team/left') - 1)\"" },
+    });
+    let lock = json!({ "name": "needy", "version": "1.0.0", "lockfileVersion": 3, "packages": {
+        "": package,
+        "node_modules/@team/left": { "version": "1.2.3", "resolved": format!("{}/@team/left/-/left-1.2.3.tgz", registry.url) },
+    } });
+    let files = [("package.json", package.to_string()), ("package-lock.json", lock.to_string())];
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let needy = Repository::new(&fixture.folder.path().join("needy"), &files);
+    let recipe = json!({ "install": true, "scripts": ["build"], "registry": registry.url });
+    let mut wish = request(&needy, "needy@1.0.0", recipe);
+    wish["program"]["network"] = json!(true);
+    let built = fixture.build_files(wish).await;
+    let packed = entries(&built["needy-1.0.0.tgz"]);
+    assert_eq!(packed.iter().map(|(_, path)| path.as_str()).collect::<Vec<_>>(), ["package/package.json"]);
+
+    let reason = fixture.fail(request(&needy, "needy@1.0.0", json!({ "install": true }))).await;
+    assert!(reason.contains("the recipe names no registry"), "{reason}");
 }
