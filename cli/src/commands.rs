@@ -21,6 +21,7 @@ use crate::node_client::{NodeClient, RequestError};
 use crate::settings::{Settings, SettingsFile};
 use crate::terminal::visible;
 use clap::Parser;
+use reqwest::StatusCode;
 use serde::Serialize;
 use std::future::Future;
 use std::io;
@@ -90,6 +91,29 @@ fn request_failure(what: &str, error: &RequestError) -> Failure {
     match error {
         RequestError::Transport(_) | RequestError::Answer { .. } => failure.hint(REMINDER),
         RequestError::Status { .. } => failure,
+    }
+}
+
+/// The same for what needs the admin token.
+fn admin_failure(what: &str, error: &RequestError) -> Failure {
+    let failure = request_failure(what, error);
+    match error.status() {
+        Some(StatusCode::UNAUTHORIZED) => failure.hint(
+            "run this command as the user who runs the node, or give the content of admin.token in the node's data folder \
+             with --admin-token or PYRSIA_ADMIN_TOKEN",
+        ),
+        _ => failure,
+    }
+}
+
+/// The same for what names a package, whose type the node may not know.
+fn package_failure(what: &str, error: &RequestError) -> Failure {
+    let failure = request_failure(what, error);
+    match error.status() {
+        Some(StatusCode::NOT_FOUND) => failure.hint(
+            "'pyrsia list --types' shows the package types the node knows; a verifier module in the node's folder of verifiers adds one",
+        ),
+        _ => failure,
     }
 }
 

@@ -1,10 +1,9 @@
 //! `pyrsia verifier approve`: the node approves a module it has, in its own name.
 
-use super::super::{client, print, print_json, request_failure, settings};
+use super::super::{admin_failure, client, print, print_json, settings};
 use crate::arguments::ApproveArguments;
 use crate::exit::Failure;
 use pyrsia_registry::wire::{ApproveVerifierRequest, ApproveVerifierResponse};
-use reqwest::StatusCode;
 
 pub(super) async fn run(arguments: ApproveArguments) -> Result<(), Failure> {
     let module =
@@ -12,16 +11,8 @@ pub(super) async fn run(arguments: ApproveArguments) -> Result<(), Failure> {
     let settings = settings()?;
     let node = client(&settings)?.with_admin_token(arguments.admin_token, &settings);
     let request = ApproveVerifierRequest { module };
-    let answer: ApproveVerifierResponse = node.post("/api/v1/verifiers", &request).await.map_err(|error| {
-        let failure = request_failure("The verifier is not approved", &error);
-        match error.status() {
-            Some(StatusCode::UNAUTHORIZED) => failure.hint(
-                "run this command as the user who runs the node, or give the content of admin.token in the node's data folder \
-                 with --admin-token or PYRSIA_ADMIN_TOKEN",
-            ),
-            _ => failure,
-        }
-    })?;
+    let answer: ApproveVerifierResponse =
+        node.post("/api/v1/verifiers", &request).await.map_err(|error| admin_failure("The verifier is not approved", &error))?;
     if arguments.output.json {
         return print_json(&answer);
     }
