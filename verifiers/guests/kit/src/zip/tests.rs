@@ -128,7 +128,12 @@ fn no_byte_can_be_changed_without_a_difference() {
             let is_version_needed =
                 [4, 5].iter().any(|field| whole[..at.saturating_sub(*field) + 4].ends_with(&LOCAL_HEADER.to_le_bytes()))
                     || [6, 7].iter().any(|field| at >= *field && whole[at - field..].starts_with(&CENTRAL_HEADER.to_le_bytes()));
-            assert!(seen || is_version_needed, "bit {bit:#x} of byte {at}");
+            // The same content can be deflated in many ways: from another place that repeats, and with other bits behind the end.
+            let is_deflated = entries_before.iter().any(|entry| {
+                let data = entry.data_offset..entry.data_offset + entry.compressed_size;
+                entry.method == Method::Deflated && data.contains(&(at as u64))
+            });
+            assert!(seen || is_version_needed || is_deflated, "bit {bit:#x} of byte {at}");
         }
     }
 }
