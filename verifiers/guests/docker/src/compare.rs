@@ -197,7 +197,9 @@ impl Explanation {
             };
             for (at, _) in a.layers.iter().zip(&b.layers).enumerate().filter(|(_, layers)| in_doubt(*layers)) {
                 for value in [&mut value_a, &mut value_b] {
-                    value.pointer_mut(&format!("/layers/{at}")).map(|layer| json::uncompress(layer, &mut Noise::default()));
+                    if let Some(layer) = value.pointer_mut(&format!("/layers/{at}")) {
+                        json::uncompress(layer, &mut Noise::default());
+                    }
                 }
             }
             differing(&value_a, &value_b, report);
