@@ -7,4 +7,5 @@ mod faults;
 mod four_nodes;
 mod images;
 mod lists;
+mod npm;
 mod tutorial;
