@@ -76,34 +76,34 @@ fn every_shipped_type_says_same_different_and_undecided_with_its_exit_code_in_wo
     let types = shipped.filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".wasm")?.to_owned()));
     let types: Vec<String> = types.collect();
     assert!(types.iter().any(|name| name == "docker") && types.iter().any(|name| name == "maven"), "{types:?}");
-    for package_type in &types {
-        for (verdicts, code, words) in [
-            (&["identical", "same-after"][..], 0, "the same"),
-            (&["different"], 1, "different, in "),
-            (&["undecidable"], 2, "undecided: "),
-        ] {
-            let folder = case(package_type, verdicts);
-            let line = format!("compare {0}/a {0}/b --type {package_type}", folder.display());
-            let said = run(PYRSIA, home.path(), &line);
-            assert_eq!(said.code, Some(code), "{line}: {} {}", said.stdout, said.stderr);
-            assert!(said.stdout.starts_with(words), "{line}: {}", said.stdout);
-            // Every place of a difference is on a line of its own below its artifact, with what each side has there.
-            assert!(
-                code != 1 || said.stdout.contains("\n    A: ") || said.stdout.contains("only in "),
-                "{line}: {}",
-                said.stdout
-            );
+    // Each run compiles its verifier anew.
+    std::thread::scope(|scope| {
+        for package_type in &types {
+            scope.spawn(|| says_each_verdict(home.path(), package_type));
         }
-        let folder = case(package_type, &["different"]);
-        // Exchanged, the sides change and the verdict does not.
-        let said = run(PYRSIA, home.path(), &format!("compare {0}/b {0}/a --type {package_type} --json", folder.display()));
-        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-        assert_eq!(
-            (said.code, &report["verdict"], &report["package_type"]),
-            (Some(1), &"different".into(), &(**package_type).into())
-        );
-        let difference = &report["differences"][0];
-        assert!(difference["artifact"].is_string() && difference["what"].is_string(), "{report}");
+    });
+    // Exchanged, the sides change and the verdict does not.
+    let folder = case("maven", &["different"]);
+    let said = run(PYRSIA, home.path(), &format!("compare {0}/b {0}/a --type maven --json", folder.display()));
+    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((said.code, &report["verdict"], &report["package_type"]), (Some(1), &"different".into(), &"maven".into()));
+    let difference = &report["differences"][0];
+    assert!(difference["artifact"].is_string() && difference["what"].is_string(), "{report}");
+}
+
+fn says_each_verdict(home: &Path, package_type: &str) {
+    for (verdicts, code, words) in [
+        (&["identical", "same-after"][..], 0, "the same"),
+        (&["different"], 1, "different, in "),
+        (&["undecidable"], 2, "undecided: "),
+    ] {
+        let folder = case(package_type, verdicts);
+        let line = format!("compare {0}/a {0}/b --type {package_type}", folder.display());
+        let said = run(PYRSIA, home, &line);
+        assert_eq!(said.code, Some(code), "{line}: {} {}", said.stdout, said.stderr);
+        assert!(said.stdout.starts_with(words), "{line}: {}", said.stdout);
+        // Every place of a difference is on a line of its own below its artifact, with what each side has there.
+        assert!(code != 1 || said.stdout.contains("\n    A: ") || said.stdout.contains("only in "), "{line}: {}", said.stdout);
     }
 }
 
