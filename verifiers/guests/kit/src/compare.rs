@@ -80,7 +80,12 @@ fn sides<V: Verifier + ?Sized>(a: &Side<'_>, b: &Side<'_>) -> Comparison {
         return Comparison::Identical;
     }
     let described = V::describe().passes.into_iter().map(|pass| pass.name);
-    Comparison::SameAfter(described.filter(|name| passes.contains(&name.as_str())).collect())
+    let named: Vec<String> = described.filter(|name| passes.contains(&name.as_str())).collect();
+    if named.is_empty() {
+        let sentence = "Their bytes differ, their canonical forms do not, and the verifier names no pass that forgives it.";
+        return Comparison::Undecidable(Refusal::new("unnamed-pass", "A and B", sentence));
+    }
+    Comparison::SameAfter(named)
 }
 
 /// Says that the contents differ, by size and digest.
@@ -95,7 +100,7 @@ mod tests {
     use crate::files::MemoryFiles;
     use crate::hash::sha256;
 
-    /// Texts, of which the case of letters means nothing and a `?` has no meaning at all.
+    /// Texts, of which the case of letters means nothing and a `?` has no meaning at all. A blank at the end is lost without a pass that says so.
     struct Letters;
 
     impl Verifier for Letters {
@@ -124,6 +129,7 @@ mod tests {
                 if bytes.contains(&b'?') {
                     return Err(Refusal::new("unreadable", file.name(), "It has a question mark."));
                 }
+                let bytes = bytes.trim_ascii_end();
                 let lower = bytes.to_ascii_lowercase();
                 let passes = if lower == bytes { Vec::new() } else { vec!["case".into()] };
                 let digest = sha256(&lower).into();
@@ -155,6 +161,11 @@ mod tests {
         assert_eq!(compare(&[("x", "A"), ("y", "b")], &[("x", "a"), ("y", "b")]), same_after(&["case"]));
         assert!(matches!(compare(&[("x", "a")], &[("x", "b")]), Comparison::Different(_)));
         assert!(matches!(compare(&[("x", "a")], &[("y", "a")]), Comparison::Different(_)));
+    }
+
+    #[test]
+    fn what_no_pass_forgives_is_not_the_same() {
+        assert_eq!(undecided(&[("x", "a ")], &[("x", "a")]), "A and B");
     }
 
     #[test]
