@@ -73,13 +73,13 @@ impl Pass {
     pub fn forgives(self) -> &'static str {
         match self {
             GzipHeader => "The time, name, comment, extra field, flags and system in the gzip header of a layer.",
-            Compression => "The level and the division into blocks with which a layer was compressed.",
+            Compression => "The level, the window, the division into blocks and the checksums with which a layer was compressed.",
             CompressionMethod => {
                 "Whether a layer is compressed with gzip, with zstd or not at all, and the end of its media type that says so."
             }
             TarDialect => {
                 "How a layer's tar writes an entry: ustar, pax or GNU format, `./` and `/` in front of a path and `/` behind a directory's, type bits repeated in the mode, \
-                 comments, and the zeros at the end."
+                 how it writes numbers, comments, what fills up its blocks, and the zeros at the end."
             }
             TarTime => "The times of modification, access, change and creation of a layer's entries.",
             OwnerNames => "The names of the user and the group of a layer's entries; never their numbers.",
@@ -108,7 +108,7 @@ impl Pass {
                 "The statements in an index about its images: manifests for the platform `unknown/unknown` that are annotated as `attestation-manifest`, with all they refer to."
             }
             References => {
-                "The digest and size of a config, layer or manifest where they are those of the object, and diff ids where they are those of the layer: the object itself is \
+                "The digest, size and embedded data of a config, layer or manifest where they are those of the object, and diff ids where they are those of the layer: the object itself is \
                  compared instead."
             }
         }
