@@ -6,6 +6,7 @@
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
 use crate::management::{authorize, builds, inspect, log, package_types, predecessor, status, verifiers};
+use crate::metrics::Surface;
 use crate::mount;
 use crate::server::Front;
 use crate::uri::decode_segment;
@@ -73,8 +74,24 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/api/v1/openapi.json", Action::OpenApi),
 ];
 
-pub(crate) fn is_docker(path: &str) -> bool {
+/// Whose paths a path is one of.
+pub(crate) fn surface(front: &Front, path: &str) -> Surface {
+    if is_docker(path) {
+        Surface::Docker
+    } else if mounted(front, path).is_some() {
+        Surface::Packages
+    } else {
+        Surface::Management
+    }
+}
+
+fn is_docker(path: &str) -> bool {
     path == "/v2" || path.starts_with("/v2/")
+}
+
+/// The package type and the rest of a path that is one of a package type.
+fn mounted<'p>(front: &Front, path: &'p str) -> Option<(&'p str, &'p str)> {
+    mount::of(front, path).filter(|(word, _)| !is_reserved(word))
 }
 
 pub(crate) async fn answer(front: &Front, request: Request) -> Response {
@@ -82,7 +99,7 @@ pub(crate) async fn answer(front: &Front, request: Request) -> Response {
     if is_docker(&path) {
         return docker::answer(front, &request).await;
     }
-    if let Some((package_type, rest)) = mount::of(front, &path).filter(|(word, _)| !is_reserved(word)) {
+    if let Some((package_type, rest)) = mounted(front, &path) {
         return mount::answer(front, &request, package_type, rest).await;
     }
     match dispatch(front, &path, request).await {

@@ -115,7 +115,7 @@ fn the_cli_of_the_same_user_authorizes_and_that_of_another_does_not() {
 /// What the node says of package types it knows and of those it does not.
 fn any_type_can_be_named(home: &Path) {
     let listed = succeeded(home, "list --types").stdout;
-    let types: serde_json::Value = serde_json::from_str(&succeeded(home, "list --types --json").stdout).unwrap();
+    let types: serde_json::Value = serde_json::from_str(&succeeded(home, "list --types --json").stdout).expect("JSON");
     let names: Vec<&str> = types.as_array().expect("types").iter().map(|known| known["name"].as_str().expect("a name")).collect();
     for known in types.as_array().expect("types") {
         let (name, example) = (known["name"].as_str().expect("a name"), known["examples"][0].as_str().expect("an example"));
@@ -135,9 +135,9 @@ fn any_type_can_be_named(home: &Path) {
         assert!(line.contains("..") || names.iter().all(|name| unknown.stderr.contains(name)), "{line}: {}", unknown.stderr);
     }
     let list = home.join("packages");
-    std::fs::write(&list, "x\n").unwrap();
+    std::fs::write(&list, "x\n").expect("a list");
     let refused = run(PYRSIA, home, &format!("build cobol --from-file {} --json", list.display()));
-    let report: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&refused.stdout).expect("JSON");
     assert_eq!((refused.code, &report["summary"]["failed"]), (Some(1), &serde_json::json!(1)));
 }
 

@@ -35,7 +35,9 @@ pub enum WishError {
     NoNetwork,
     #[error("No authorized nodes found: authorize one with `pyrsia authorize --peer <PEER_ID>`")]
     NoAuthorizedNodes,
-    #[error("the network has not agreed on a verifier for {package_type} packages yet")]
+    #[error(
+        "the network has not agreed on a verifier for {package_type} packages yet: `pyrsia verifier approve` approves one in the name of a node"
+    )]
     NoVerifier { package_type: PackageType },
     #[error("none of the {authorized} authorized nodes is connected with this one, try again when one is online")]
     NoBuildNodeReachable { authorized: usize },

@@ -39,6 +39,33 @@ fn no_line_names_a_package_type_that_came_with_its_verifier() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// Where the words of the seed documents are turned into package types: their protocol, their requests, their command line, and the demo.
+const NAMED_IN: [&str; 6] = [
+    "registry/src/docker",
+    "registry/src/management/predecessor.rs",
+    "registry/src/wire.rs",
+    "node/src/builds/pipeline_client.rs",
+    "cli/src/commands/build.rs",
+    "cli/src/demo",
+];
+
+#[test]
+fn a_package_type_of_the_seed_documents_is_a_value_in_their_own_words_alone() {
+    let rooms = ["verifiers/src", "node/src", "registry/src", "cli/src"];
+    let mut found = Vec::new();
+    for file in rooms.iter().flat_map(|room| files_under(&root().join(room))) {
+        let path = file.strip_prefix(root()).expect("it lies below").to_string_lossy().into_owned();
+        if path.ends_with("tests.rs") || NAMED_IN.iter().any(|named| path.starts_with(named)) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("source is text");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let is_named = |line: &&str| NAMED.iter().any(|name| line.contains(&format!("\"{name}\"")));
+        found.extend(code.lines().filter(is_named).map(|line| format!("{path}: {}", line.trim())));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[test]
 fn a_name_is_found_as_a_word() {
     for line in ["npm", "\"NPM\" => 1,", "see /npm/left", "Npm::new()"] {
