@@ -133,6 +133,9 @@ async fn npm_installs_what_the_network_built() {
     let listed = get(&node, "left").await.2;
     assert_eq!(left["integrity"], listed["versions"]["1.1.0"]["dist"]["integrity"], "{left:#}");
     assert!(left["integrity"].as_str().is_some_and(|integrity| integrity.starts_with("sha256-")), "{left:#}");
+    let number = format!("Buffer.from({}.slice(7), 'base64').toString('hex')", left["integrity"]);
+    let number = run(&mut project.command("node", &["-p", &number])).stdout;
+    assert_eq!(Some(number.trim()), log[0]["artifact_hash"].as_str(), "what npm checks is what the ledger says");
     let other = Project::create(folder, "other", &node);
     for file in ["package.json", "package-lock.json"] {
         std::fs::copy(project.folder.join(file), other.folder.join(file)).expect("the file is there");
@@ -140,6 +143,15 @@ async fn npm_installs_what_the_network_built() {
     other.npm_succeeds(&["ci"]);
     assert_eq!(other.lock(), locked);
     assert_eq!(other.requires("left"), "new left\n");
+
+    // Another registry's archive of the same version is not taken for this one.
+    let foreign = Project::create(folder, "foreign", &node);
+    std::fs::copy(project.folder.join("package.json"), foreign.folder.join("package.json")).expect("the file is there");
+    let mut lock = locked.clone();
+    lock["packages"]["node_modules/left"]["integrity"] = format!("sha512-{}==", "A".repeat(86)).into();
+    std::fs::write(foreign.folder.join("package-lock.json"), lock.to_string()).expect("the lock file");
+    let refused = foreign.npm(&["ci"]);
+    assert!(refused.code != 0 && refused.stderr.contains("EINTEGRITY"), "{refused:?}");
 
     // An older version, the list of all, and a package there is not.
     other.npm_succeeds(&["install", "left@1.0.0"]);
