@@ -1,4 +1,4 @@
-//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency]`.
+//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|verifiers]`.
 //!
 //! Each figure stands beside that of an ordinary tool on the same machine in the same run, because absolute figures of a
 //! shared machine say little. Starts the optimized programs as a user does, on loopback, in a temporary folder.
@@ -6,6 +6,7 @@
 mod latency;
 mod memory;
 mod transfer;
+mod verifiers;
 
 use anyhow::{Result, bail};
 
@@ -13,11 +14,15 @@ use anyhow::{Result, bail};
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (transfer, latency) = match words.as_slice() {
-        [] => (true, true),
-        ["transfer"] => (true, false),
-        ["latency"] => (false, true),
-        _ => bail!("usage: pyrsia-benches [transfer|latency]"),
+    if let ["verifiers", modules] = words.as_slice() {
+        return verifiers::measure_modules(modules);
+    }
+    let (transfer, latency, verifiers) = match words.as_slice() {
+        [] => (true, true, true),
+        ["transfer"] => (true, false, false),
+        ["latency"] => (false, true, false),
+        ["verifiers"] => (false, false, true),
+        _ => bail!("usage: pyrsia-benches [transfer|latency|verifiers]"),
     };
     println!("| what | measured |\n|---|---|");
     if transfer {
@@ -25,6 +30,9 @@ async fn main() -> Result<()> {
     }
     if latency {
         latency::measure().await?;
+    }
+    if verifiers {
+        verifiers::measure()?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The command line of `pyrsia`: its commands, flags and help, and nothing of what they do.
 
 mod ledger;
+mod packages;
 
 use crate::commands::compare;
 use crate::exit;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use ledger::{AuditArguments, LogCommand};
+pub use packages::{BuildArguments, InspectArguments, ListArguments};
 
 /// The version with the commit it was built from, where the build says so.
 pub const VERSION: &str = match option_env!("PYRSIA_COMMIT") {
@@ -36,8 +38,13 @@ pub enum Command {
     /// Add an authorized node
     Authorize(AuthorizeArguments),
     /// Request a build, or ask what became of one
-    #[command(short_flag = 'b', subcommand, arg_required_else_help = true)]
-    Build(BuildCommand),
+    #[command(
+        short_flag = 'b',
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        arg_required_else_help = true
+    )]
+    Build(BuildArguments),
     /// Compare two build outputs on this machine, without a node
     #[command(arg_required_else_help = true, after_help = compare::EXIT_HELP)]
     Compare(CompareArguments),
@@ -47,11 +54,11 @@ pub enum Command {
     /// Show a network at work: five nodes on this machine build, agree on, publish and pull an image
     Demo(DemoArguments),
     /// Show the transparency log of a package
-    #[command(subcommand, arg_required_else_help = true)]
-    InspectLog(InspectCommand),
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
+    InspectLog(InspectArguments),
     /// Show the peers the node is connected to
     #[command(short_flag = 'l')]
-    List(OutputArguments),
+    List(ListArguments),
     /// Move a whole ledger as a file, and show what it says, without a node
     #[command(subcommand, arg_required_else_help = true)]
     Log(LogCommand),
@@ -111,8 +118,11 @@ pub enum BuildCommand {
     #[command(arg_required_else_help = true)]
     Docker {
         /// The docker image to build (e.g. alpine:3.15.3 or alpine@sha256:…)
-        #[arg(long, value_name = "IMAGE", required_unless_present = "from_file", conflicts_with = "from_file")]
+        #[arg(long, value_name = "IMAGE", required_unless_present_any = ["from_file", "coordinate"], conflicts_with = "from_file")]
         image: Option<String>,
+        /// The image without its flag, as packages of any type are named
+        #[arg(hide = true, conflicts_with_all = ["image", "from_file"])]
+        coordinate: Option<String>,
         /// Ask for each image of a list: one on a line, # begins a comment, - reads stdin
         #[arg(long, value_name = "LIST")]
         from_file: Option<PathBuf>,
@@ -123,8 +133,11 @@ pub enum BuildCommand {
     #[command(arg_required_else_help = true)]
     Maven {
         /// The maven GAV (e.g. org.myorg:my-artifact:1.1.0)
-        #[arg(long, value_name = "GAV", required_unless_present = "from_file", conflicts_with = "from_file")]
+        #[arg(long, value_name = "GAV", required_unless_present_any = ["from_file", "coordinate"], conflicts_with = "from_file")]
         gav: Option<String>,
+        /// The GAV without its flag, as packages of any type are named
+        #[arg(hide = true, conflicts_with_all = ["gav", "from_file"])]
+        coordinate: Option<String>,
         /// Ask for each GAV of a list: one on a line, # begins a comment, - reads stdin
         #[arg(long, value_name = "LIST")]
         from_file: Option<PathBuf>,
@@ -293,16 +306,22 @@ pub enum InspectCommand {
     /// Show the transparency log of a Docker image
     Docker {
         /// The docker image (e.g. alpine:3.15.3 or alpine@sha256:…)
-        #[arg(long, value_name = "IMAGE")]
-        image: String,
+        #[arg(long, value_name = "IMAGE", required_unless_present = "coordinate")]
+        image: Option<String>,
+        /// The image without its flag, as packages of any type are named
+        #[arg(hide = true, conflicts_with = "image")]
+        coordinate: Option<String>,
         #[command(flatten)]
         options: InspectOptions,
     },
     /// Show the transparency log of a Maven artifact
     Maven {
         /// The maven GAV (e.g. org.myorg:my-artifact:1.1.0)
-        #[arg(long, value_name = "GAV")]
-        gav: String,
+        #[arg(long, value_name = "GAV", required_unless_present = "coordinate")]
+        gav: Option<String>,
+        /// The GAV without its flag, as packages of any type are named
+        #[arg(hide = true, conflicts_with = "gav")]
+        coordinate: Option<String>,
         #[command(flatten)]
         options: InspectOptions,
     },
@@ -367,7 +386,10 @@ mod tests {
         assert!(matches!(parse("pyrsia config --rm"), Ok(Command::Config(ConfigArguments { remove: true, .. }))));
         assert!(matches!(parse("pyrsia -l"), Ok(Command::List(_))));
         assert!(matches!(parse("pyrsia -s"), Ok(Command::Status(_))));
-        assert!(matches!(parse("pyrsia -b docker --image alpine:3.16.0"), Ok(Command::Build(BuildCommand::Docker { .. }))));
+        assert!(matches!(
+            parse("pyrsia -b docker --image alpine:3.16.0"),
+            Ok(Command::Build(BuildArguments { command: Some(BuildCommand::Docker { .. }), .. }))
+        ));
     }
 
     #[test]
@@ -376,5 +398,35 @@ mod tests {
         assert!(parse("pyrsia build docker --image a:1 --from-file list").is_err());
         assert!(parse("pyrsia build docker --from-file - --wait --timeout 90s --jobs 8").is_ok());
         assert!(parse("pyrsia build docker --from-file - --jobs 0").is_err());
+    }
+
+    #[test]
+    fn a_package_of_any_type_is_named_by_two_words() {
+        let Ok(Command::Build(wish)) = parse("pyrsia build demo left@1 --wait") else { panic!("it is a build") };
+        assert!(wish.command.is_none() && wish.options.wait.wait);
+        assert_eq!((wish.package_type.as_deref(), wish.coordinate.as_deref()), (Some("demo"), Some("left@1")));
+        // A word that is a command in its own place is a coordinate in that of one.
+        assert!(matches!(parse("pyrsia build demo status"), Ok(Command::Build(BuildArguments { command: None, .. }))));
+        assert!(parse("pyrsia -b demo --from-file list --json").is_ok());
+        let Ok(Command::InspectLog(package)) = parse("pyrsia inspect-log demo left@1") else { panic!("it is an inspection") };
+        assert_eq!((package.package_type.as_deref(), package.coordinate.as_deref()), (Some("demo"), Some("left@1")));
+        let of_type = "pyrsia build docker alpine:3.16.0";
+        let Ok(Command::Build(BuildArguments { command: Some(BuildCommand::Docker { coordinate, .. }), .. })) = parse(of_type)
+        else {
+            panic!("{:?}", parse(of_type))
+        };
+        assert_eq!(coordinate.as_deref(), Some("alpine:3.16.0"));
+        assert!(parse("pyrsia inspect-log maven g:a:1 --latest").is_ok());
+        for wrong in [
+            "build demo",
+            "build demo a b",
+            "build demo a --from-file list",
+            "build demo --image a",
+            "build docker a:1 --image a:1",
+            "inspect-log demo",
+            "inspect-log maven g:a:1 --gav g:a:1",
+        ] {
+            assert!(parse(&format!("pyrsia {wrong}")).is_err(), "{wrong}");
+        }
     }
 }

@@ -110,6 +110,17 @@ fn admin_failure(what: &str, error: &RequestError) -> Failure {
     }
 }
 
+/// The same for what names a package, whose type the node may not know.
+fn package_failure(what: &str, error: &RequestError) -> Failure {
+    let failure = request_failure(what, error);
+    match error.status() {
+        Some(StatusCode::NOT_FOUND) => failure.hint(
+            "'pyrsia list --types' shows the package types the node knows; a verifier module in the node's folder of verifiers adds one",
+        ),
+        _ => failure,
+    }
+}
+
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::because("the answer cannot be printed", &error))?;
     print(&format!("{text}\n"))

@@ -154,6 +154,12 @@ impl NodeClient {
     }
 }
 
+/// What a user typed, as one segment of a path: whatever could lead elsewhere is escaped.
+pub fn path_segment(text: &str) -> String {
+    // A plus stands for a space in forms alone.
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 /// The sentence of an error body: `errors[0].message`, the `detail` or `title` of RFC 9457, or the beginning of the text.
 fn message_of(text: &str) -> String {
     let body: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
@@ -176,6 +182,12 @@ mod tests {
         assert_eq!(message_of(r#"{"type":"about:blank","title":"Bad Request","detail":"no such type"}"#), "no such type");
         assert_eq!(message_of("<html>oops"), "<html>oops");
         assert_eq!(message_of(""), "");
+    }
+
+    #[test]
+    fn no_word_of_a_user_leads_to_another_path() {
+        assert_eq!(path_segment("c9ca3e57-aa84"), "c9ca3e57-aa84");
+        assert_eq!(path_segment("../a b?c#d+"), "..%2Fa%20b%3Fc%23d%2B");
     }
 
     #[test]

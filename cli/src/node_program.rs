@@ -48,8 +48,9 @@ async fn serve(arguments: NodeArguments, environment: Environment) -> Result<(),
     let config = arguments.node_config(&environment);
     let (artifact_path, stands_alone) = (config.artifact_path.clone(), stands_alone(&config));
     let ledger_path = config.ledger_path.clone();
+    let public_url = arguments.public_url.map(String::from);
     let mut node = Node::start(config).await.map_err(|error| start_failure(&error, &ledger_path))?;
-    let (registry, admin_token) = match start_registry(&node, address, &artifact_path).await {
+    let (registry, admin_token) = match start_registry(&node, address, public_url, &artifact_path).await {
         Ok(started) => started,
         Err(failure) => {
             node.stop().await;
@@ -73,10 +74,15 @@ async fn serve(arguments: NodeArguments, environment: Environment) -> Result<(),
     end
 }
 
-async fn start_registry(node: &Node, address: SocketAddr, artifact_path: &Path) -> Result<(Registry, String), Failure> {
+async fn start_registry(
+    node: &Node,
+    address: SocketAddr,
+    public_url: Option<String>,
+    artifact_path: &Path,
+) -> Result<(Registry, String), Failure> {
     let admin_token =
         admin_token::of_node(artifact_path).map_err(|error| Failure::because("the admin token cannot be kept", &error))?;
-    let config = RegistryConfig { address, admin_token: admin_token.clone() };
+    let config = RegistryConfig { address, admin_token: admin_token.clone(), public_url };
     let registry =
         Registry::start(node.handle(), config).await.map_err(|error| Failure::because("the node cannot serve HTTP", &error))?;
     if let Err(error) = admin_token::share(registry.address().port(), &admin_token) {

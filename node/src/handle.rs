@@ -21,6 +21,7 @@ use crate::builds::view::BuildView;
 use crate::builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
 use crate::consensus::{ConsensusHandle, LedgerView};
 use crate::metrics::NodeMetrics;
+use crate::mounts::documents::Documents;
 use crate::p2p::{FetchError, P2pHandle};
 use crate::package_types::PackageTypes;
 use crate::revocation::{self, Revocation, RevokeError};
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) builds: Builds,
     pub(crate) package_types: PackageTypes,
     pub(crate) verifiers: Verifiers,
+    pub(crate) documents: Documents,
     pub(crate) metrics: NodeMetrics,
 }
 
@@ -92,6 +94,10 @@ impl NodeHandle {
         &self.node.package_types
     }
 
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.node.documents
+    }
+
     pub(crate) fn store(&self) -> &ArtifactStore {
         &self.node.store
     }
@@ -116,6 +122,12 @@ impl NodeHandle {
 
     pub fn package_types(&self) -> Vec<PackageTypeInfo> {
         self.node.package_types.infos()
+    }
+
+    /// The package type that a word of a caller means: its name, or an alias of it.
+    pub async fn package_type(&self, word: &str) -> Result<PackageType, WishError> {
+        let verifier = self.node.package_types.verifier(word).await?;
+        Ok(verifier.description().package_type.clone())
     }
 
     /// The coordinate that a text of a caller means, in the canonical form that the verifier of its type gives it.

@@ -1,7 +1,9 @@
 //! HTTP paths of package types: what a path stands for is said by the type's verifier, what is published by the ledger.
 //!
 //! Knows no package type and no HTTP. A document is made by the verifier from the records of the ledger and, where it asks for them, from published
-//! files; those that cannot be had at the moment are left out, and it says so in its own way.
+//! files; those that cannot be had at the moment are left out, and it says so in its own way. One that lacks nothing is kept until a record changes.
+
+pub(crate) mod documents;
 
 use pyrsia_ledger::projection::packages::ArtifactRecord;
 use pyrsia_ledger::{ArtifactId, PackageCoordinate, PackageId, PackageType, Projections};
@@ -17,7 +19,7 @@ use crate::verification;
 const RECORDS_MAX: usize = 20_000;
 /// Files that are lent for one document, and what they may measure together.
 const FILES_MAX: usize = 2_000;
-const FILE_BYTES_MAX: u64 = 256 << 20;
+const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// What a path stands for.
 #[derive(Debug)]
@@ -83,10 +85,23 @@ impl NodeHandle {
         let view = self.ledger();
         let state = view.state.as_deref().ok_or(WishError::NoNetwork)?;
         let mut records = published(state, &package_type, &sources)?;
-        let files = self.lend(&package_type, &sources, &mut records).await;
+        let name = documents::name(&verifier.digest(), &path, mount, &records);
+        if let Some(document) = self.documents().get(&name) {
+            return Ok(document);
+        }
+        let _place = self.documents().place().await.ok_or(MountError::Stopped)?;
+        if let Some(document) = self.documents().get(&name) {
+            return Ok(document);
+        }
+        let Lent { files, is_whole } = self.lend(&package_type, &sources, &mut records).await;
         let mount = mount.to_owned();
         match tokio::task::spawn_blocking(move || verifier.http_document(&path, &mount, &records, &files)).await {
-            Ok(Outcome::Done(document)) => Ok(document),
+            Ok(Outcome::Done(document)) => {
+                if is_whole {
+                    self.documents().keep(name, &document);
+                }
+                Ok(document)
+            }
             Ok(Outcome::Refused(refusal)) => Err(MountError::NoDocument(refusal)),
             Ok(Outcome::Abstained(abstention)) => Err(MountError::Abstained(abstention)),
             Err(_) => Err(MountError::Stopped),
@@ -94,17 +109,13 @@ impl NodeHandle {
     }
 
     /// Gets the files that the document is also made from, from other nodes where need be.
-    async fn lend(
-        &self,
-        package_type: &PackageType,
-        sources: &DocumentSources,
-        records: &mut [PublishedRecord],
-    ) -> Vec<InputFile> {
-        let mut files = Vec::new();
-        let Some(suffix) = &sources.lent_suffix else { return files };
+    async fn lend(&self, package_type: &PackageType, sources: &DocumentSources, records: &mut [PublishedRecord]) -> Lent {
+        let (mut files, mut is_whole) = (Vec::new(), true);
+        let Some(suffix) = &sources.lent_suffix else { return Lent { files, is_whole } };
         let mut left = FILE_BYTES_MAX;
         for record in records.iter_mut().filter(|record| record.artifact_id.as_str().ends_with(suffix)) {
             if files.len() == FILES_MAX || record.size_bytes > left {
+                tracing::warn!(artifact = %record.artifact_id, "a document is made without this artifact and those after it: there are too many");
                 break;
             }
             match self.open_artifact(package_type, &record.artifact_id).await {
@@ -114,12 +125,22 @@ impl NodeHandle {
                     let path = self.store().blob_path(&record.sha256);
                     files.push(InputFile { name: record.artifact_id.to_string(), path, size_bytes: record.size_bytes });
                 }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(artifact = %record.artifact_id, %error, "a document is made without an artifact"),
+                Ok(_) => is_whole = false,
+                Err(error) => {
+                    is_whole = false;
+                    tracing::debug!(artifact = %record.artifact_id, %error, "a document is made without an artifact");
+                }
             }
         }
-        files
+        Lent { files, is_whole }
     }
+}
+
+/// The files of a document.
+struct Lent {
+    files: Vec<InputFile>,
+    /// Whether everything that could be had some other time is there.
+    is_whole: bool,
 }
 
 fn published(

@@ -22,6 +22,7 @@ use crate::consensus::{self, Consensus, ConsensusFailure, ConsensusTask, FoundEr
 use crate::handle::{NodeHandle, Parts};
 use crate::identity::{self, IdentityError};
 use crate::metrics::{Gauges, NodeMetrics};
+use crate::mounts::documents::Documents;
 use crate::p2p::{P2p, P2pConfig, P2pError, P2pTask};
 use crate::package_types::PackageTypes;
 use crate::verifiers::{OpenedVerifiers, Verifiers};
@@ -145,7 +146,8 @@ impl Node {
             tasks.spawn(bootstrap::keep_connected(bootstrap::client()?, url, p2p.clone(), stop.clone()));
         }
         let metrics = NodeMetrics::new(registry, gauges);
-        let handle = NodeHandle::new(Parts { me, consensus, p2p, store, builds, package_types, verifiers, metrics });
+        let documents = Documents::new();
+        let handle = NodeHandle::new(Parts { me, consensus, p2p, store, builds, package_types, verifiers, documents, metrics });
         Ok(Self { handle, stop, consensus: consensus_task, p2p: p2p_task, tasks })
     }
 

@@ -3,7 +3,7 @@
 //! Knows no package type itself. Verifiers block, so each call goes to a thread that may.
 
 use pyrsia_ledger::{PackageCoordinate, PackageType};
-use pyrsia_verifiers::{Outcome, Verifier};
+use pyrsia_verifiers::{Description, Outcome, Verifier};
 
 use crate::builds::wish::{PackageTypeInfo, WishError};
 use crate::consensus::ConsensusHandle;
@@ -34,6 +34,7 @@ impl PackageTypes {
                     aliases: described.aliases.clone(),
                     coordinate_syntax: described.coordinate_syntax.clone(),
                     examples: described.examples.clone(),
+                    http_paths: described.http_paths.clone(),
                     module: verifier.digest(),
                 });
             }
@@ -50,12 +51,13 @@ impl PackageTypes {
         if text.len() > COORDINATE_BYTES_MAX {
             return Err(refused(format!("it has {} bytes, at most {COORDINATE_BYTES_MAX} are read", text.len())));
         }
+        let described = verifier.description().clone();
         let given = text.to_owned();
         match tokio::task::spawn_blocking(move || verifier.parse_coordinate(&given)).await {
             Ok(Outcome::Done(id)) => {
                 PackageCoordinate::new(package_type.as_str(), &id).map_err(|error| refused(error.to_string()))
             }
-            Ok(Outcome::Refused(refusal)) => Err(refused(refusal.sentence)),
+            Ok(Outcome::Refused(refusal)) => Err(refused(advice(&refusal.sentence, &described))),
             Ok(Outcome::Abstained(abstention)) => Err(WishError::Refused(abstention.to_string())),
             Err(_) => Err(WishError::Stopped),
         }
@@ -82,5 +84,35 @@ impl PackageTypes {
 
     fn known(&self) -> Vec<PackageType> {
         self.infos().into_iter().map(|info| info.name).collect()
+    }
+}
+
+/// What is wrong with a coordinate, and how one is written where that does not say it already.
+fn advice(sentence: &str, described: &Description) -> String {
+    let Description { coordinate_syntax, examples, .. } = described;
+    let mut advice = sentence.to_owned();
+    if !sentence.contains(coordinate_syntax) {
+        advice = format!("{advice} {coordinate_syntax}");
+    }
+    format!("{advice} For example: {}", examples.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_on_a_coordinate_has_its_syntax_once_and_the_examples() {
+        let described = Description {
+            package_type: PackageType::new("demo").expect("a package type"),
+            aliases: vec![],
+            coordinate_syntax: "A package is written NAME@VERSION.".into(),
+            examples: vec!["left@1.0".into(), "right@2.0".into()],
+            passes: vec![],
+            http_paths: vec![],
+        };
+        let whole = "A package is written NAME@VERSION. For example: left@1.0, right@2.0";
+        assert_eq!(advice("A package is written NAME@VERSION.", &described), whole);
+        assert_eq!(advice("The name is empty.", &described), format!("The name is empty. {whole}"));
     }
 }

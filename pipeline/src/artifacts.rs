@@ -1,7 +1,8 @@
 //! The artifacts of one build: files with checked names that appear whole or not at all.
 //!
 //! Builders write into the scratch folder and hand finished, verified files over. The layout for Docker images is
-//! `manifest` for the top manifest or index and `sha256:<hex>.blob` for every other object.
+//! `manifest` for the top manifest or index and `sha256:<hex>.blob` for every other object; files of other packages have
+//! the names their build program gave them.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +15,7 @@ use crate::records::{ArtifactFile, sync_folder};
 
 pub(crate) const MANIFEST_FILE: &str = "manifest";
 const MAX_FILE_NAME_CHARS: usize = 255;
-/// No image has nearly as many objects; a build that makes more is broken or hostile.
+/// No package has nearly as many files; a build that makes more is broken or hostile.
 const MAX_ARTIFACTS: usize = 4096;
 
 /// All files of one build together: several times the largest image of many platforms.
@@ -101,6 +102,11 @@ impl Artifacts {
 
     pub(crate) fn write_manifest(&self, bytes: &[u8]) -> Result<(), ArtifactError> {
         self.write(MANIFEST_FILE, bytes)
+    }
+
+    /// Takes over a finished file under a name that was checked by [`is_file_name`].
+    pub(crate) fn keep_file(&self, name: &str, finished: &Path) -> Result<(), ArtifactError> {
+        self.keep(name, finished)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), ArtifactError> {

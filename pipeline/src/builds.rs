@@ -1,8 +1,8 @@
 //! The builds of this service: accepted, queued, run, ended, kept for a while.
 //!
 //! Each build is one task that owns its record; readers get copies. A build ends exactly once: done, failed, out of
-//! time, cancelled, or interrupted by the end of the service, and its record is on disk before anybody is told. How an
-//! image is made is the builders' business, what to make the mapping's.
+//! time, cancelled, or interrupted by the end of the service, and its record is on disk before anybody is told. How a
+//! package is made is the builders' business, what to make the mapping's.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -20,9 +20,12 @@ use uuid::Uuid;
 
 use crate::artifacts::Artifacts;
 use crate::build_log::BuildLog;
+use crate::builders::{self, BuildContext, BuildError, Progress, ProgressStep};
 use crate::config::Config;
-use crate::docker::{self, BuildContext, BuildError, Progress, ProgressStep};
+use crate::docker;
 use crate::mapping::{Mapping, MappingError, Recipe, RulesError};
+use crate::package::PackageType;
+use crate::program::isolation::Isolation;
 use crate::records::{ArtifactFile, Outcome, Record, RecordStore};
 use crate::wire::{BuildView, MappingInfo, Phase};
 
@@ -52,6 +55,7 @@ struct Inner {
     store: RecordStore,
     mapping: Mapping,
     http: reqwest::Client,
+    isolation: Isolation,
     builds: Mutex<BTreeMap<Uuid, Arc<Build>>>,
     /// One permit for each build that waits or runs.
     places: Arc<Semaphore>,
@@ -132,6 +136,7 @@ impl Builds {
             store,
             mapping,
             http: docker::upstream::http_client(),
+            isolation: if config.builder_programs.is_empty() { Isolation::None } else { Isolation::probe() },
             builds: Mutex::new(builds),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -144,7 +149,7 @@ impl Builds {
     pub(crate) async fn submit(&self, mut request: MappingInfo) -> Result<Uuid, SubmitError> {
         let recipe = self.0.mapping.recipe(&request).await?;
         // Callers may write it in any case; everything that is kept and told has one spelling.
-        request.package_type = "Docker".to_owned();
+        request.package_type = PackageType::parse(&request.package_type).map_err(MappingError::from)?.wire_name().to_owned();
         if self.0.stop.is_cancelled() {
             return Err(SubmitError::Stopping);
         }
@@ -229,13 +234,14 @@ impl Builds {
             retry_delay: self.0.config.retry_delay,
             builder: self.0.config.builder,
             local_sources: self.0.config.local_sources,
+            isolation: self.0.isolation,
             abandoned: abandoned.clone(),
         };
         let make = async {
             tokio::fs::create_dir(&work)
                 .await
                 .map_err(|source| BuildError::Io { action: "make the folder of the build", source })?;
-            docker::build(recipe, &context).await?;
+            builders::build(recipe, &context).await?;
             build.update(|record| record.phase = Phase::Collecting);
             let artifacts = context.artifacts.clone();
             let files = tokio::task::spawn_blocking(move || artifacts.collect()).await??;
@@ -253,9 +259,8 @@ impl Builds {
             },
         };
         abandoned.cancel();
-        if let Err(error) = tokio::fs::remove_dir_all(&work).await
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        let store = store.clone();
+        if let Err(error) = blocking(move || store.clear_work(id)).await {
             tracing::warn!(build = %id, %error, "cannot clear the folder of the build; the next start does");
         }
         result
@@ -343,6 +348,10 @@ impl Builds {
         // Clearing away a large build may take long; the answer then shows it as running still.
         let _ = tokio::time::timeout(CANCEL_WAIT, build.ended.cancelled()).await;
         Cancellation::Cancelled(Box::new(build.record().view()))
+    }
+
+    pub(crate) fn package_types(&self) -> Vec<String> {
+        self.0.mapping.package_types()
     }
 
     pub(crate) fn config(&self) -> &Config {

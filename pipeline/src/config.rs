@@ -3,10 +3,13 @@
 //! It holds values only; parsing of words, environment and files belongs to the program that starts the pipeline.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use url::Url;
+
+use crate::package::PackageType;
 
 /// Where `import` looks when neither a mapping nor the operator names a registry.
 ///
@@ -25,6 +28,8 @@ pub struct Config {
     /// `None`: only what a mapping or the request itself describes is built.
     pub upstream: Option<Url>,
     pub builder: BuilderChoice,
+    /// What builds packages of types other than Docker; of two for one type the later counts.
+    pub builder_programs: Vec<BuilderProgram>,
     pub local_sources: LocalSources,
     pub max_concurrent_builds: usize,
     /// Builds that may wait for a free place; one more is refused with 503.
@@ -56,6 +61,7 @@ impl Config {
             mapping: MappingLocation::None,
             upstream: Some(Url::parse(PUBLIC_DOCKER_UPSTREAM).expect("the constant is a valid URL")),
             builder: BuilderChoice::Auto,
+            builder_programs: Vec::new(),
             local_sources: LocalSources::Allowed,
             max_concurrent_builds: Self::DEFAULT_MAX_CONCURRENT_BUILDS,
             max_queued_builds: Self::DEFAULT_MAX_QUEUED_BUILDS,
@@ -91,4 +97,66 @@ pub enum BuilderChoice {
 pub enum LocalSources {
     Allowed,
     Refused,
+}
+
+/// The program that builds the packages of one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuilderProgram {
+    package_type: PackageType,
+    path: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuilderProgramError {
+    #[error("use TYPE=PATH, for example maven=/usr/lib/pyrsia/builders/maven")]
+    Form,
+    #[error("{0:?} is no package type: it has letters, digits and dashes, and begins with a letter")]
+    PackageType(String),
+    #[error("docker images have builders of their own, chosen with --builder")]
+    Docker,
+    #[error("cannot find the build program {path:?}")]
+    Missing {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the build program {path:?} is no executable file: try chmod +x")]
+    NotExecutable { path: PathBuf },
+}
+
+impl BuilderProgram {
+    /// Finds the program, so that a mistake shows at start and not at the first build.
+    pub fn new(package_type: &str, path: impl AsRef<Path>) -> Result<Self, BuilderProgramError> {
+        let package_type =
+            PackageType::parse(package_type).map_err(|_| BuilderProgramError::PackageType(package_type.to_owned()))?;
+        if package_type.is_docker() {
+            return Err(BuilderProgramError::Docker);
+        }
+        let missing = |source| BuilderProgramError::Missing { path: path.as_ref().to_owned(), source };
+        let found = path.as_ref().canonicalize().map_err(missing)?;
+        let metadata = found.metadata().map_err(missing)?;
+        #[cfg(unix)]
+        let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0;
+        #[cfg(not(unix))]
+        let executable = true;
+        if metadata.is_file() && executable {
+            Ok(Self { package_type, path: found })
+        } else {
+            Err(BuilderProgramError::NotExecutable { path: found })
+        }
+    }
+
+    pub(crate) fn entry(&self) -> (PackageType, PathBuf) {
+        (self.package_type.clone(), self.path.clone())
+    }
+}
+
+/// `TYPE=PATH`, as on the command line.
+impl FromStr for BuilderProgram {
+    type Err = BuilderProgramError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (package_type, path) = text.split_once('=').ok_or(BuilderProgramError::Form)?;
+        Self::new(package_type, path)
+    }
 }

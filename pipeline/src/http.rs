@@ -189,7 +189,7 @@ async fn download_artifact(
 struct Status {
     status: &'static str,
     version: &'static str,
-    package_types: [&'static str; 1],
+    package_types: Vec<String>,
     queued: usize,
     running: usize,
     finished: usize,
@@ -203,7 +203,7 @@ fn show_status(Data(builds): Data<&Builds>) -> Json<Status> {
     Json(Status {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
-        package_types: ["Docker"],
+        package_types: builds.package_types(),
         queued: load.queued,
         running: load.running,
         finished: load.finished,

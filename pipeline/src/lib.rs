@@ -5,11 +5,12 @@
 //! use any other service that speaks the same HTTP API.
 //!
 //! ```text
-//! PUT /build -> mapping (which recipe) -> builds (queue, time limit, record) -> docker (import | source) -> artifacts
+//! PUT /build -> mapping (which recipe) -> builds (queue, time limit, record) -> builders (docker, program) -> artifacts
 //! ```
 
 mod artifacts;
 mod build_log;
+mod builders;
 mod builds;
 mod config;
 mod docker;
@@ -18,13 +19,18 @@ mod glob;
 mod http;
 mod http_client;
 mod mapping;
+mod package;
 mod process;
+mod program;
 mod records;
 mod server;
 mod wire;
 
-pub use config::{BuilderChoice, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM};
+pub use config::{
+    BuilderChoice, BuilderProgram, BuilderProgramError, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM,
+};
 pub use server::{Pipeline, RunningPipeline, ServeError, serve};
 pub use wire::{
-    BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, SourceKind, SourceRepository, SourceView,
+    BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, ProgramOptions, SourceKind, SourceRepository,
+    SourceView,
 };

@@ -1,35 +1,35 @@
 //! Which recipe makes a package: from the request itself, a file of rules, a mapping service, or the default upstream.
 //!
 //! In that order. A recipe is checked whole when it is made, so that a build that starts can only fail for what it
-//! finds out there. The mapping service is the prototype's, with the same paths for Docker images.
+//! finds out there. Docker images have builders of their own; packages of all other types are made by the build program
+//! that the operator named for the type.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde::Deserialize;
 use url::Url;
 
-use crate::config::{Config, LocalSources, MappingLocation};
-use crate::docker::image_name::{ImageName, ImageNameError, Reference};
+use self::rules::Rule;
+pub(crate) use self::rules::RulesError;
+use self::service::MappingService;
+use crate::config::{BuilderProgram, Config, LocalSources, MappingLocation};
+use crate::docker::image_name::{ImageName, ImageNameError};
 use crate::docker::platform::{Platform, PlatformError};
-use crate::git::{self, GitError, GitUrl, Revision};
-use crate::glob::{Glob, GlobError};
-use crate::http_client;
-use crate::wire::{DockerBuilder, DockerOptions, MappingInfo, SourceRepository};
+use crate::git::{GitError, GitUrl, Revision};
+use crate::package::{Package, PackageError, PackageType};
+use crate::wire::{MappingInfo, ProgramOptions, SourceRepository};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A request for a build waits for the mapping, so the service has to be quick.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-const MAX_MAPPING_BYTES: usize = 64 << 10;
-const MAX_RULES_FILE_BYTES: u64 = 4 << 20;
-const DEFAULT_DOCKERFILE: &str = "Dockerfile";
-const DEFAULT_CONTEXT: &str = ".";
+mod image_recipe;
+mod program_recipe;
+mod rules;
+mod service;
 
-/// A way to make one Docker image.
+/// A way to make one package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Recipe {
     Import(ImportRecipe),
     Source(SourceRecipe),
+    Program(ProgramRecipe),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +52,22 @@ pub(crate) struct SourceRecipe {
     pub(crate) upstream: Option<Url>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProgramRecipe {
+    pub(crate) package: Package,
+    pub(crate) program: PathBuf,
+    pub(crate) url: GitUrl,
+    pub(crate) revision: Revision,
+    pub(crate) options: ProgramOptions,
+}
+
 /// A request that no recipe can be made for. The first group is for the caller to mend, the second for the operator.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MappingError {
-    #[error("{0:?} is no package type: use Docker or Maven2")]
-    PackageType(String),
-    #[error("this pipeline builds Docker images and has no builder for {0} packages")]
-    NoBuilder(&'static str),
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    #[error("this pipeline has no builder for {0} packages: start it with --builder-program {0}=PATH")]
+    NoBuilder(PackageType),
     #[error(transparent)]
     ImageName(#[from] ImageNameError),
     #[error("the source of the package is refused: {0}")]
@@ -71,12 +80,18 @@ pub(crate) enum MappingError {
     ManyPlatforms(usize),
     #[error("an import takes one platform or, with none named, all; {0} were asked for")]
     SomePlatforms(usize),
-    #[error("the builder `source` needs a source_repository")]
+    #[error("a build from source needs a source_repository")]
     NoSource,
+    #[error("{0} is not built with a section `{1}`")]
+    OtherSection(PackageType, &'static str),
     #[error("the mapping of {0} is written for tags: {{tag}} has no value for a digest")]
     NoTag(String),
+    #[error("the mapping of {0} is written for versions, and the package has none")]
+    NoVersion(String),
     #[error("no mapping found for package {0} and this pipeline has no default upstream")]
     NoMapping(String),
+    #[error("no mapping found for package {0}: give the pipeline a rule for it with --mapping")]
+    NoSourceMapping(Package),
 
     #[error("cannot reach the mapping service {location}")]
     ServiceUnreachable {
@@ -90,26 +105,10 @@ pub(crate) enum MappingError {
     ServiceAnswer { location: String, problem: String },
 }
 
-/// A rules file that cannot be used; the service does not start with it.
-#[derive(Debug, thiserror::Error)]
-pub enum RulesError {
-    #[error("cannot read the mapping file {path:?}")]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("the mapping file {path:?} has {size_bytes} bytes, more than the limit of {MAX_RULES_FILE_BYTES}")]
-    TooLarge { path: PathBuf, size_bytes: u64 },
-    #[error("the mapping file {path:?} cannot be understood: {problem}")]
-    Syntax { path: PathBuf, problem: String },
-    #[error("rule {number} of the mapping file {path:?} cannot be used: {problem}")]
-    Rule { path: PathBuf, number: usize, problem: String },
-}
-
 #[derive(Debug)]
 pub(crate) struct Mapping {
     lookup: Lookup,
+    programs: BTreeMap<PackageType, PathBuf>,
     default_upstream: Option<Url>,
     local_sources: LocalSources,
 }
@@ -118,272 +117,95 @@ pub(crate) struct Mapping {
 enum Lookup {
     None,
     Rules(Vec<Rule>),
-    Service { base: Url, http: reqwest::Client },
-}
-
-/// One entry of a rules file.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleText {
-    package_type: String,
-    package_specific_id: String,
-    #[serde(default)]
-    source_repository: Option<SourceRepository>,
-    #[serde(default)]
-    #[allow(dead_code, reason = "part of the mapping format; docker images are not built by it")]
-    build_spec_url: Option<String>,
-    #[serde(default)]
-    docker: DockerOptions,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RulesFile {
-    rules: Vec<RuleText>,
-}
-
-#[derive(Debug)]
-struct Rule {
-    repository: Glob,
-    reference: ReferencePattern,
-    source_repository: Option<SourceRepository>,
-    options: DockerOptions,
-}
-
-#[derive(Debug)]
-enum ReferencePattern {
-    Any,
-    Tag(Glob),
-    Digest(Glob),
+    Service(MappingService),
 }
 
 impl Mapping {
     pub(crate) fn new(config: &Config) -> Result<Self, RulesError> {
+        let programs: BTreeMap<_, _> = config.builder_programs.iter().map(BuilderProgram::entry).collect();
         let lookup = match &config.mapping {
             MappingLocation::None => Lookup::None,
-            MappingLocation::File(path) => Lookup::Rules(read_rules(path, config.local_sources)?),
-            MappingLocation::Service(base) => Lookup::Service {
-                base: base.clone(),
-                http: http_client::client(|builder| builder.connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT)),
-            },
+            MappingLocation::File(path) => Lookup::Rules(rules::read(path, config.local_sources)?),
+            MappingLocation::Service(base) => Lookup::Service(MappingService::new(base.clone())),
         };
-        Ok(Self { lookup, default_upstream: config.upstream.clone(), local_sources: config.local_sources })
+        Ok(Self { lookup, programs, default_upstream: config.upstream.clone(), local_sources: config.local_sources })
+    }
+
+    /// The types that can be built, in their one spelling.
+    pub(crate) fn package_types(&self) -> Vec<String> {
+        let programs = self.programs.keys().map(|package_type| package_type.wire_name().to_owned());
+        std::iter::once("Docker".to_owned()).chain(programs).collect()
     }
 
     /// The recipe for what was asked.
     pub(crate) async fn recipe(&self, request: &MappingInfo) -> Result<Recipe, MappingError> {
-        if !is_docker(&request.package_type)? {
-            return Err(MappingError::NoBuilder("Maven2"));
+        let package_type = PackageType::parse(&request.package_type)?;
+        if package_type.is_docker() {
+            if request.program.is_some() {
+                return Err(MappingError::OtherSection(package_type, "program"));
+            }
+            return self.image(request).await;
         }
+        let Some(program) = self.programs.get(&package_type) else {
+            return Err(MappingError::NoBuilder(package_type));
+        };
+        if request.docker.is_some() {
+            return Err(MappingError::OtherSection(package_type, "docker"));
+        }
+        self.package(Package::new(package_type, &request.package_specific_id)?, program, request).await
+    }
+
+    async fn image(&self, request: &MappingInfo) -> Result<Recipe, MappingError> {
         let image: ImageName = request.package_specific_id.parse()?;
+        let (upstream, local) = (self.default_upstream.as_ref(), self.local_sources);
         if request.source_repository.is_some() || request.docker.is_some() {
             let options = request.docker.clone().unwrap_or_default();
-            return self.make(image, request.source_repository.as_ref(), &options);
+            return image_recipe::make(image, request.source_repository.as_ref(), &options, upstream, local);
         }
         match &self.lookup {
             Lookup::None => {}
             Lookup::Rules(rules) => {
-                if let Some(rule) = rules.iter().find(|rule| rule.claims(&image)) {
+                if let Some(rule) = rules.iter().filter_map(Rule::image).find(|rule| rule.claims(&image)) {
                     let (source, options) = rule.substitute(&image)?;
-                    return self.make(image, source.as_ref(), &options);
+                    return image_recipe::make(image, source.as_ref(), &options, upstream, local);
                 }
             }
-            Lookup::Service { base, http } => {
-                if let Some(info) = ask_service(base, http, &image).await? {
+            Lookup::Service(service) => {
+                if let Some(info) = service.ask_about_image(&image).await? {
                     let options = info.docker.unwrap_or_default();
-                    return self.make(image, info.source_repository.as_ref(), &options);
+                    return image_recipe::make(image, info.source_repository.as_ref(), &options, upstream, local);
                 }
             }
         }
-        match &self.default_upstream {
+        match upstream {
             Some(upstream) => Ok(Recipe::Import(ImportRecipe { image, upstream: upstream.clone(), platform: None })),
             None => Err(MappingError::NoMapping(image.to_string())),
         }
     }
 
-    fn make(&self, image: ImageName, source: Option<&SourceRepository>, options: &DockerOptions) -> Result<Recipe, MappingError> {
-        make_recipe(image, source, options, self.default_upstream.as_ref(), self.local_sources)
-    }
-}
-
-fn make_recipe(
-    image: ImageName,
-    source: Option<&SourceRepository>,
-    options: &DockerOptions,
-    default_upstream: Option<&Url>,
-    local_sources: LocalSources,
-) -> Result<Recipe, MappingError> {
-    let upstream = match &options.upstream {
-        Some(text) => Some(parse_upstream(text)?),
-        None => default_upstream.cloned(),
-    };
-    let platforms = options.platforms.as_deref().unwrap_or_default();
-    let platform = platforms.first().map(|platform| platform.parse::<Platform>()).transpose()?;
-    let builder = options.builder.unwrap_or(if source.is_some() { DockerBuilder::Source } else { DockerBuilder::Import });
-    match builder {
-        DockerBuilder::Import => {
-            if platforms.len() > 1 {
-                return Err(MappingError::SomePlatforms(platforms.len()));
-            }
-            let upstream = upstream.ok_or_else(|| MappingError::NoMapping(image.to_string()))?;
-            Ok(Recipe::Import(ImportRecipe { image, upstream, platform }))
+    async fn package(&self, package: Package, program: &Path, request: &MappingInfo) -> Result<Recipe, MappingError> {
+        let make = |package, source: Option<&SourceRepository>, options| {
+            program_recipe::make(package, program, source, options, self.local_sources).map(Recipe::Program)
+        };
+        if request.source_repository.is_some() || request.program.is_some() {
+            return make(package, request.source_repository.as_ref(), request.program.clone().unwrap_or_default());
         }
-        DockerBuilder::Source => {
-            let Some(SourceRepository::Git { url, tag, commit }) = source else {
-                return Err(MappingError::NoSource);
-            };
-            if platforms.len() > 1 {
-                return Err(MappingError::ManyPlatforms(platforms.len()));
+        match &self.lookup {
+            Lookup::None => {}
+            Lookup::Rules(rules) => {
+                if let Some(rule) = rules.iter().filter_map(Rule::program).find(|rule| rule.claims(&package)) {
+                    let (source, options) = rule.substitute(&package)?;
+                    return make(package, source.as_ref(), options);
+                }
             }
-            Ok(Recipe::Source(SourceRecipe {
-                image,
-                url: GitUrl::parse(url, local_sources)?,
-                revision: Revision::new(tag.as_deref(), commit.as_deref())?,
-                context: git::relative_path(options.context.as_deref().unwrap_or(DEFAULT_CONTEXT))?,
-                dockerfile: git::relative_path(options.dockerfile.as_deref().unwrap_or(DEFAULT_DOCKERFILE))?,
-                platform: platform.unwrap_or_default(),
-                upstream,
-            }))
-        }
-    }
-}
-
-fn is_docker(package_type: &str) -> Result<bool, MappingError> {
-    match package_type.to_ascii_lowercase().as_str() {
-        "docker" => Ok(true),
-        "maven2" => Ok(false),
-        _ => Err(MappingError::PackageType(package_type.to_owned())),
-    }
-}
-
-fn parse_upstream(text: &str) -> Result<Url, MappingError> {
-    let refused = || MappingError::Upstream(text.rsplit('@').next().unwrap_or_default().to_owned());
-    let url = Url::parse(text).map_err(|_| refused())?;
-    let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none();
-    if fits { Ok(url) } else { Err(refused()) }
-}
-
-fn read_rules(path: &Path, local_sources: LocalSources) -> Result<Vec<Rule>, RulesError> {
-    let read = |source| RulesError::Read { path: path.to_owned(), source };
-    let size_bytes = path.metadata().map_err(read)?.len();
-    if size_bytes > MAX_RULES_FILE_BYTES {
-        return Err(RulesError::TooLarge { path: path.to_owned(), size_bytes });
-    }
-    let text = std::fs::read_to_string(path).map_err(read)?;
-    let syntax = |problem: String| RulesError::Syntax { path: path.to_owned(), problem };
-    let is_json = text.trim_start().starts_with(['[', '{']) && !text.trim_start().starts_with("[[");
-    let texts = if is_json && text.trim_start().starts_with('[') {
-        serde_json::from_str::<Vec<RuleText>>(&text).map_err(|error| syntax(error.to_string()))?
-    } else if is_json {
-        serde_json::from_str::<RulesFile>(&text).map_err(|error| syntax(error.to_string()))?.rules
-    } else {
-        toml::from_str::<RulesFile>(&text).map_err(|error| syntax(error.to_string()))?.rules
-    };
-    let mut rules = Vec::new();
-    for (index, text) in texts.into_iter().enumerate() {
-        let problem = |problem: String| RulesError::Rule { path: path.to_owned(), number: index + 1, problem };
-        // The prototype's Maven mappings may stand in the same file.
-        if is_docker(&text.package_type).map_err(|error| problem(error.to_string()))? {
-            rules.push(Rule::new(text, local_sources).map_err(|error| problem(error.to_string()))?);
-        }
-    }
-    Ok(rules)
-}
-
-#[derive(Debug, thiserror::Error)]
-enum RuleError {
-    #[error(transparent)]
-    Pattern(#[from] GlobError),
-    #[error(transparent)]
-    Recipe(#[from] MappingError),
-}
-
-impl Rule {
-    fn new(text: RuleText, local_sources: LocalSources) -> Result<Self, RuleError> {
-        let id = text.package_specific_id.as_str();
-        let (repository, reference) = match (id.split_once('@'), id.rsplit_once(':')) {
-            (Some((repository, digest)), _) => (repository, ReferencePattern::Digest(Glob::new(digest)?)),
-            (None, Some((repository, tag))) if !tag.contains('/') => (repository, ReferencePattern::Tag(Glob::new(tag)?)),
-            _ => (id, ReferencePattern::Any),
-        };
-        let repository = if repository.contains('/') { repository.to_owned() } else { format!("library/{repository}") };
-        let rule = Self {
-            repository: Glob::new(&repository)?,
-            reference,
-            source_repository: text.source_repository,
-            options: text.docker,
-        };
-        // A rule that cannot work for any tag is an error of the file, found at start rather than at the first build.
-        let sample: ImageName = "sample/image:1.0".parse().map_err(MappingError::from)?;
-        let (source, options) = rule.substitute(&sample)?;
-        let any_upstream = Url::parse("https://registry.example").expect("the constant is a valid URL");
-        make_recipe(sample, source.as_ref(), &options, Some(&any_upstream), local_sources)?;
-        Ok(rule)
-    }
-
-    fn claims(&self, image: &ImageName) -> bool {
-        self.repository.matches(image.repository())
-            && match (&self.reference, image.reference()) {
-                (ReferencePattern::Any, _) => true,
-                (ReferencePattern::Tag(glob), Reference::Tag(tag)) => glob.matches(tag),
-                (ReferencePattern::Digest(glob), Reference::Digest(digest)) => glob.matches(digest.as_str()),
-                _ => false,
+            Lookup::Service(service) => {
+                if let Some(info) = service.ask_about_package(&package).await? {
+                    return make(package, info.source_repository.as_ref(), info.program.unwrap_or_default());
+                }
             }
-    }
-
-    /// The rule's texts with `{tag}` replaced. A tag has no character that means anything in a url or a path.
-    fn substitute(&self, image: &ImageName) -> Result<(Option<SourceRepository>, DockerOptions), MappingError> {
-        let replace = |text: &String| match image.reference() {
-            Reference::Tag(tag) => Ok(text.replace("{tag}", tag)),
-            Reference::Digest(_) if text.contains("{tag}") => Err(MappingError::NoTag(image.to_string())),
-            Reference::Digest(_) => Ok(text.clone()),
-        };
-        let maybe = |text: &Option<String>| text.as_ref().map(replace).transpose();
-        let source = match &self.source_repository {
-            None => None,
-            Some(SourceRepository::Git { url, tag, commit }) => {
-                Some(SourceRepository::Git { url: replace(url)?, tag: maybe(tag)?, commit: maybe(commit)? })
-            }
-        };
-        let options = DockerOptions {
-            builder: self.options.builder,
-            dockerfile: maybe(&self.options.dockerfile)?,
-            context: maybe(&self.options.context)?,
-            upstream: maybe(&self.options.upstream)?,
-            platforms: self.options.platforms.clone(),
-        };
-        Ok((source, options))
-    }
-}
-
-/// `GET {base}/Docker/{repository}/{reference}/{last word}-{reference}.mapping`; 404 means there is no mapping.
-async fn ask_service(base: &Url, http: &reqwest::Client, image: &ImageName) -> Result<Option<MappingInfo>, MappingError> {
-    let location = base.host_str().unwrap_or("without a host").to_owned();
-    let unusable = |problem: String| MappingError::ServiceAnswer { location: location.clone(), problem };
-    let last = image.repository().rsplit('/').next().unwrap_or_default();
-    let (repository, reference) = (image.repository(), image.reference());
-    let mut url = base.clone();
-    url.set_path(&format!("{}/Docker/{repository}/{reference}/{last}-{reference}.mapping", base.path().trim_end_matches('/')));
-    let unreachable =
-        |source: reqwest::Error| MappingError::ServiceUnreachable { location: location.clone(), source: source.without_url() };
-    let mut response = http.get(url).send().await.map_err(unreachable)?;
-    match response.status().as_u16() {
-        404 => return Ok(None),
-        200 => {}
-        status => return Err(MappingError::ServiceStatus { location, status }),
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_MAPPING_BYTES {
-            return Err(unusable(format!("it is larger than {MAX_MAPPING_BYTES} bytes")));
         }
+        Err(MappingError::NoSourceMapping(package))
     }
-    let info: MappingInfo = serde_json::from_slice(&body).map_err(|error| unusable(error.to_string()))?;
-    if info.package_specific_id.parse::<ImageName>().ok().as_ref() != Some(image) || !is_docker(&info.package_type)? {
-        return Err(unusable(format!("it is about {} {}", info.package_type, info.package_specific_id)));
-    }
-    Ok(Some(info))
 }
 
 #[cfg(test)]

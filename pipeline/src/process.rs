@@ -1,7 +1,8 @@
-//! Running the tools of others (git, docker) for a build: each in a process group of its own that dies with the build.
+//! Running the programs of others (git, docker, build programs) for a build: each in a process group of its own that dies with the build.
 //!
-//! It never goes through a shell and hands nothing on standard input. Dropping the future of [`run`] kills the group,
-//! which is how a time limit and a cancellation reach the children of a tool.
+//! No text from outside goes through a shell, and nothing is handed on standard input. Dropping the future of [`run`]
+//! kills the group, which is how a time limit and a cancellation reach the children of a tool; what a tool leaves in the
+//! background ends with it as well.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -42,8 +43,18 @@ pub(crate) enum Stdout {
 }
 
 /// Runs the command to its end and returns its answer; standard error goes into the log.
-pub(crate) async fn run(mut command: Command, stdout: Stdout, log: &BuildLog) -> Result<String, ProcessError> {
+pub(crate) async fn run(command: Command, stdout: Stdout, log: &BuildLog) -> Result<String, ProcessError> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
+    run_as(program, command, stdout, log).await
+}
+
+/// Like [`run`], under the name that people know the program by.
+pub(crate) async fn run_as(
+    program: String,
+    mut command: Command,
+    stdout: Stdout,
+    log: &BuildLog,
+) -> Result<String, ProcessError> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     #[cfg(unix)]
     command.process_group(0);
@@ -54,15 +65,22 @@ pub(crate) async fn run(mut command: Command, stdout: Stdout, log: &BuildLog) ->
     let mut group = ProcessGroup { leader: child.id() };
     let out = child.stdout.take().expect("standard output is piped");
     let err = child.stderr.take().expect("standard error is piped");
+    let ended = async {
+        let status = child.wait().await;
+        // Children that go on hold the pipes open, and would be waited for.
+        group.kill();
+        status
+    };
     let (answer, last_lines, status) =
-        tokio::join!(read_lines(out, (stdout == Stdout::Log).then_some(log)), read_lines(err, Some(log)), child.wait());
-    group.leader = None;
+        tokio::join!(read_lines(out, (stdout == Stdout::Log).then_some(log)), read_lines(err, Some(log)), ended);
     let broken = |source| ProcessError::Io { program: program.clone(), source };
     let (answer, last_lines, status) = (answer.map_err(broken)?, last_lines.map_err(broken)?, status.map_err(broken)?);
     if status.success() {
         return Ok(answer);
     }
-    let lines: Vec<&str> = last_lines.lines().filter(|line| !line.trim().is_empty()).collect();
+    // A tool without a word on standard error may have said it on the other.
+    let said = if last_lines.trim().is_empty() { answer } else { last_lines };
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let last_lines = lines[lines.len().saturating_sub(QUOTED_LINES)..].join("; ");
     Err(ProcessError::Failed { program, status, last_lines })
 }
@@ -85,7 +103,8 @@ async fn read_lines(stream: impl AsyncRead + Unpin, log: Option<&BuildLog>) -> i
             log.line(visible);
         }
         kept.push_str(&text);
-        if kept.len() > MAX_CAPTURED_BYTES {
+        // Twice the limit before it is cut: cutting at each line would cost its whole length for each.
+        if kept.len() > 2 * MAX_CAPTURED_BYTES {
             let mut cut = kept.len() - MAX_CAPTURED_BYTES;
             while !kept.is_char_boundary(cut) {
                 cut += 1;
@@ -95,15 +114,21 @@ async fn read_lines(stream: impl AsyncRead + Unpin, log: Option<&BuildLog>) -> i
     }
 }
 
-/// Kills the whole group when dropped, unless its leader was waited for.
+/// Kills the whole group when dropped, unless that was done before.
 struct ProcessGroup {
     leader: Option<u32>,
 }
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl ProcessGroup {
+    fn kill(&mut self) {
         #[cfg(unix)]
-        if let Some(pid) = self.leader.and_then(|id| rustix::process::Pid::from_raw(id as i32)) {
+        if let Some(pid) = self.leader.take().and_then(|id| rustix::process::Pid::from_raw(id as i32)) {
             // Fails only when the group is gone already.
             let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
         }

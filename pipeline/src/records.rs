@@ -13,6 +13,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -20,6 +21,9 @@ use uuid::Uuid;
 use crate::wire::{BuildStatus, BuildView, MappingInfo, Phase, SourceView};
 
 const RECORD_FILE: &str = "record.json";
+/// A program that was just killed may add files while its folder is cleared; together the attempts take half a second.
+const CLEAR_ATTEMPTS: usize = 10;
+const CLEAR_PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything that outlives a restart about one build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,7 +150,7 @@ impl RecordStore {
             let Some(id) = entry.file_name().to_str().and_then(|name| Uuid::parse_str(name).ok()) else {
                 continue;
             };
-            remove_if_there(&self.work(id))?;
+            self.clear_work(id)?;
             match fs::read(entry.path().join(RECORD_FILE)) {
                 Ok(bytes) => match serde_json::from_slice::<Record>(&bytes) {
                     Ok(record) if record.id == id => records.push(record),
@@ -159,6 +163,19 @@ impl RecordStore {
             }
         }
         Ok(records)
+    }
+
+    /// Removes the scratch space of a build, in whatever state its programs left it. Blocks.
+    pub(crate) fn clear_work(&self, id: Uuid) -> io::Result<()> {
+        let work = self.work(id);
+        for _ in 1..CLEAR_ATTEMPTS {
+            if remove_if_there(&work).is_ok() {
+                return Ok(());
+            }
+            make_folders_writable(&work);
+            std::thread::sleep(CLEAR_PAUSE);
+        }
+        remove_if_there(&work)
     }
 
     /// Half a result is no result: a build that failed keeps its record and its log.
@@ -181,6 +198,18 @@ fn remove_if_there(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Tools write-protect folders, caches above all, and then nobody but root can remove what is in them.
+fn make_folders_writable(root: &Path) {
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        #[cfg(unix)]
+        let _ = fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        // What cannot be read here fails the removal, which reports it.
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        open.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+    }
+}
+
 /// Makes renames and new names inside the folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -197,6 +226,7 @@ mod tests {
             source_repository: None,
             build_spec_url: None,
             docker: None,
+            program: None,
         };
         Record::queued(Uuid::new_v4(), request, 1)
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The body of `PUT /build`, and what a mapping service answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MappingInfo {
-    /// `Docker` or `Maven2`, in any case.
+    /// `Docker`, `Maven2` (or `maven`), or the name of any other type, in any case.
     pub package_type: String,
     pub package_specific_id: String,
     #[serde(default)]
@@ -16,6 +16,8 @@ pub struct MappingInfo {
     pub build_spec_url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docker: Option<DockerOptions>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramOptions>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,18 @@ pub struct DockerOptions {
 pub enum DockerBuilder {
     Source,
     Import,
+}
+
+/// What the build program of a package's type is told besides the package; every field has a default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramOptions {
+    /// Means something to the program only.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub recipe: serde_json::Map<String, serde_json::Value>,
+    /// Whether the program may use the network.
+    #[serde(default)]
+    pub network: bool,
 }
 
 /// The answer to `GET /build/{id}`.

@@ -1,6 +1,5 @@
 //! What happens round every request: its id, its line in the access log, its count, and the end of a panic.
 
-use crate::metrics::Surface;
 use crate::router;
 use crate::server::Front;
 use futures::FutureExt;
@@ -23,7 +22,7 @@ pub(crate) async fn answer(front: &Front, peer: SocketAddr, request: hyper::Requ
     let id = request_id(request.headers());
     let line = format!("{} {} {:?}", request.method(), request.uri().path(), request.version());
     let (referer, agent) = (quoted(request.headers(), header::REFERER), quoted(request.headers(), header::USER_AGENT));
-    let surface = if router::is_docker(request.uri().path()) { Surface::Docker } else { Surface::Management };
+    let surface = router::surface(front, request.uri().path());
 
     let span = tracing::debug_span!("request", id = id.to_str().unwrap_or_default());
     let request: Request = (request, LocalAddr::default(), RemoteAddr::default(), Scheme::HTTP).into();

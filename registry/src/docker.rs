@@ -4,12 +4,12 @@
 //! registry has, the network has built.
 
 mod blob;
-mod content;
 mod error;
 mod manifest;
 mod path;
 mod tags;
 
+use crate::content::SendError;
 use crate::server::Front;
 use error::DockerError;
 use path::Target;
@@ -19,6 +19,7 @@ use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{ArtifactId, PackageType};
 use pyrsia_node::ArtifactError;
 
+const CONTENT_DIGEST: &str = "docker-content-digest";
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 /// The registry that a mirror of official images stands for, as containerd names it in `ns`.
 const MIRRORED_HOST: &str = "docker.io";
@@ -67,8 +68,11 @@ impl Query {
     }
 }
 
+/// What the ledger calls container images.
+const PACKAGE_TYPE: &str = "docker";
+
 fn package_type() -> PackageType {
-    PackageType::new("docker").expect("the constant is a package type")
+    PackageType::new(PACKAGE_TYPE).expect("the constant is a package type")
 }
 
 /// An id of the grammar in [`path`], which is far stricter than what an artifact id may be.
@@ -76,8 +80,11 @@ fn artifact_id(id: String) -> ArtifactId {
     ArtifactId::new(id).expect("a name of 255 bytes with a tag or digest is an artifact id")
 }
 
-/// Where a published artifact of an image is served.
-pub(crate) fn path_of(artifact: &BuiltArtifact) -> Option<String> {
+/// Where a published artifact is served, if it is one of an image.
+pub(crate) fn path_of(package_type: &PackageType, artifact: &BuiltArtifact) -> Option<String> {
+    if package_type.as_str() != PACKAGE_TYPE {
+        return None;
+    }
     let id = artifact.artifact_id.as_str();
     let (name, reference) = id.split_once('@').or_else(|| id.rsplit_once(':'))?;
     let kind = if manifest::is_manifest(&artifact.media_type) { "manifests" } else { "blobs" };
@@ -99,5 +106,13 @@ fn withheld(error: ArtifactError, unpublished: impl FnOnce() -> DockerError) -> 
             // The reason names folders of this machine.
             DockerError::Unavailable(format!("the copy of {id} on this node cannot be read or written; the node's log says why"))
         }
+    }
+}
+
+/// Why an artifact that was found is not sent after all.
+fn unsent(error: SendError, unpublished: impl FnOnce() -> DockerError) -> DockerError {
+    match error {
+        SendError::Withheld(error) => withheld(error, unpublished),
+        error @ SendError::Unreadable { .. } => DockerError::Unavailable(error.to_string()),
     }
 }

@@ -9,6 +9,8 @@ pub(crate) mod error;
 pub(crate) mod inspect;
 pub(crate) mod log;
 pub(crate) mod members;
+pub(crate) mod package_types;
+pub(crate) mod predecessor;
 pub(crate) mod status;
 pub(crate) mod verifiers;
 

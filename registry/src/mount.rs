@@ -1,127 +1,132 @@
 //! The paths of package types that have no protocol of their own here: `/TYPE/…`, as the type's verifier reads them.
 //!
-//! Sends what is published, and documents that the verifier makes. Knows no package type.
+//! Sends what is published, and documents that the verifier makes. Knows no package type. A path is decoded and bounded before a verifier sees
+//! it, and links are made of the address the operator gave or the client used, never of what a proxy may have added to the request.
 
-use crate::management::error::Refused;
-use crate::ranges::{Selection, select};
+use crate::content::{self, Form, MediaType, SendError, client_has_it, etag};
+use crate::management::error::{Dialect, Refused};
 use crate::server::Front;
-use poem::http::{HeaderMap, Method, StatusCode, header};
-use poem::{Body, Request, Response};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::{Request, Response};
 use pyrsia_ledger::{ArtifactId, PackageCoordinate, PackageType, Sha256Digest};
-use pyrsia_node::{ArtifactError, MountError, MountTarget};
-use std::io::SeekFrom;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
+use pyrsia_node::{ArtifactError, MountError, MountTarget, MountedDocument};
 
-/// What one read takes from a file.
-const READ_BYTES: usize = 256 * 1_024;
+/// The longest path below a mount, with its escapes: an artifact id of 512 bytes fits with each byte escaped.
+const PATH_BYTES_MAX: usize = 2_048;
 /// The longest host a client may know this node by: a name of DNS with a port.
 const HOST_BYTES_MAX: usize = 260;
+/// How long a client should wait before it asks again for something that is published but cannot be had.
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+const FORM: &Form = &Form { media_type: MediaType::Recorded, ranges: true, digest_header: None };
 
 /// The package type and the rest of a path that lies below a mount of this node.
 pub(crate) fn of<'p>(front: &Front, path: &'p str) -> Option<(&'p str, &'p str)> {
-    let (package_type, _) = path.strip_prefix('/')?.split_once('/')?;
-    let rest = &path[package_type.len() + 1..];
-    front.node.has_mount(package_type).then_some((package_type, rest))
+    let path = path.strip_prefix('/')?;
+    let (word, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+    front.node.has_mount(word).then_some((word, rest))
 }
 
-pub(crate) async fn answer(front: &Front, request: &Request, package_type: &str, rest: &str) -> Result<Response, Refused> {
+pub(crate) async fn answer(front: &Front, request: &Request, word: &str, rest: &str) -> Response {
+    let answered = route(front, request, word, rest).await;
+    shielded(answered.unwrap_or_else(|refused| refused.into_response(Dialect::Problem)))
+}
+
+async fn route(front: &Front, request: &Request, word: &str, rest: &str) -> Result<Response, Refused> {
     let (method, headers) = (request.method(), request.headers());
     if method != Method::GET && method != Method::HEAD {
         return Err(Refused::method_not_allowed(method, request.uri().path(), "GET, HEAD"));
     }
-    let nothing = || Refused::not_found(format!("no {package_type} package has the path {rest}"));
-    let path = decode(rest).ok_or_else(nothing)?;
-    match front.node.mounted(package_type, &path).await? {
-        None => Err(nothing()),
+    let path = path_for_verifier(rest)?;
+    match front.node.mounted(word, &path).await? {
+        None => Err(Refused::not_found(format!("no {word} package has the path {path}"))),
         Some(MountTarget::Artifact { package_type, id, coordinate }) => {
-            artifact(front, method, headers, &package_type, &id, coordinate).await
+            artifact(front, request, &package_type, &id, Some(coordinate)).await
         }
         Some(MountTarget::Document(document)) => {
-            let mount = format!("http://{}/{package_type}", host(headers)?);
-            let document = front.node.make_document(document, &mount).await?;
-            let etag = etag(&Sha256Digest::of(&document.body));
-            if has_it(headers, &etag) {
-                return Ok(Response::builder().status(StatusCode::NOT_MODIFIED).header(header::ETAG, etag).finish());
-            }
-            let response = Response::builder().header(header::CONTENT_TYPE, document.media_type).header(header::ETAG, etag);
-            // What is published next changes it.
-            Ok(response.header(header::CACHE_CONTROL, "no-cache").header(header::VARY, "host").body(document.body))
+            let mount = match &front.public_url {
+                Some(url) => format!("{}/{word}", url.trim_end_matches('/')),
+                None => format!("http://{}/{word}", host(headers)?),
+            };
+            made(front, document, headers, &mount).await
         }
     }
 }
 
-async fn artifact(
+/// A document, which the host of the request has a part in.
+async fn made(front: &Front, document: MountedDocument, headers: &HeaderMap, mount: &str) -> Result<Response, Refused> {
+    let document = front.node.make_document(document, mount).await?;
+    let etag = etag(&Sha256Digest::of(&document.body));
+    let response = Response::builder().header(header::ETAG, &etag).header(header::VARY, "host");
+    if client_has_it(headers, &etag) {
+        return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
+    }
+    Ok(response.header(header::CONTENT_TYPE, document.media_type).body(document.body))
+}
+
+/// The bytes of an artifact. Where it is not published and belongs to `wished`, a build of that is asked for.
+pub(crate) async fn artifact(
     front: &Front,
-    method: &Method,
-    headers: &HeaderMap,
+    request: &Request,
     package_type: &PackageType,
     id: &ArtifactId,
-    coordinate: PackageCoordinate,
+    wished: Option<PackageCoordinate>,
 ) -> Result<Response, Refused> {
-    let record = match front.node.artifact_record(package_type, id) {
-        Ok((_, record)) => record,
-        Err(ArtifactError::Unpublished { .. }) => return Err(missing(front, coordinate)),
-        Err(error) => return Err(withheld(error)),
+    let record = match (front.node.artifact_record(package_type, id), wished) {
+        (Ok((_, record)), _) => record,
+        (Err(ArtifactError::Unpublished { .. }), Some(coordinate)) => return Err(missing(front, &coordinate).await),
+        (Err(error), _) => return Err(withheld(error)),
     };
-    let (size, etag) = (record.artifact.size_bytes, etag(&record.artifact.sha256));
-    let head = |status, length: u64| {
-        Response::builder()
-            .status(status)
-            .header(header::CONTENT_TYPE, &record.artifact.media_type)
-            .header(header::CONTENT_LENGTH, length)
-            .header(header::ACCEPT_RANGES, "bytes")
-            .header(header::ETAG, &etag)
-    };
-    if has_it(headers, &etag) {
-        return Ok(Response::builder().status(StatusCode::NOT_MODIFIED).header(header::ETAG, &etag).finish());
+    content::answer(front, request, package_type, id, &record, FORM).await.map_err(|error| match error {
+        SendError::Withheld(error) => withheld(error),
+        error @ SendError::Unreadable { .. } => Refused::unavailable(error.to_string()),
+    })
+}
+
+/// What is sent here was made by others, and what stands under a path can change with the next block.
+pub(crate) fn shielded(mut response: Response) -> Response {
+    let unavailable = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // A browser that is shown a page of a package runs nothing of it in the node's name.
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    if unavailable {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
     }
-    let same = headers.get(header::IF_RANGE).is_none_or(|value| value.as_bytes() == etag.as_bytes());
-    let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok()).filter(|_| same && method == Method::GET);
-    let (response, first, length) = match range.map_or(Selection::Whole, |range| select(range, size)) {
-        Selection::Whole => (head(StatusCode::OK, size), 0, size),
-        Selection::Part { first, last } => {
-            let range = format!("bytes {first}-{last}/{size}");
-            let length = last - first + 1;
-            (head(StatusCode::PARTIAL_CONTENT, length).header(header::CONTENT_RANGE, range), first, length)
-        }
-        Selection::Unsatisfiable => {
-            let range = format!("bytes */{size}");
-            return Ok(head(StatusCode::RANGE_NOT_SATISFIABLE, 0).header(header::CONTENT_RANGE, range).finish());
-        }
-    };
-    if method == Method::HEAD {
-        return Ok(response.finish());
-    }
-    let opened = front.node.open_artifact(package_type, id).await.map_err(withheld)?;
-    if opened.sha256 != record.artifact.sha256 {
-        let message = format!("{id} was published anew meanwhile; try again");
-        return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message));
-    }
-    let mut file = File::from_std(opened.file);
-    file.set_max_buf_size(READ_BYTES);
-    file.seek(SeekFrom::Start(first)).await.map_err(|error| {
-        tracing::error!(%id, %error, "a stored artifact cannot be read");
-        Refused::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", format!("the stored copy of {id} cannot be read"))
-    })?;
-    Ok(response.body(Body::from_bytes_stream(ReaderStream::with_capacity(file.take(length), READ_BYTES))))
+    response
 }
 
 /// Says that a package is not published, and what is done about it.
-fn missing(front: &Front, coordinate: PackageCoordinate) -> Refused {
-    let package = coordinate.clone();
-    Refused::not_found(match front.node.wish_in_background(coordinate) {
-        Ok(()) => format!("{package} is not published in this network; a build was requested, ask again when it is done"),
+async fn missing(front: &Front, package: &PackageCoordinate) -> Refused {
+    // The verifier of the network says how the package is written, whatever made it of the path.
+    let wished = match front.node.parse_coordinate(package.package_type.as_str(), package.id.as_str()).await {
+        Ok(coordinate) => front.node.wish_in_background(coordinate),
+        Err(error) => Err(error),
+    };
+    Refused::not_found(match wished {
+        Ok(()) => format!(
+            "{package} is not published in this network; a build was requested, ask again when it is done: `pyrsia inspect-log {} {}` shows its \
+             records then",
+            package.package_type, package.id
+        ),
         Err(error) => format!("{package} is not published in this network, and no build was requested: {error}"),
     })
 }
 
 fn withheld(error: ArtifactError) -> Refused {
-    match error {
+    match &error {
         ArtifactError::Unpublished { .. } => Refused::not_found(error.to_string()),
         ArtifactError::AtRisk(_) => Refused::new(StatusCode::FORBIDDEN, "AT_RISK", error.to_string()),
-        _ => Refused::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", error.to_string()),
+        ArtifactError::NoNetwork | ArtifactError::Busy => Refused::unavailable(error.to_string()),
+        ArtifactError::Unavailable { .. } => {
+            tracing::warn!(%error, "a published artifact could not be served");
+            Refused::unavailable(error.to_string())
+        }
+        ArtifactError::Damaged { id, .. } => {
+            tracing::error!(%error, "a published artifact could not be served");
+            // The reason names folders of this machine.
+            Refused::unavailable(format!("the copy of {id} on this node cannot be read or written; the node's log says why"))
+        }
     }
 }
 
@@ -131,20 +136,12 @@ impl From<MountError> for Refused {
             MountError::Wish(error) => error.into(),
             MountError::NoDocument(refusal) => Self::not_found(refusal.sentence),
             error @ (MountError::Abstained(_) | MountError::TooLarge) => {
+                tracing::warn!(%error, "a verifier gave no answer to a path");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "NO_ANSWER", error.to_string())
             }
-            error @ MountError::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", error.to_string()),
+            error @ MountError::Stopped => Self::unavailable(error.to_string()),
         }
     }
-}
-
-fn etag(sha256: &Sha256Digest) -> String {
-    format!("\"{sha256}\"")
-}
-
-fn has_it(headers: &HeaderMap, etag: &str) -> bool {
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    known.split(',').map(|known| known.trim().trim_start_matches("W/")).any(|known| known == etag || known == "*")
 }
 
 /// How the client calls this node, for links.
@@ -157,7 +154,23 @@ fn host(headers: &HeaderMap) -> Result<&str, Refused> {
     Ok(host)
 }
 
-/// Resolves percent escapes, also those of slashes: some clients send a name with one that way. None for what no id could have.
+/// What a verifier is asked about: the path with its escapes resolved, and a slash at its beginning but not at its end.
+fn path_for_verifier(rest: &str) -> Result<String, Refused> {
+    if rest.len() > PATH_BYTES_MAX {
+        let message = format!("the path has {} bytes, at most {PATH_BYTES_MAX} are read", rest.len());
+        return Err(Refused::new(StatusCode::URI_TOO_LONG, "TOO_LONG", message));
+    }
+    let Some(path) = decode(rest) else {
+        return Err(Refused::not_found("no package has a path with such a character in it".into()));
+    };
+    if path.split('/').any(|step| matches!(step, "." | "..")) {
+        return Err(Refused::bad_request("a path of a package has no steps `.` and `..`".into()));
+    }
+    let path = path.strip_suffix('/').unwrap_or(&path);
+    Ok(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
+}
+
+/// Resolves percent escapes once, also those of slashes: some clients send a name with one that way. None for what no id could have.
 fn decode(path: &str) -> Option<String> {
     let mut decoded = String::with_capacity(path.len());
     let mut bytes = path.bytes();
@@ -188,6 +201,21 @@ mod tests {
         for wrong in ["/%", "/%4", "/%zz", "/%00", "/%20", "/%c3%a9", "/é"] {
             assert_eq!(decode(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_verifier_is_asked_about_sound_paths_only() {
+        let read = |rest: &str| path_for_verifier(rest).map_err(|refused| refused.status().as_u16());
+        for (rest, path) in [("", "/"), ("/", "/"), ("/a/", "/a"), ("/a%2f", "/a"), ("/@s%2Fn", "/@s/n"), ("/a..b", "/a..b")] {
+            assert_eq!(read(rest).as_deref(), Ok(path), "{rest}");
+        }
+        for rest in ["/..", "/../x", "/a/%2e%2E/b", "/a%2f..%2fb", "/.", "/%2e/"] {
+            assert_eq!(read(rest), Err(400), "{rest}");
+        }
+        assert_eq!(read("/%00"), Err(404));
+        let long = "/".repeat(PATH_BYTES_MAX);
+        assert!(read(&long).is_ok());
+        assert_eq!(read(&format!("{long}x")), Err(414));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
-use crate::management::{authorize, builds, inspect, log, members, status, verifiers};
+use crate::management::{authorize, builds, inspect, log, members, package_types, predecessor, status, verifiers};
+use crate::metrics::Surface;
 use crate::mount;
 use crate::server::Front;
 use crate::uri::decode_segment;
@@ -31,10 +32,13 @@ enum Action {
     BuildPackage,
     InspectDocker,
     InspectMaven,
+    InspectPackage,
     RequestBuild,
     Builds,
     Build,
+    PackageTypes,
     Package,
+    Artifact,
     Blocks,
     Block,
     OpenApi,
@@ -55,6 +59,7 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::POST, "/build/{package_type}", Action::BuildPackage),
     (Method::POST, "/inspect/docker", Action::InspectDocker),
     (Method::POST, "/inspect/maven", Action::InspectMaven),
+    (Method::POST, "/inspect/{package_type}", Action::InspectPackage),
     // What came after; `openapi.json` describes each of these.
     (Method::GET, "/api/v1/status", Action::Status),
     (Method::GET, "/api/v1/peers", Action::Peers),
@@ -67,14 +72,32 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/api/v1/builds", Action::Builds),
     (Method::POST, "/api/v1/builds", Action::RequestBuild),
     (Method::GET, "/api/v1/builds/{build_id}", Action::Build),
+    (Method::GET, "/api/v1/package-types", Action::PackageTypes),
     (Method::GET, "/api/v1/packages/{package_type}", Action::Package),
+    (Method::GET, "/api/v1/artifacts/{package_type}", Action::Artifact),
     (Method::GET, "/api/v1/blocks", Action::Blocks),
     (Method::GET, "/api/v1/blocks/{height}", Action::Block),
     (Method::GET, "/api/v1/openapi.json", Action::OpenApi),
 ];
 
-pub(crate) fn is_docker(path: &str) -> bool {
+/// Whose paths a path is one of.
+pub(crate) fn surface(front: &Front, path: &str) -> Surface {
+    if is_docker(path) {
+        Surface::Docker
+    } else if mounted(front, path).is_some() {
+        Surface::Packages
+    } else {
+        Surface::Management
+    }
+}
+
+fn is_docker(path: &str) -> bool {
     path == "/v2" || path.starts_with("/v2/")
+}
+
+/// The package type and the rest of a path that is one of a package type.
+fn mounted<'p>(front: &Front, path: &'p str) -> Option<(&'p str, &'p str)> {
+    mount::of(front, path).filter(|(word, _)| !is_reserved(word))
 }
 
 pub(crate) async fn answer(front: &Front, request: Request) -> Response {
@@ -82,9 +105,8 @@ pub(crate) async fn answer(front: &Front, request: Request) -> Response {
     if is_docker(&path) {
         return docker::answer(front, &request).await;
     }
-    if let Some((package_type, rest)) = mount::of(front, &path).filter(|(word, _)| !is_reserved(word)) {
-        let answered = mount::answer(front, &request, package_type, rest).await;
-        return answered.unwrap_or_else(|refused| refused.into_response(Dialect::of(&path)));
+    if let Some((package_type, rest)) = mounted(front, &path) {
+        return mount::answer(front, &request, package_type, rest).await;
     }
     match dispatch(front, &path, request).await {
         Ok(response) => response,
@@ -111,16 +133,19 @@ async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Respons
         Action::Nodes => members::nodes(front),
         Action::AtRisk => members::at_risk(front),
         Action::ApproveVerifier => verifiers::approve(front, request).await,
-        Action::BuildDocker => builds::request_docker(front, request).await,
-        Action::BuildMaven => builds::request_maven(front, request).await,
+        Action::BuildDocker => predecessor::build_docker(front, request).await,
+        Action::BuildMaven => predecessor::build_maven(front, request).await,
         Action::BuildStatus => builds::status(front, request).await,
         Action::BuildPackage => builds::request_package(front, &argument, request).await,
-        Action::InspectDocker => inspect::docker(front, request).await,
-        Action::InspectMaven => inspect::maven(front, request).await,
+        Action::InspectDocker => predecessor::inspect_docker(front, request).await,
+        Action::InspectMaven => predecessor::inspect_maven(front, request).await,
+        Action::InspectPackage => inspect::inspect(front, &argument, request).await,
         Action::RequestBuild => builds::request(front, request).await,
         Action::Builds => builds::builds(front, &request).await,
         Action::Build => builds::build(front, &argument),
+        Action::PackageTypes => package_types::list(front),
         Action::Package => inspect::package(front, &argument, &request).await,
+        Action::Artifact => package_types::artifact(front, &argument, &request).await,
         Action::Blocks => log::blocks(front, &request).await,
         Action::Block => log::block(front, &argument).await,
         Action::OpenApi => status::openapi(),

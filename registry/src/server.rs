@@ -46,6 +46,8 @@ pub struct RegistryConfig {
     pub address: SocketAddr,
     /// What a caller must know to change who may build. An empty one lets nobody.
     pub admin_token: String,
+    /// The address clients know this node by, where that is not the host they name, as behind a proxy: links in documents begin with it.
+    pub public_url: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,7 @@ pub(crate) struct Front {
     pub(crate) node: NodeHandle,
     pub(crate) admin: AdminToken,
     pub(crate) metrics: Metrics,
+    pub(crate) public_url: Option<String>,
 }
 
 /// A running HTTP server in front of a node.
@@ -77,7 +80,8 @@ impl Registry {
         let bind = |source| RegistryError::Bind { address: config.address, source };
         let listener = TcpListener::bind(config.address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let front = Front { node, admin: AdminToken::new(&config.admin_token), metrics: Metrics::new() };
+        let admin = AdminToken::new(&config.admin_token);
+        let front = Front { node, admin, metrics: Metrics::new(), public_url: config.public_url };
         let stop = CancellationToken::new();
         let task = tokio::spawn(accept(listener, Arc::new(front), stop.clone()));
         Ok(Self { address, stop, task })

@@ -49,12 +49,14 @@ pub struct AuthorizeResponse {
 /// `POST /build/docker`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildDockerRequest {
+    #[serde(alias = "package")]
     pub image: String,
 }
 
 /// `POST /build/maven`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildMavenRequest {
+    #[serde(alias = "package")]
     pub gav: String,
 }
 
@@ -97,6 +99,7 @@ impl fmt::Display for BuildStatusResponse {
 /// `POST /inspect/docker`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectDockerRequest {
+    #[serde(alias = "package")]
     pub image: String,
     #[serde(flatten)]
     pub view: LogView,
@@ -105,7 +108,16 @@ pub struct InspectDockerRequest {
 /// `POST /inspect/maven`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectMavenRequest {
+    #[serde(alias = "package")]
     pub gav: String,
+    #[serde(flatten)]
+    pub view: LogView,
+}
+
+/// `POST /inspect/{package type}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InspectPackageRequest {
+    pub package: String,
     #[serde(flatten)]
     pub view: LogView,
 }
@@ -164,6 +176,14 @@ pub struct LogRecord {
     /// The node that added the record, which is one of those that built the artifact.
     pub node_id: String,
     pub node_public_key: String,
+}
+
+/// A package type as log records write it: the predecessor's word where it had another one.
+pub fn name_in_log(package_type: &PackageType) -> String {
+    match package_type.as_str() {
+        "maven" => "Maven2".to_owned(),
+        _ => package_type.capitalised(),
+    }
 }
 
 macro_rules! log_fields {
@@ -358,6 +378,8 @@ pub struct PackageTypeView {
     /// One sentence on how a package is written.
     pub coordinate_syntax: String,
     pub examples: Vec<String>,
+    /// What is served below `/{name}`; nothing where the type has no paths of its own.
+    pub http_paths: Vec<String>,
     /// SHA-256 of the verifier this node has for it.
     pub module: Sha256Digest,
 }

@@ -1,13 +1,16 @@
 //! The HTTP surface of a lone, real node: what clients and people get back, word for word.
 //!
 //! The node runs in this process on a temporary folder. The build pipeline is the outside world: a small HTTP server of the
-//! test that has one image to give.
+//! test that gives the same files to every build.
 
 mod http {
     mod fixture;
+    mod guest;
     mod image;
+    mod pipeline;
 
     mod mistakes;
+    mod mount;
     mod network;
     mod pull;
 }

@@ -13,7 +13,7 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
-const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 const REFERENCE_RUSTC: &str = "rustc 1.95.0 ";
 const SUMS: &str = "SHA256SUMS";
 /// What a guest's package is called before the name of its folder.
@@ -49,6 +49,12 @@ pub(crate) fn build(names: &[&str]) -> Result<()> {
 pub(crate) fn check() -> Result<()> {
     let (guests, shipped) = folders()?;
     compare(&shipped, &compile(&guests, &guest_names(&guests)?)?)
+}
+
+/// Whether a component can be built here, without going to get anything.
+pub(crate) fn can_build() -> Result<bool> {
+    let (guests, _) = folders()?;
+    has_target(&guests)
 }
 
 fn folders() -> Result<(PathBuf, PathBuf)> {
@@ -131,26 +137,31 @@ fn path_free_flags(guests: &Path) -> Result<OsString> {
     Ok(flags)
 }
 
+fn rustc() -> Command {
+    Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
+/// Whether the standard library of the components' target is installed.
+fn has_target(guests: &Path) -> Result<bool> {
+    let folder = output(rustc().args(["--print", "target-libdir", "--target", TARGET]).current_dir(guests))?;
+    let std_here = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("libstd-");
+    Ok(fs::read_dir(folder.trim()).is_ok_and(|entries| entries.flatten().any(std_here)))
+}
+
 fn ensure_toolchain(guests: &Path) -> Result<()> {
-    let rustc = || Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let version = output(rustc().arg("--version").current_dir(guests))?;
     ensure!(version.starts_with(REFERENCE_RUSTC), "the shipped components are built with {REFERENCE_RUSTC}, this is {version}");
-    let has_target = || -> Result<bool> {
-        let folder = output(rustc().args(["--print", "target-libdir", "--target", TARGET]).current_dir(guests))?;
-        let std_here = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("libstd-");
-        Ok(fs::read_dir(folder.trim()).is_ok_and(|entries| entries.flatten().any(std_here)))
-    };
-    if has_target()? {
+    if has_target(guests)? {
         return Ok(());
     }
     // Each way is tried in turn; only the outcome counts.
     let rustup = Command::new("rustup").args(["target", "add", TARGET]).status();
-    if rustup.is_ok_and(|status| status.success()) && has_target()? {
+    if rustup.is_ok_and(|status| status.success()) && has_target(guests)? {
         return Ok(());
     }
     if let (Some(_), Some(script)) = (env::var_os("RUST_STD_SRC"), env::var_os("WASM_TOOLCHAIN_SH")) {
         run(&mut Command::new(script))?;
-        if has_target()? {
+        if has_target(guests)? {
             return Ok(());
         }
     }

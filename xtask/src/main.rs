@@ -95,7 +95,8 @@ fn format(check: &[&str]) -> Result<()> {
 }
 
 fn lint() -> Result<()> {
-    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    run(cargo(&["clippy", "--all-targets"]).args(GUESTS).args(["--", "--deny", "warnings"]))
 }
 
 fn deny() -> Result<()> {
@@ -115,6 +116,7 @@ fn deny() -> Result<()> {
 
 fn bench(arguments: &[&str]) -> Result<()> {
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+    run(cargo(&["build", "--release", "--package", "pyrsia-guests-native"]).args(GUESTS))?;
     run(Command::new(built("release/pyrsia-benches")?).args(arguments))
 }
 

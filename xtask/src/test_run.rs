@@ -1,6 +1,6 @@
 //! What a change must pass, cheapest first, and which tests were skipped for want of a client.
 
-use crate::{GUESTS, cargo, clients, format, lint, run};
+use crate::{GUESTS, cargo, clients, format, guests, kit, lint, run};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -10,13 +10,25 @@ pub(crate) fn everything() -> Result<()> {
     lint()?;
     run(&mut cargo(&["test", "--workspace", "--test", "house_rules"]))?;
     run(cargo(&["test"]).args(GUESTS))?;
-    only("")
+    only("")?;
+    // With the program that the tests were built with.
+    if guests::can_build()? {
+        return kit::author();
+    }
+    let skipped = "the author's kit, for which `rustup target add wasm32-unknown-unknown` is needed";
+    ensure!(!requires_clients(), "PYRSIA_REQUIRE_CLIENTS=1, and this could not be tested: {skipped}");
+    println!("SKIPPED {skipped}");
+    Ok(())
+}
+
+fn requires_clients() -> bool {
+    std::env::var_os("PYRSIA_REQUIRE_CLIENTS").is_some_and(|value| value == "1")
 }
 
 /// The tests of the workspace whose names contain `filter`.
 pub(crate) fn only(filter: &str) -> Result<()> {
     let missing = clients::missing();
-    if std::env::var_os("PYRSIA_REQUIRE_CLIENTS").is_some_and(|value| value == "1") {
+    if requires_clients() {
         ensure!(missing.is_empty(), "PYRSIA_REQUIRE_CLIENTS=1, and these are not installed:\n  {}", missing.join("\n  "));
     }
     // The end-to-end tests start the programs; a test does not build another package's.

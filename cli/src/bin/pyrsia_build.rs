@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, Parser, ValueEnum};
-use pyrsia_pipeline::{BuilderChoice, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM};
+use pyrsia_pipeline::{BuilderChoice, BuilderProgram, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -46,6 +46,10 @@ struct Arguments {
     /// What builds Dockerfiles.
     #[arg(long, env = "PYRSIA_BUILD_BUILDER", value_enum, default_value = "auto")]
     builder: Builder,
+
+    /// Program that builds packages of a type other than Docker; may be given for several types.
+    #[arg(long, env = "PYRSIA_BUILD_BUILDER_PROGRAM", value_name = "TYPE=PATH", value_delimiter = ',')]
+    builder_program: Vec<String>,
 
     /// Whether git repositories on this machine may be built [default: true on a loopback address]
     #[arg(long, env = "PYRSIA_BUILD_ALLOW_LOCAL_SOURCES", num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
@@ -106,6 +110,8 @@ impl Arguments {
             }
             Some(path) => MappingLocation::File(path.into()),
         };
+        let program = |text: &String| text.parse().with_context(|| format!("--builder-program {text}"));
+        let builder_programs: Vec<BuilderProgram> = self.builder_program.iter().map(program).collect::<anyhow::Result<_>>()?;
         let local_sources = if self.allow_local_sources.unwrap_or(listen.ip().is_loopback()) {
             LocalSources::Allowed
         } else {
@@ -120,6 +126,7 @@ impl Arguments {
                 Builder::Docker => BuilderChoice::Docker,
                 Builder::Embedded => BuilderChoice::Embedded,
             },
+            builder_programs,
             local_sources,
             max_concurrent_builds: self.max_concurrent_builds,
             max_queued_builds: self.max_queued_builds,

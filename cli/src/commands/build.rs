@@ -4,26 +4,35 @@ mod follow;
 mod list;
 mod outcome;
 
-use super::{node, print, print_json, request_failure};
-use crate::arguments::{BuildCommand, BuildOptions, OutputArguments, WaitArguments};
+use super::{node, package_failure, print, print_json, request_failure};
+use crate::arguments::{BuildArguments, BuildCommand, BuildOptions, OutputArguments, WaitArguments};
 use crate::exit::Failure;
 use crate::node_client::{NodeClient, RequestError};
 use follow::follow;
-use outcome::{in_words, settled};
-use pyrsia_registry::wire::{BuildStatusRequest, BuildStatusResponse, BuildView, RequestBuild, RequestedBuild, RequestedState};
+pub(super) use outcome::in_words;
+use outcome::settled;
+use pyrsia_registry::wire::{
+    BuildStatusRequest, BuildStatusResponse, BuildView, RequestBuild, RequestedBuild, RequestedState, name_in_log,
+};
 use serde::Serialize;
 use std::path::PathBuf;
 
-pub(super) async fn run(command: BuildCommand) -> Result<(), Failure> {
+pub(super) async fn run(arguments: BuildArguments) -> Result<(), Failure> {
+    let BuildArguments { command, package_type, coordinate, from_file, options } = arguments;
     match command {
-        BuildCommand::Docker { image, from_file, options } => packages("docker", image, from_file, options).await,
-        BuildCommand::Maven { gav, from_file, options } => packages("maven", gav, from_file, options).await,
-        BuildCommand::Status { id, wait, output } => status(id, wait, output).await,
+        Some(BuildCommand::Docker { image, coordinate, from_file, options }) => {
+            packages("docker", image.or(coordinate), from_file, options).await
+        }
+        Some(BuildCommand::Maven { gav, coordinate, from_file, options }) => {
+            packages("maven", gav.or(coordinate), from_file, options).await
+        }
+        Some(BuildCommand::Status { id, wait, output }) => status(id, wait, output).await,
+        None => packages(&package_type.unwrap_or_default(), coordinate, from_file, options).await,
     }
 }
 
 async fn packages(
-    package_type: &'static str,
+    package_type: &str,
     package: Option<String>,
     from_file: Option<PathBuf>,
     options: BuildOptions,
@@ -49,7 +58,7 @@ struct Asked {
 
 async fn one(node: &NodeClient, wish: RequestBuild, options: BuildOptions) -> Result<(), Failure> {
     let requested = request(node, &wish).await;
-    let request = requested.map_err(|error| request_failure("Build request failed with error", &error))?;
+    let request = requested.map_err(|error| package_failure("Build request failed with error", &error))?;
     let came_to_nothing = request.state == RequestedState::NotPublished;
     if !options.output.json && !came_to_nothing {
         print(&format!("{}\n", said_of(&request)))?;
@@ -85,11 +94,7 @@ fn said_of(request: &RequestedBuild) -> String {
         RequestedState::AlreadyOpen => format!("Build request successfully handled. Build with ID '{id}' is running already."),
         RequestedState::NotPublished => nothing(request).to_string(),
         RequestedState::AlreadyPublished => {
-            let package_type = match request.package_type.as_str() {
-                "docker" => "Docker",
-                "maven" => "Maven2",
-                other => other,
-            };
+            let package_type = name_in_log(&request.package_type);
             format!(
                 "Artifact already exists. Fresh build not required: Artifact ID {} for type {package_type} already exists in transparency log",
                 request.package

@@ -6,7 +6,8 @@ use crate::exit::{self, Failure, chain};
 use crate::outputs;
 use pyrsia_ledger::Sha256Digest;
 use pyrsia_verifiers::{
-    Comparison, CompiledModules, Description, Difference, HostOptions, Limits, Outcome, Verifier, VerifierHost, VerifierSet,
+    Comparison, CompiledModules, Description, Difference, HostOptions, Limits, Outcome, SHIPPED, Verifier, VerifierHost,
+    VerifierSet,
 };
 use serde::Serialize;
 use std::fmt::Write;
@@ -74,17 +75,28 @@ pub(super) fn load(source: &VerifierSource) -> Result<Verifier, Failure> {
     if let Some(path) = &source.module {
         return load_file(&host, path);
     }
+    let package_type = source.package_type.clone().unwrap_or_default().to_ascii_lowercase();
+    if source.verifiers.is_none()
+        && let Some(verifier) = shipped(&host, &package_type)
+    {
+        return Ok(verifier);
+    }
     let set = VerifierSet::open(&host, source.verifiers.as_deref());
     let set = set.map_err(|error| Failure::because("the verifiers cannot be loaded", &error))?;
     for unusable in set.unusable() {
         eprintln!("warning: {}", chain(unusable));
     }
-    let package_type = source.package_type.clone().unwrap_or_default();
-    set.preferred(&package_type.to_ascii_lowercase()).cloned().ok_or_else(|| {
+    set.preferred(&package_type).cloned().ok_or_else(|| {
         let known: Vec<_> = set.iter().map(|verifier| verifier.description().package_type.to_string()).collect();
         Failure::usage(format!("there is no verifier for {package_type:?} packages, there are: {}", known.join(", ")))
             .hint("name a module with --module FILE, or a folder of them with --verifiers DIR")
     })
+}
+
+/// The shipped verifier whose file is called like the type, which is found without compiling the others.
+fn shipped(host: &VerifierHost, package_type: &str) -> Option<Verifier> {
+    let (_, module) = SHIPPED.iter().find(|(name, _)| name.strip_suffix(".wasm") == Some(package_type))?;
+    host.load(module).ok().filter(|verifier| verifier.description().package_type.as_str() == package_type)
 }
 
 pub(super) fn load_file(host: &VerifierHost, path: &Path) -> Result<Verifier, Failure> {

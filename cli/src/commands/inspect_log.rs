@@ -1,29 +1,34 @@
 //! `pyrsia inspect-log`: the published artifacts of a package, as the ledger has them.
 
-use super::{node, print, print_json, request_failure};
-use crate::arguments::{InspectCommand, InspectFormat, InspectOptions};
+use super::build::in_words;
+use super::{node, package_failure, print, print_json};
+use crate::arguments::{InspectArguments, InspectCommand, InspectFormat, InspectOptions};
 use crate::exit::Failure;
-use pyrsia_registry::wire::{InspectDockerRequest, InspectMavenRequest, LogContent, LogField, LogFormat, LogView, OutputParams};
+use crate::node_client::{NodeClient, path_segment};
+use crate::terminal::visible;
+use pyrsia_registry::wire::{
+    BuildState, BuildView, InspectDockerRequest, InspectMavenRequest, InspectPackageRequest, LogContent, LogField, LogFormat,
+    LogView, OutputParams,
+};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
+use std::io::{self, Write};
 
-pub(super) async fn run(command: InspectCommand) -> Result<(), Failure> {
-    let node = node()?;
-    let (answer, options, fields) = match command {
-        InspectCommand::Docker { image, options } => {
-            let fields = fields(&options)?;
-            (
-                node.post_text("/inspect/docker", &InspectDockerRequest { image, view: view(&options, &fields) }).await,
-                options,
-                fields,
-            )
-        }
-        InspectCommand::Maven { gav, options } => {
-            let fields = fields(&options)?;
-            (node.post_text("/inspect/maven", &InspectMavenRequest { gav, view: view(&options, &fields) }).await, options, fields)
+pub(super) async fn run(arguments: InspectArguments) -> Result<(), Failure> {
+    let (asked, options) = asked(arguments);
+    let fields = fields(&options)?;
+    let (node, view) = (node()?, view(&options, &fields));
+    let of = asked.query();
+    let answer = match asked {
+        Asked::Image(image) => node.post_text("/inspect/docker", &InspectDockerRequest { image, view }).await,
+        Asked::Gav(gav) => node.post_text("/inspect/maven", &InspectMavenRequest { gav, view }).await,
+        Asked::Package { package_type, package } => {
+            let path = format!("/inspect/{}", path_segment(&package_type));
+            node.post_text(&path, &InspectPackageRequest { package, view }).await
         }
     };
-    let text = answer.map_err(|error| request_failure("Inspect log request failed with error", &error))?;
+    let text = answer.map_err(|error| package_failure("Inspect log request failed with error", &error))?;
+    show_unpublished(&node, &of).await;
     match options.format {
         InspectFormat::Csv => print(&text),
         InspectFormat::Json => {
@@ -31,6 +36,53 @@ pub(super) async fn run(command: InspectCommand) -> Result<(), Failure> {
                 .map_err(|error| Failure::because("Inspect log request failed with error: the answer is no log", &error))?;
             let shown: Vec<Picked<'_>> = records.iter().map(|record| Picked { record, fields: &fields }).collect();
             print_json(&shown)
+        }
+    }
+}
+
+/// The package, in the words of the request.
+enum Asked {
+    Image(String),
+    Gav(String),
+    Package { package_type: String, package: String },
+}
+
+impl Asked {
+    /// The path that lists the builds of the package.
+    fn query(&self) -> String {
+        let (package_type, package) = match self {
+            Self::Image(image) => ("docker", image),
+            Self::Gav(gav) => ("maven", gav),
+            Self::Package { package_type, package } => (package_type.as_str(), package),
+        };
+        format!("/api/v1/builds?package_type={}&id={}", path_segment(package_type), path_segment(package))
+    }
+}
+
+/// The records are what is published. A newest build that came to nothing, met dissent or is at risk has no record of that, so
+/// it is told beside them, on stderr.
+async fn show_unpublished(node: &NodeClient, builds: &str) {
+    // The log was shown; what this adds is no reason to fail.
+    let Ok(builds) = node.get::<Vec<BuildView>>(builds).await else { return };
+    let untroubled = |view: &BuildView| {
+        view.state == BuildState::Published && view.at_risk.is_none() && view.judges.iter().all(|judge| judge.agrees)
+    };
+    if let Some(newest) = builds.first().filter(|view| !untroubled(view)) {
+        let _ = writeln!(io::stderr(), "{}", visible(&in_words(newest)));
+    }
+}
+
+/// The command line has each of the words, however it was written.
+fn asked(arguments: InspectArguments) -> (Asked, InspectOptions) {
+    let InspectArguments { command, package_type, coordinate, options } = arguments;
+    match command {
+        Some(InspectCommand::Docker { image, coordinate, options }) => {
+            (Asked::Image(image.or(coordinate).unwrap_or_default()), options)
+        }
+        Some(InspectCommand::Maven { gav, coordinate, options }) => (Asked::Gav(gav.or(coordinate).unwrap_or_default()), options),
+        None => {
+            let (package_type, package) = (package_type.unwrap_or_default(), coordinate.unwrap_or_default());
+            (Asked::Package { package_type, package }, options)
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct NodeArguments {
     /// Port of the HTTP side; 0 takes a free one
     #[arg(short, long, value_name = "PORT", default_value_t = 7888)]
     pub port: u16,
+    /// Address clients reach the HTTP side at, where a proxy stands before it: links in package documents begin with it
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    pub public_url: Option<Url>,
     /// Address the node listens on for other nodes; may be repeated
     /// [default: /ip4/0.0.0.0/tcp/0 and /ip4/0.0.0.0/udp/0/quic-v1]
     #[arg(short = 'L', long, value_name = "MULTIADDR")]

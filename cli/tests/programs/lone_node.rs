@@ -90,7 +90,13 @@ fn the_cli_of_the_same_user_authorizes_and_that_of_another_does_not() {
     assert_eq!(again.code, Some(1));
     assert!(again.stderr.contains("already exists in transparency log"), "{}", again.stderr);
 
-    assert_eq!(succeeded(home.path(), "inspect-log docker --image alpine:3.16.0").stdout, "[]\n");
+    for package in
+        ["docker --image alpine:3.16.0", "docker alpine:3.16.0", "oci library/alpine:3.16.0", "MAVEN org.example:demo:1.0"]
+    {
+        assert_eq!(succeeded(home.path(), &format!("inspect-log {package}")).stdout, "[]\n", "{package}");
+    }
+    assert_eq!(succeeded(home.path(), "inspect-log maven org.example:demo:1.0 --format csv --fields id").stdout, "id\n");
+    any_type_can_be_named(home.path());
     let unknown = run(PYRSIA, home.path(), "build status --id c9ca3e57-aa84-4fab-a8be-381ab31e4916");
     assert_eq!(unknown.code, Some(1));
     assert!(
@@ -104,6 +110,35 @@ fn the_cli_of_the_same_user_authorizes_and_that_of_another_does_not() {
     let port = node.port;
     assert_eq!(node.stop(), Some(0));
     assert!(!tokens.join(port.to_string()).exists());
+}
+
+/// What the node says of package types it knows and of those it does not.
+fn any_type_can_be_named(home: &Path) {
+    let listed = succeeded(home, "list --types").stdout;
+    let types: serde_json::Value = serde_json::from_str(&succeeded(home, "list --types --json").stdout).expect("JSON");
+    let names: Vec<&str> = types.as_array().expect("types").iter().map(|known| known["name"].as_str().expect("a name")).collect();
+    for known in types.as_array().expect("types") {
+        let (name, example) = (known["name"].as_str().expect("a name"), known["examples"][0].as_str().expect("an example"));
+        assert!(listed.contains(&format!("  pyrsia build {name} {example}\n")), "{listed}");
+        let malformed = run(PYRSIA, home, &format!("inspect-log {name} no/such//package:@"));
+        let syntax = known["coordinate_syntax"].as_str().expect("a sentence");
+        assert_eq!(malformed.code, Some(1), "{name}");
+        for part in [syntax, example] {
+            let quoted = serde_json::json!(part).to_string();
+            assert!(malformed.stderr.contains(quoted.trim_matches('"')), "{name}: {} lacks {part}", malformed.stderr);
+        }
+    }
+    for line in ["build cobol x", "inspect-log cobol x", "build ../../status x", "inspect-log ../../status x"] {
+        let unknown = run(PYRSIA, home, line);
+        assert_eq!(unknown.code, Some(1), "{line}");
+        assert!(unknown.stderr.contains("pyrsia list --types"), "{line}: {}", unknown.stderr);
+        assert!(line.contains("..") || names.iter().all(|name| unknown.stderr.contains(name)), "{line}: {}", unknown.stderr);
+    }
+    let list = home.join("packages");
+    std::fs::write(&list, "x\n").expect("a list");
+    let refused = run(PYRSIA, home, &format!("build cobol --from-file {} --json", list.display()));
+    let report: serde_json::Value = serde_json::from_str(&refused.stdout).expect("JSON");
+    assert_eq!((refused.code, &report["summary"]["failed"]), (Some(1), &serde_json::json!(1)));
 }
 
 #[test]

@@ -13,7 +13,17 @@ use std::path::Path;
 #[test]
 fn help_and_version_are_no_failure() {
     let home = tempfile::tempdir().unwrap();
-    for line in ["--help", "help", "-h", "build --help", "-b -h", "config --help", "inspect-log docker --help", "demo --help"] {
+    for line in [
+        "--help",
+        "help",
+        "-h",
+        "build --help",
+        "-b -h",
+        "config --help",
+        "inspect-log docker --help",
+        "inspect-log --help",
+        "demo --help",
+    ] {
         let help = run(PYRSIA, home.path(), line);
         assert_eq!(help.code, Some(0), "{line}: {}", help.stderr);
         assert!(help.stdout.contains("Usage:") && help.stdout.contains("Options:"), "{line}: {}", help.stdout);
@@ -33,9 +43,18 @@ fn help_and_version_are_no_failure() {
 #[test]
 fn a_command_line_that_is_not_understood_ends_with_2() {
     let home = tempfile::tempdir().unwrap();
-    for line in
-        ["", "build", "build docker", "authorize", "inspect-log", "inspect-log docker", "nonsense", "build docker --image"]
-    {
+    for line in [
+        "",
+        "build",
+        "build docker",
+        "build cobol",
+        "inspect-log cobol",
+        "authorize",
+        "inspect-log",
+        "inspect-log docker",
+        "nonsense",
+        "build docker --image",
+    ] {
         let ended = run(PYRSIA, home.path(), line);
         assert_eq!(ended.code, Some(2), "{line:?}: {}", ended.stderr);
         assert!(ended.stdout.is_empty() && ended.stderr.contains("--help"), "{line:?}: {} {}", ended.stdout, ended.stderr);
@@ -117,6 +136,9 @@ fn a_node_that_is_not_there_is_a_failure_with_a_reminder() {
         ("status".to_owned(), "Error: "),
         (format!("authorize --peer {peer}"), "Authorize request failed with error: "),
         ("build docker --image alpine:3.16.0".to_owned(), "Build request failed with error: "),
+        ("build any-type any@1".to_owned(), "Build request failed with error: "),
+        ("inspect-log any-type any@1".to_owned(), "Inspect log request failed with error: "),
+        ("list --types".to_owned(), "The package types of the node cannot be listed: "),
         ("inspect-log docker --image alpine:3.16.0".to_owned(), "Inspect log request failed with error: "),
     ];
     for (line, beginning) in commands {

@@ -3,7 +3,7 @@
 use crate::fixture::{PYRSIA, run};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A container image of one empty layer, as a build gives it.
 fn image(folder: &Path, label: &str) {
@@ -51,6 +51,84 @@ fn two_outputs_are_compared_without_a_node_and_the_exit_code_says_how_they_diffe
         assert_eq!(undecided.code, Some(2), "{a} {b} {flags}");
         assert!(undecided.stdout.is_empty() && !undecided.stderr.is_empty());
     }
+}
+
+/// The first case of a package type whose outputs get one of these verdicts.
+fn case(package_type: &str, verdicts: &[&str]) -> PathBuf {
+    let cases = guests().join(package_type).join("cases");
+    let mut folders: Vec<PathBuf> = fs::read_dir(&cases).expect("cases").map(|entry| entry.expect("a case").path()).collect();
+    folders.sort();
+    let has_verdict = |folder: &PathBuf| {
+        let expected = fs::read_to_string(folder.join("expected.toml")).unwrap_or_default();
+        verdicts.iter().any(|verdict| expected.contains(&format!("verdict = \"{verdict}\"")))
+    };
+    folders.into_iter().find(has_verdict).unwrap_or_else(|| panic!("{package_type} has no case that is {verdicts:?}"))
+}
+
+fn guests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../verifiers/guests")
+}
+
+#[test]
+fn every_shipped_type_says_same_different_and_undecided_with_its_exit_code_in_words_and_in_json() {
+    let home = tempfile::tempdir().unwrap();
+    let shipped = fs::read_dir(guests().join("../shipped")).expect("the shipped verifiers");
+    let types = shipped.filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".wasm")?.to_owned()));
+    let types: Vec<String> = types.collect();
+    assert!(types.iter().any(|name| name == "docker") && types.iter().any(|name| name == "maven"), "{types:?}");
+    // Each run compiles its verifier anew.
+    std::thread::scope(|scope| {
+        for package_type in &types {
+            scope.spawn(|| says_each_verdict(home.path(), package_type));
+        }
+    });
+    // Exchanged, the sides change and the verdict does not.
+    let folder = case("maven", &["different"]);
+    let said = run(PYRSIA, home.path(), &format!("compare {0}/b {0}/a --type maven --json", folder.display()));
+    let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((said.code, &report["verdict"], &report["package_type"]), (Some(1), &"different".into(), &"maven".into()));
+    let difference = &report["differences"][0];
+    assert!(difference["artifact"].is_string() && difference["what"].is_string(), "{report}");
+}
+
+fn says_each_verdict(home: &Path, package_type: &str) {
+    for (verdicts, code, words) in [
+        (&["identical", "same-after"][..], 0, "the same"),
+        (&["different"], 1, "different, in "),
+        (&["undecidable"], 2, "undecided: "),
+    ] {
+        let folder = case(package_type, verdicts);
+        let line = format!("compare {0}/a {0}/b --type {package_type}", folder.display());
+        let said = run(PYRSIA, home, &line);
+        assert_eq!(said.code, Some(code), "{line}: {} {}", said.stdout, said.stderr);
+        assert!(said.stdout.starts_with(words), "{line}: {}", said.stdout);
+        // Every place of a difference is on a line of its own below its artifact, with what each side has there.
+        assert!(code != 1 || said.stdout.contains("\n    A: ") || said.stdout.contains("only in "), "{line}: {}", said.stdout);
+    }
+}
+
+#[test]
+fn single_files_are_compared_whatever_they_are_called_and_a_folder_by_its_names() {
+    let home = tempfile::tempdir().unwrap();
+    let jars = case("maven", &["different"]).join("a");
+    let jar = fs::read_dir(jars).expect("files").map(|entry| entry.expect("a file").path());
+    let jar = jar.filter(|path| path.extension().is_some_and(|extension| extension == "jar")).min().expect("a jar");
+    let name = jar.file_name().and_then(|name| name.to_str()).expect("a name");
+    for (folder, name) in [("copies", "copy.jar"), ("same", name), ("renamed", "renamed.jar")] {
+        fs::create_dir(home.path().join(folder)).expect("a folder");
+        fs::copy(&jar, home.path().join(folder).join(name)).expect("a copy");
+    }
+    let compare = |b: &str| run(PYRSIA, home.path(), &format!("compare {} {b} --type maven", jar.display()));
+    for same in ["copies/copy.jar", "same"] {
+        let said = compare(same);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(0), "the same, bit for bit\n"), "{same}: {}", said.stderr);
+    }
+    let renamed = compare("renamed");
+    assert_eq!(renamed.code, Some(1), "{}", renamed.stderr);
+    assert!(renamed.stdout.contains("renamed.jar") && renamed.stdout.contains("only in B"), "{}", renamed.stdout);
+    let nonsense = run(PYRSIA, home.path(), "compare same same --type maven --coordinate nonsense");
+    assert_eq!(nonsense.code, Some(2));
+    assert!(nonsense.stderr.contains("nonsense"), "{}", nonsense.stderr);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 /// The body of `PUT /build`, in the prototype's words.
 #[derive(Serialize)]
 struct MappingInfo<'a> {
-    package_type: String,
+    package_type: &'a str,
     package_specific_id: &'a str,
     source_repository: Option<()>,
     build_spec_url: Option<()>,
@@ -205,10 +205,13 @@ impl PipelineClient {
     }
 }
 
-/// The prototype wrote `Docker` and `Maven2`; pipelines of today read any case.
-fn prototype_name(package_type: &str) -> String {
-    let mut chars = package_type.chars();
-    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+/// The prototype's spelling of its two types; every other type has the ledger's.
+fn prototype_name(package_type: &str) -> &str {
+    match package_type {
+        "docker" => "Docker",
+        "maven" => "Maven2",
+        other => other,
+    }
 }
 
 async fn answer<T: for<'de> Deserialize<'de>>(request: RequestBuilder) -> Result<T, PipelineError> {
@@ -300,6 +303,6 @@ mod tests {
 
     #[test]
     fn package_types_are_written_as_the_prototype_wrote_them() {
-        assert_eq!(prototype_name("docker"), "Docker");
+        assert_eq!(["docker", "maven", "cargo"].map(prototype_name), ["Docker", "Maven2", "cargo"]);
     }
 }

@@ -42,7 +42,9 @@ pub enum WishError {
     NoNetwork,
     #[error("No authorized nodes found: authorize one with `pyrsia authorize --peer <PEER_ID>`")]
     NoAuthorizedNodes,
-    #[error("the network has not agreed on a verifier for {package_type} packages yet")]
+    #[error(
+        "the network has not agreed on a verifier for {package_type} packages yet: `pyrsia verifier approve` approves one in the name of a node"
+    )]
     NoVerifier { package_type: PackageType },
     #[error("none of the {authorized} authorized nodes is connected with this one, try again when one is online")]
     NoBuildNodeReachable { authorized: usize },
@@ -66,6 +68,8 @@ pub struct PackageTypeInfo {
     /// One sentence on how a coordinate is written.
     pub coordinate_syntax: String,
     pub examples: Vec<String>,
+    /// The HTTP paths below the type's mount, for people; none when it has no mount.
+    pub http_paths: Vec<String>,
     /// The sha256 of the verifier component.
     pub module: Sha256Digest,
 }

@@ -21,7 +21,7 @@ const MAX_CONCURRENT_DOWNLOADS: usize = 4;
 const MAX_INDEX_DEPTH: usize = 3;
 const MAX_MANIFESTS: usize = 512;
 
-pub(super) async fn build(recipe: &ImportRecipe, context: &BuildContext) -> Result<(), BuildError> {
+pub(crate) async fn build(recipe: &ImportRecipe, context: &BuildContext) -> Result<(), BuildError> {
     context.enter(Phase::Fetching);
     let log = &context.log;
     let upstream = Upstream::new(&recipe.upstream, recipe.image.repository(), context);

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use super::dockerfile::MAX_DOCKERFILE_BYTES;
 use super::{BuildContext, BuildError, embedded, engine};
 use crate::config::BuilderChoice;
-use crate::git::{self, Checkout};
+use crate::git::Checkout;
 use crate::mapping::SourceRecipe;
-use crate::wire::{Phase, SourceKind, SourceView};
+use crate::wire::Phase;
 
 /// What is built, with every link resolved: both lie inside the checkout. A link that leads out of it would put files of
 /// this machine into an image.
@@ -21,19 +21,10 @@ pub(super) struct Place {
     pub(super) dockerfile: PathBuf,
 }
 
-pub(super) async fn build(recipe: &SourceRecipe, context: &BuildContext) -> Result<(), BuildError> {
-    context.enter(Phase::Fetching);
+pub(crate) async fn build(recipe: &SourceRecipe, context: &BuildContext) -> Result<(), BuildError> {
     let log = &context.log;
     log.line(format!("building {} from {} of {}", recipe.image, recipe.revision, recipe.url));
-    let root = context.work.join("source");
-    let checkout = git::checkout(&recipe.url, &recipe.revision, &root, context.local_sources, log).await?;
-    log.line(format!("commit {}, tree {}", checkout.commit, checkout.tree));
-    context.found_source(SourceView {
-        kind: SourceKind::Git,
-        location: recipe.url.to_string(),
-        revision: checkout.commit.clone(),
-        tree: Some(checkout.tree.clone()),
-    });
+    let checkout = context.fetch(&recipe.url, &recipe.revision).await?;
     let place = locate(recipe, &checkout)?;
     let use_engine = match context.builder {
         BuilderChoice::Embedded => false,

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::builds::{SubmitError, with_causes};
 use crate::mapping::MappingError;
+use crate::package::PackageError;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -48,18 +49,24 @@ impl From<SubmitError> for ApiError {
             SubmitError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "STOPPING", message),
             SubmitError::Io(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "STORAGE", message),
             SubmitError::Mapping(error) => match error {
-                MappingError::PackageType(_) => Self::new(StatusCode::BAD_REQUEST, "PACKAGE_TYPE_INVALID", message),
-                MappingError::ImageName(_) => Self::new(StatusCode::BAD_REQUEST, "NAME_INVALID", message),
+                MappingError::Package(PackageError::Type(_)) => {
+                    Self::new(StatusCode::BAD_REQUEST, "PACKAGE_TYPE_INVALID", message)
+                }
+                MappingError::Package(PackageError::Id(_)) | MappingError::ImageName(_) => {
+                    Self::new(StatusCode::BAD_REQUEST, "NAME_INVALID", message)
+                }
                 MappingError::Git(_) => Self::new(StatusCode::BAD_REQUEST, "SOURCE_INVALID", message),
                 MappingError::Platform(_)
                 | MappingError::Upstream(_)
                 | MappingError::ManyPlatforms(_)
                 | MappingError::SomePlatforms(_)
-                | MappingError::NoSource => Self::new(StatusCode::BAD_REQUEST, "RECIPE_INVALID", message),
+                | MappingError::NoSource
+                | MappingError::OtherSection(..) => Self::new(StatusCode::BAD_REQUEST, "RECIPE_INVALID", message),
                 MappingError::NoBuilder(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_BUILDER", message),
-                MappingError::NoMapping(_) | MappingError::NoTag(_) => {
-                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_MAPPING", message)
-                }
+                MappingError::NoMapping(_)
+                | MappingError::NoSourceMapping(_)
+                | MappingError::NoTag(_)
+                | MappingError::NoVersion(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_MAPPING", message),
                 MappingError::ServiceUnreachable { .. }
                 | MappingError::ServiceStatus { .. }
                 | MappingError::ServiceAnswer { .. } => Self::new(StatusCode::BAD_GATEWAY, "MAPPING_SERVICE", message),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pyrsia_pipeline::{BuildStatus, BuildView, BuilderChoice, Config, Pipeline, RunningPipeline};
+use pyrsia_pipeline::{BuildStatus, BuildView, BuilderChoice, BuilderProgram, Config, Pipeline, RunningPipeline};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -105,12 +105,19 @@ impl Fixture {
         self.get(&format!("/build/{id}/log")).await.text().await.unwrap()
     }
 
-    /// Builds, expects success, and returns the artifacts by file name.
+    /// Builds an image, expects success, and returns the artifacts by file name.
     pub(crate) async fn build(&self, body: Value) -> BTreeMap<String, Vec<u8>> {
+        let artifacts = self.build_files(body).await;
+        assert!(artifacts.contains_key("manifest"));
+        artifacts
+    }
+
+    /// Builds, expects success, and returns the artifacts by file name; `manifest` comes first where there is one.
+    pub(crate) async fn build_files(&self, body: Value) -> BTreeMap<String, Vec<u8>> {
         let id = self.request(body).await;
         let view = self.wait(&id).await;
         let BuildStatus::Success { artifact_urls } = view.status else { panic!("{:?}\n{}", view.status, self.log(&id).await) };
-        assert!(artifact_urls[0].ends_with("/manifest"));
+        assert!(artifact_urls.iter().skip(1).all(|url| !url.ends_with("/manifest")));
         let mut artifacts = BTreeMap::new();
         for url in artifact_urls {
             let response = self.get(&url).await;
@@ -178,12 +185,30 @@ impl Repository {
         Self { path, commit }
     }
 
+    /// The request to have a build program make a package of it at its tag.
+    pub(crate) fn package_request(&self, package_type: &str, id: &str) -> Value {
+        let source = json!({ "Git": { "url": self.path, "tag": "v1" } });
+        json!({ "package_type": package_type, "package_specific_id": id, "source_repository": source })
+    }
+
     /// The request to build it at its tag.
     pub(crate) fn request(&self, image: &str) -> Value {
         let mut body = docker(image);
         body["source_repository"] = json!({ "Git": { "url": self.path, "tag": "v1" } });
         body
     }
+}
+
+/// Makes a shell script the build program of a type.
+pub(crate) fn build_with(config: &mut Config, package_type: &str, script: &str) {
+    let folder = config.data_dir.parent().unwrap();
+    let (text, program) = (folder.join("script"), folder.join(format!("build-{package_type}")));
+    std::fs::write(&text, format!("#!/bin/sh\nset -eu\n{script}\n")).unwrap();
+    // By another process: while one of this process has it open for writing, which every fork of another test does for a
+    // moment, a program cannot be run.
+    let install = Command::new("install").args(["-m", "755"]).args([&text, &program]).status().unwrap();
+    assert!(install.success());
+    config.builder_programs.push(BuilderProgram::new(package_type, &program).unwrap());
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
@@ -208,4 +233,15 @@ pub(crate) fn is_there(client: &str, found: bool) -> bool {
         println!("SKIPPED: needs {client}");
     }
     found
+}
+
+/// Whether this machine lets the pipeline keep programs in namespaces. One that does not is as good as any: the pipeline
+/// says so there and goes on without.
+pub(crate) fn namespaces_work() -> bool {
+    let made = |options: &[&str]| Command::new("unshare").args(options).args(["--pid", "--fork", "--net", "true"]).status();
+    let works = [made(&[]), made(&["--user", "--map-current-user"])].into_iter().flatten().any(|status| status.success());
+    if !works {
+        println!("SKIPPED: this machine makes no namespaces");
+    }
+    works
 }

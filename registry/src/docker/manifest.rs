@@ -1,9 +1,9 @@
 //! Manifests by tag and by digest; a miss asks the network for a build.
 
-use super::content::{self, Form, MediaType};
 use super::error::DockerError;
 use super::path::{Digest, Name, Reference};
-use super::{artifact_id, package_type, withheld};
+use super::{CONTENT_DIGEST, PACKAGE_TYPE, artifact_id, package_type, unsent, withheld};
+use crate::content::{self, Form, MediaType};
 use crate::server::Front;
 use poem::{Request, Response};
 use pyrsia_node::ArtifactError;
@@ -15,6 +15,8 @@ const MEDIA_TYPES: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
 ];
+
+const FORM: &Form = &Form { media_type: MediaType::Recorded, ranges: false, digest_header: Some(CONTENT_DIGEST) };
 
 pub(super) fn is_manifest(media_type: &str) -> bool {
     MEDIA_TYPES.contains(&media_type)
@@ -35,9 +37,8 @@ pub(super) async fn answer(
     if !is_manifest(&record.artifact.media_type) {
         return Err(DockerError::ManifestUnknown(format!("{id} is a blob, not a manifest")));
     }
-    let form = Form { media_type: MediaType::Recorded, ranges: false };
     let gone = || DockerError::ManifestUnknown(format!("{id} is not published"));
-    content::answer(front, request, &id, &record, form, gone).await
+    content::answer(front, request, &package_type(), &id, &record, FORM).await.map_err(|error| unsent(error, gone))
 }
 
 /// Says that an image is not published, and what is done about it.
@@ -46,7 +47,7 @@ async fn missing(front: &Front, name: &Name, reference: &Reference) -> DockerErr
     if !may_be_built(reference) {
         return DockerError::ManifestUnknown(format!("{image} is not published in this network"));
     }
-    let wished = match front.node.parse_coordinate("docker", &image).await {
+    let wished = match front.node.parse_coordinate(PACKAGE_TYPE, &image).await {
         Ok(coordinate) => front.node.wish_in_background(coordinate),
         Err(error) => Err(error),
     };

@@ -1,18 +1,19 @@
 //! Asking for builds, and what became of them.
 
-use super::{body, error::Refused, json};
+use super::{body, error::Refused, json, package_types};
 use crate::docker;
 use crate::server::Front;
 use crate::wire::dispute;
 use crate::wire::{
-    AgreementView, BuildDockerRequest, BuildMavenRequest, BuildPackageRequest, BuildResponse, BuildRiskView, BuildState,
-    BuildStatusRequest, BuildStatusResponse, BuildView, DisputeView, JudgeView, LocalBuildView, OutcomeKind, RequestBuild,
-    RequestedBuild, RequestedState, VouchView,
+    AgreementView, BuildPackageRequest, BuildResponse, BuildRiskView, BuildState, BuildStatusRequest, BuildStatusResponse,
+    BuildView, DisputeView, JudgeView, LocalBuildView, OutcomeKind, RequestBuild, RequestedBuild, RequestedState, VouchView,
+    name_in_log,
 };
 use poem::http::StatusCode;
 use poem::{Request, Response};
+use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::projection::builds::BuildStatus;
-use pyrsia_ledger::{BuildId, PackageCoordinate, Projections};
+use pyrsia_ledger::{BuildId, PackageCoordinate, PackageType, Projections};
 use pyrsia_node::{BuildReceipt, BuildWish, LocalPhase, OutcomeView};
 use serde::Deserialize;
 
@@ -21,23 +22,13 @@ const BUILDS_LISTED_MAX: usize = 100;
 /// The words the seed documents put before a wish that comes to nothing.
 const NOT_BUILT: &str = "Failed to initialize a build";
 
-pub(crate) async fn request_docker(front: &Front, mut request: Request) -> Result<Response, Refused> {
-    let asked: BuildDockerRequest = body::read(&mut request).await?;
-    request_seed(front, "docker", &asked.image).await
-}
-
-pub(crate) async fn request_maven(front: &Front, mut request: Request) -> Result<Response, Refused> {
-    let asked: BuildMavenRequest = body::read(&mut request).await?;
-    request_seed(front, "maven", &asked.gav).await
-}
-
 pub(crate) async fn request_package(front: &Front, package_type: &str, mut request: Request) -> Result<Response, Refused> {
     let asked: BuildPackageRequest = body::read(&mut request).await?;
-    request_seed(front, package_type, &asked.package).await
+    request_by_name(front, package_type, &asked.package).await
 }
 
 /// A wish in the form of the seed documents, where what is published needs no build.
-async fn request_seed(front: &Front, package_type: &str, package: &str) -> Result<Response, Refused> {
+pub(super) async fn request_by_name(front: &Front, package_type: &str, package: &str) -> Result<Response, Refused> {
     let asked = async {
         let coordinate = front.node.parse_coordinate(package_type, package).await?;
         let receipt = front.node.request_build(BuildWish { coordinate: coordinate.clone(), again: false }).await?;
@@ -52,7 +43,7 @@ async fn request_seed(front: &Front, package_type: &str, package: &str) -> Resul
             let message = format!(
                 "Artifact already exists. Fresh build not required: Artifact ID {} for type {} already exists in transparency log",
                 coordinate.id,
-                super::inspect::type_in_log(&coordinate.package_type),
+                name_in_log(&coordinate.package_type),
             );
             BuildResponse { build_id: None, message: Some(message) }
         }
@@ -90,7 +81,10 @@ pub(crate) async fn status(front: &Front, mut request: Request) -> Result<Respon
         BuildStatus::Published { .. } => {
             let view = front.node.ledger();
             BuildStatusResponse::Success {
-                artifact_urls: view.state.as_deref().map_or(vec![], |state| artifact_urls(state, &id)),
+                artifact_urls: view
+                    .state
+                    .as_deref()
+                    .map_or(vec![], |state| artifact_urls(state, &id, &build.coordinate.package_type)),
             }
         }
         BuildStatus::Failed | BuildStatus::Disputed { .. } => BuildStatusResponse::Failure(failure(&build)),
@@ -99,9 +93,13 @@ pub(crate) async fn status(front: &Front, mut request: Request) -> Result<Respon
 }
 
 /// Where the artifacts of a build can be had from this node.
-fn artifact_urls(state: &Projections, id: &BuildId) -> Vec<String> {
+fn artifact_urls(state: &Projections, id: &BuildId, package_type: &PackageType) -> Vec<String> {
     let (_, artifacts) = state.builds.chosen(id).unzip();
-    artifacts.unwrap_or_default().iter().filter_map(docker::path_of).collect()
+    let path = |artifact: &BuiltArtifact| {
+        let of_protocol = docker::path_of(package_type, artifact);
+        of_protocol.unwrap_or_else(|| package_types::path_of(package_type, &artifact.artifact_id))
+    };
+    artifacts.unwrap_or_default().iter().map(path).collect()
 }
 
 /// Why there is no result, from the reasons of the judges and their reports.

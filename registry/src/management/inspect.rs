@@ -3,26 +3,21 @@
 use super::{body, error::Refused, json};
 use crate::server::Front;
 use crate::wire::{
-    InspectDockerRequest, InspectMavenRequest, LogField, LogFormat, LogRecord, LogView, PackageView, RecordView, SelectedFields,
+    InspectPackageRequest, LogField, LogFormat, LogRecord, LogView, PackageView, RecordView, SelectedFields, name_in_log,
 };
 use poem::http::{StatusCode, header};
 use poem::{Request, Response};
 use pyrsia_ledger::coordinate::uuid_of;
 use pyrsia_ledger::projection::packages::ArtifactRecord;
-use pyrsia_ledger::{PackageCoordinate, PackageType, Projections};
+use pyrsia_ledger::{PackageCoordinate, Projections};
 use serde::Deserialize;
 
-pub(crate) async fn docker(front: &Front, mut request: Request) -> Result<Response, Refused> {
-    let asked: InspectDockerRequest = body::read(&mut request).await?;
-    inspect(front, "docker", &asked.image, asked.view).await
+pub(crate) async fn inspect(front: &Front, package_type: &str, mut request: Request) -> Result<Response, Refused> {
+    let asked: InspectPackageRequest = body::read(&mut request).await?;
+    by_name(front, package_type, &asked.package, asked.view).await
 }
 
-pub(crate) async fn maven(front: &Front, mut request: Request) -> Result<Response, Refused> {
-    let asked: InspectMavenRequest = body::read(&mut request).await?;
-    inspect(front, "maven", &asked.gav, asked.view).await
-}
-
-async fn inspect(front: &Front, package_type: &str, package: &str, view: LogView) -> Result<Response, Refused> {
+pub(super) async fn by_name(front: &Front, package_type: &str, package: &str, view: LogView) -> Result<Response, Refused> {
     let coordinate = front.node.parse_coordinate(package_type, package).await?;
     let ledger = front.node.ledger();
     let state = ledger.state.as_deref().ok_or_else(Refused::no_network)?;
@@ -61,7 +56,7 @@ fn log_record(state: &Projections, coordinate: &PackageCoordinate, record: &Arti
     let sha256 = &record.artifact.sha256;
     LogRecord {
         id: uuid_of("record", record.event.digest().as_bytes()),
-        package_type: type_in_log(&coordinate.package_type),
+        package_type: name_in_log(&coordinate.package_type),
         package_specific_id: coordinate.id.to_string(),
         num_artifacts: agreement.map_or(0, |agreement| agreement.artifacts),
         package_specific_artifact_id: record.artifact.artifact_id.to_string(),
@@ -73,14 +68,6 @@ fn log_record(state: &Projections, coordinate: &PackageCoordinate, record: &Arti
         operation: "AddArtifact".to_owned(),
         node_id: record.author.to_string(),
         node_public_key: record.author.public_key_hex(),
-    }
-}
-
-/// A package type as log records write it.
-pub(super) fn type_in_log(package_type: &PackageType) -> String {
-    match package_type.as_str() {
-        "maven" => "Maven2".to_owned(),
-        _ => package_type.capitalised(),
     }
 }
 
@@ -164,11 +151,5 @@ mod tests {
         let json = serde_json::to_string(&SelectedFields { record: &record(), fields: &fields }).expect("serializes");
         assert_eq!(json, r#"{"timestamp":1671002963,"package_specific_artifact_id":"a,\"b\""}"#);
         assert_eq!(fields_of(Some(vec![])), LogField::ALL);
-    }
-
-    #[test]
-    fn package_types_have_the_names_of_the_log() {
-        let named = |name: &str| type_in_log(&PackageType::new(name).expect("a package type"));
-        assert_eq!([named("docker"), named("maven"), named("npm")], ["Docker", "Maven2", "Npm"]);
     }
 }

@@ -1,12 +1,10 @@
 //! What the node and its network look like from here.
 
 use super::error::Refused;
-use super::json;
+use super::{json, package_types};
 use crate::metrics;
 use crate::server::Front;
-use crate::wire::{
-    CandidateView, MemberView, NetworkView, NodeStatus, OfferedVerifierView, PackageTypeView, PassView, VerifierView,
-};
+use crate::wire::{CandidateView, MemberView, NetworkView, NodeStatus, OfferedVerifierView, PassView, VerifierView};
 use poem::Response;
 use poem::http::{StatusCode, header};
 use pyrsia_ledger::projection::members::Candidate;
@@ -72,7 +70,7 @@ pub(crate) fn network(front: &Front) -> Result<Response, Refused> {
     Ok(json(StatusCode::OK, &network_view(state, front.node.package_types(), front.node.offered_verifiers())))
 }
 
-fn network_view(state: &Projections, package_types: Vec<PackageTypeInfo>, offered: Vec<OfferedVerifier>) -> NetworkView {
+fn network_view(state: &Projections, types: Vec<PackageTypeInfo>, offered: Vec<OfferedVerifier>) -> NetworkView {
     let verifier = |((package_type, digest), module): (&(PackageType, Sha256Digest), &Module)| VerifierView {
         package_type: package_type.clone(),
         module: *digest,
@@ -80,13 +78,6 @@ fn network_view(state: &Projections, package_types: Vec<PackageTypeInfo>, offere
         approvals: module.approvals.clone(),
         approved_at: module.approved_at,
         current: state.verifiers.current(package_type) == Some(*digest),
-    };
-    let package_type = |info: PackageTypeInfo| PackageTypeView {
-        name: info.name,
-        aliases: info.aliases,
-        coordinate_syntax: info.coordinate_syntax,
-        examples: info.examples,
-        module: info.module,
     };
     NetworkView {
         network: *state.network(),
@@ -103,7 +94,7 @@ fn network_view(state: &Projections, package_types: Vec<PackageTypeInfo>, offere
         candidates: state.members.candidates().map(candidate_view).collect(),
         validators: state.validators().nodes().to_vec(),
         verifiers: state.verifiers.modules().map(verifier).collect(),
-        package_types: package_types.into_iter().map(package_type).collect(),
+        package_types: types.into_iter().map(package_types::view).collect(),
         offered_verifiers: offered.into_iter().map(offered_view).collect(),
     }
 }

@@ -28,6 +28,20 @@ fn build_states_have_the_form_and_the_words_of_the_seed_documents() {
 }
 
 #[test]
+fn package_types_have_the_names_of_the_log() {
+    let named = |name: &str| name_in_log(&PackageType::new(name).expect("a package type"));
+    assert_eq!([named("docker"), named("maven"), named("demo")], ["Docker", "Maven2", "Demo"]);
+}
+
+#[test]
+fn a_package_can_be_called_by_the_name_of_any_type() {
+    let image: BuildDockerRequest = serde_json::from_str(r#"{"package":"alpine:3.16.0"}"#).expect("a request");
+    assert_eq!(image.image, "alpine:3.16.0");
+    let any: InspectPackageRequest = serde_json::from_str(r#"{"package":"left@1.0","latest":true}"#).expect("a request");
+    assert_eq!((any.package.as_str(), any.view.latest), ("left@1.0", Some(true)));
+}
+
+#[test]
 fn every_field_of_a_record_can_be_asked_for_by_name() {
     assert_eq!(LogField::ALL.len(), 13);
     for field in LogField::ALL {

@@ -23,27 +23,38 @@ pub(super) struct Fixture {
 impl Fixture {
     /// A node that follows no network.
     pub(super) async fn without_network() -> Self {
-        Self::start(None, "http://127.0.0.1:9").await
+        Self::start(None, "http://127.0.0.1:9", &[]).await
     }
 
     /// A node that has founded a network.
     pub(super) async fn founded(pipeline_url: &str) -> Self {
-        Self::start(Some("test".to_owned()), pipeline_url).await
+        Self::founded_with(pipeline_url, &[]).await
     }
 
-    async fn start(init_network: Option<String>, pipeline_url: &str) -> Self {
+    /// Such a node, in whose folder of verifiers somebody dropped `modules`.
+    pub(super) async fn founded_with(pipeline_url: &str, modules: &[(&str, Vec<u8>)]) -> Self {
+        Self::start(Some("test".to_owned()), pipeline_url, modules).await
+    }
+
+    async fn start(init_network: Option<String>, pipeline_url: &str, modules: &[(&str, Vec<u8>)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let verifiers = folder.path().join("verifiers");
+        std::fs::create_dir(&verifiers).expect("a folder of verifiers");
+        for (name, module) in modules {
+            std::fs::write(verifiers.join(name), module).expect("a module");
+        }
         let config = NodeConfig {
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
             listen_only: true,
             init_network,
             pipeline_endpoint: pipeline_url.parse().expect("a URL"),
+            verifiers_path: Some(verifiers),
             pipeline_patience: Duration::from_secs(1),
             ..NodeConfig::new(folder.path())
         };
         let node = Node::start(config).await.expect("the node starts");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = RegistryConfig { address, admin_token: TOKEN.to_owned() };
+        let config = RegistryConfig { address, admin_token: TOKEN.to_owned(), public_url: None };
         let registry = Registry::start(node.handle(), config).await.expect("the registry starts");
         Self { node, registry, client: reqwest::Client::new(), _folder: folder }
     }
@@ -97,13 +108,15 @@ impl Fixture {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// Makes the node an authorized node, and waits until builds of images can be asked for.
+    /// Makes the node an authorized node, and waits until builds of every type it knows can be asked for.
     pub(super) async fn authorize(&self) {
         let (status, answer) = self.post("/authorized_node", &serde_json::json!({"peer_id": self.node.handle().node_id()})).await;
         assert_eq!(status, 201, "{answer}");
-        self.until("the verifier of images is approved", async || {
+        self.until("the verifiers are approved", async || {
             let network = self.json("/api/v1/network").await;
-            network["verifiers"].as_array().expect("a list").iter().any(|verifier| verifier["current"] == true)
+            let list = |field: &str| network[field].as_array().expect("a list").clone();
+            let current = list("verifiers").into_iter().filter(|verifier| verifier["current"] == true).count();
+            current == list("package_types").len()
         })
         .await;
     }

@@ -1,7 +1,8 @@
 //! An image from the request of its build to its bytes at a client.
 
 use super::fixture::Fixture;
-use super::image::{Image, MANIFEST_TYPE, Pipeline, REVISION};
+use super::image::{Image, MANIFEST_TYPE};
+use super::pipeline::{Pipeline, REVISION};
 use pyrsia_ledger::Sha256Digest;
 use pyrsia_registry::wire::{BuildView, LogRecord, PackageView};
 use reqwest::Response;
@@ -32,7 +33,7 @@ async fn publish(fixture: &Fixture, image: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_published_image_is_pulled_whole_in_parts_and_by_every_name() {
     let image = Image::new();
-    let pipeline = Pipeline::start(&image).await;
+    let pipeline = Pipeline::start(image.files()).await;
     let fixture = Fixture::founded(&pipeline.url).await;
     let done = publish(&fixture, "library/hello:1.0").await;
     let [manifest, config, layer] = image.digests();
@@ -80,7 +81,7 @@ async fn a_published_image_is_pulled_whole_in_parts_and_by_every_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_of_a_published_image_names_its_builder_and_its_source() {
     let image = Image::new();
-    let pipeline = Pipeline::start(&image).await;
+    let pipeline = Pipeline::start(image.files()).await;
     let fixture = Fixture::founded(&pipeline.url).await;
     publish(&fixture, "hello:1.0").await;
     let node = fixture.node.handle().node_id();
@@ -123,7 +124,7 @@ async fn the_log_of_a_published_image_names_its_builder_and_its_source() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pulls_of_what_nobody_has_built_ask_for_one_build() {
     let image = Image::new();
-    let pipeline = Pipeline::start(&image).await;
+    let pipeline = Pipeline::start(image.files()).await;
     let fixture = Fixture::founded(&pipeline.url).await;
     fixture.authorize().await;
     let response = fixture.get("/v2/library/hello/manifests/2.0").await;

@@ -8,6 +8,7 @@ mod four_nodes;
 mod images;
 mod lists;
 mod membership;
+mod npm;
 mod predecessor;
 mod seven_nodes;
 mod tutorial;

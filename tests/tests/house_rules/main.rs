@@ -2,6 +2,7 @@
 
 mod imports;
 mod links;
+mod package_types;
 mod public_text;
 
 use std::path::Path;

@@ -6,6 +6,7 @@ mod answers;
 mod docker;
 mod engines;
 mod image;
+mod passes_page;
 mod sandbox;
 mod set;
 

@@ -5,7 +5,7 @@
 use super::outcome::{in_words, is_closed};
 use crate::commands::request_failure;
 use crate::exit::Failure;
-use crate::node_client::{NodeClient, RequestError};
+use crate::node_client::{NodeClient, RequestError, path_segment};
 use crate::terminal::visible;
 use indicatif::{ProgressBar, ProgressStyle};
 use pyrsia_registry::wire::BuildView;
@@ -28,7 +28,7 @@ pub(super) async fn follow(
     let begin = Instant::now();
     let mut last_answer = Instant::now();
     loop {
-        match node.get::<BuildView>(&format!("/api/v1/builds/{}", url_segment(id))).await {
+        match node.get::<BuildView>(&format!("/api/v1/builds/{}", path_segment(id))).await {
             Ok(view) => {
                 last_answer = Instant::now();
                 seen(&view);
@@ -50,11 +50,6 @@ pub(super) async fn follow(
 
 fn is_worth_waiting(error: &RequestError) -> bool {
     error.is_passing() || error.status() == Some(reqwest::StatusCode::NOT_FOUND)
-}
-
-/// An id is whatever the user typed: only what a UUID has goes into a path as it is.
-fn url_segment(id: &str) -> String {
-    url::form_urlencoded::byte_serialize(id.as_bytes()).collect()
 }
 
 /// A line that changes in place on a terminal; elsewhere a line for each change.

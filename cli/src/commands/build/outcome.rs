@@ -15,7 +15,7 @@ pub(super) fn settled(view: &BuildView) -> Result<(), Failure> {
 }
 
 /// One line; a build that came to nothing has another for each judge and each difference.
-pub(super) fn in_words(view: &BuildView) -> String {
+pub(in crate::commands) fn in_words(view: &BuildView) -> String {
     let (id, package, judges) = (view.build_id, &view.package, view.judges.len());
     let count = |is: fn(&JudgeView) -> bool| view.judges.iter().filter(|judge| is(judge)).count();
     let agreeing = count(|judge| judge.agrees);

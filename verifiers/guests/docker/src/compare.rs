@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use pyrsia_verifier_kit::compare::both;
 use pyrsia_verifier_kit::hash::hex;
 use pyrsia_verifier_kit::inflate::Compression;
 use pyrsia_verifier_kit::{Comparison, Hasher, Output, Refusal, Report, Sha256};
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use crate::contents::{Child, Contents, Image, Index, Part, Tar, Top};
 use crate::files::{Files, MANIFEST};
-use crate::json::CANONICAL;
+use crate::json::{self, CANONICAL};
 use crate::layer::explanation;
 use crate::passes::{Noise, Pass, PassSet};
 
@@ -20,12 +21,11 @@ pub fn compare(a: Output<'_>, b: Output<'_>) -> Comparison {
 }
 
 fn sides(a: Output<'_>, b: Output<'_>) -> Result<Comparison, Refusal> {
-    let of = |side: &'static str| move |refusal: Refusal| Refusal { subject: format!("{side}: {}", refusal.subject), ..refusal };
-    let (files_a, files_b) = both(Files::open(a).map_err(of("A")), Files::open(b).map_err(of("B")))?;
+    let (files_a, files_b) = both(Files::open(a), Files::open(b))?;
     if files_a.are(&files_b) {
         return Ok(Comparison::Identical);
     }
-    let (a, b) = both(Contents::read(files_a).map_err(of("A")), Contents::read(files_b).map_err(of("B")))?;
+    let (a, b) = both(Contents::read(files_a), Contents::read(files_b))?;
     let pair = Pair { a: &a, b: &b };
     let extra = |contents: &Contents<'_>| contents.files.unreferenced().collect::<BTreeSet<_>>();
     let (extra_a, extra_b) = (extra(pair.a), extra(pair.b));
@@ -48,17 +48,6 @@ fn sides(a: Output<'_>, b: Output<'_>) -> Result<Comparison, Refusal> {
         report.only_in_b("a file that no manifest refers to");
     }
     Ok(explanation.into_comparison(report))
-}
-
-/// Of two refusals the same one, whichever side it is on.
-fn both<T>(a: Result<T, Refusal>, b: Result<T, Refusal>) -> Result<(T, T), Refusal> {
-    match (a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(a), Err(b)) => {
-            Err(std::cmp::min_by(a, b, |a, b| (&a.sentence, &a.subject[1..]).cmp(&(&b.sentence, &b.subject[1..]))))
-        }
-        (Err(refusal), Ok(_)) | (Ok(_), Err(refusal)) => Err(refusal),
-    }
 }
 
 impl Top {
@@ -134,7 +123,7 @@ impl Pair<'_> {
         }
         let mut passes = a.noise.different(&b.noise);
         if tar_a.diff_id == tar_b.diff_id {
-            if compressed(self.a, a.file, tar_a) != compressed(self.b, b.file, tar_b) {
+            if tar_a.compression == tar_b.compression && compressed(self.a, a.file, tar_a) != compressed(self.b, b.file, tar_b) {
                 passes.insert(Pass::Compression);
             }
         } else if !Pass::OF_TAR.iter().any(|pass| passes.contains(*pass)) {
@@ -197,8 +186,23 @@ impl Explanation {
         if a.canonical == b.canonical {
             return;
         }
-        if let (Ok((a, _)), Ok((b, _))) = (a.manifest_value(&pair.a.files), b.manifest_value(&pair.b.files)) {
-            differing(&a, &b, report);
+        if let (Ok((mut value_a, _)), Ok((mut value_b, _))) = (a.manifest_value(&pair.a.files), b.manifest_value(&pair.b.files)) {
+            // How a layer is compressed means nothing if its content is the same, which of one that cannot be read nobody knows.
+            let in_doubt = |(a, b): (&Option<Part>, &Option<Part>)| match (a, b) {
+                (Some(a), Some(b)) => {
+                    (a.unreadable.is_some() || b.unreadable.is_some())
+                        && pair.a.files.sha256_of(a.file) != pair.b.files.sha256_of(b.file)
+                }
+                _ => false,
+            };
+            for (at, _) in a.layers.iter().zip(&b.layers).enumerate().filter(|(_, layers)| in_doubt(*layers)) {
+                for value in [&mut value_a, &mut value_b] {
+                    if let Some(layer) = value.pointer_mut(&format!("/layers/{at}")) {
+                        json::uncompress(layer, &mut Noise::default());
+                    }
+                }
+            }
+            differing(&value_a, &value_b, report);
         }
         self.within("config", report, |explanation, report| explanation.configs(pair, a, b, report));
         for (at, (a, b)) in a.layers.iter().zip(&b.layers).enumerate() {
@@ -239,11 +243,11 @@ impl Explanation {
 
     /// Whether both have a canonical form. If not, and they differ, nobody can say whether they are the same.
     fn readable(&mut self, pair: &Pair<'_>, a: &Part, b: &Part) -> bool {
-        let read = |label: &str, contents: &Contents<'_>, part: &Part| match &part.unreadable {
-            Some(fault) => Err(fault.refusal(&format!("{label}: {}", contents.files.name_of(part.file)))),
+        let read = |contents: &Contents<'_>, part: &Part| match &part.unreadable {
+            Some(fault) => Err(fault.refusal(&contents.files.name_of(part.file))),
             None => Ok(()),
         };
-        let Err(refusal) = both(read("A", pair.a, a), read("B", pair.b, b)) else { return true };
+        let Err(refusal) = both(read(pair.a, a), read(pair.b, b)) else { return true };
         let (a, b) = (pair.a.files.sha256_of(a.file), pair.b.files.sha256_of(b.file));
         if a != b {
             self.undecided.push(Undecided { place: self.place.clone(), refusal, a: hex(a), b: hex(b) });

@@ -290,6 +290,9 @@ impl Image {
         }
         if let Some(Value::Array(layers)) = value.get_mut("layers") {
             for (written, part) in layers.iter_mut().zip(&self.layers) {
+                if part.as_ref().is_some_and(|part| part.tar.is_some()) {
+                    json::uncompress(written, &mut noise);
+                }
                 refer(written, part.as_ref().map(|part| &part.canonical), &mut noise);
             }
         }

@@ -6,6 +6,8 @@ use pyrsia_verifier_kit::hash::{FieldHasher, Sha256, hex};
 use pyrsia_verifier_kit::{Unreadable, strict_json};
 use serde_json::{Map, Value};
 
+use crate::coordinate::is_digest;
+use crate::manifest::layer_type;
 use crate::passes::{Noise, Pass};
 
 /// Values in one document. Each may take some hundred bytes of memory however short it is written, and ordinary documents have less than a thousand.
@@ -15,6 +17,8 @@ const TIME_BYTES_MAX: usize = 64;
 const CREATED: &str = "org.opencontainers.image.created";
 const REWRITTEN_EPOCH: &str = "buildkit/rewritten-epoch";
 const IMAGE_NAMES: [&str; 2] = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
+/// The image that the last step began with: another one for each run of Docker's classic builder, and of no use to anybody who has not got its cache.
+const PARENT: &str = "Image";
 const BUILDER_RECORDS: [&str; 4] = ["container", "container_config", "docker_version", "id"];
 /// Stands in a canonical form where a digest stood in the document, and nowhere else: a document that has it is left as it is.
 pub const CANONICAL: &str = "canonical";
@@ -91,6 +95,7 @@ pub fn strip_config(config: &mut Value, noise: &mut Noise) {
         }
     }
     if let Some(Value::Object(run)) = config.get_mut("config") {
+        remove(run, PARENT, Pass::BuilderRecords, b"config", is_image_id, noise);
         strip_map(run, "Labels", &[], noise);
     }
 }
@@ -136,6 +141,10 @@ fn is_time(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.len() <= TIME_BYTES_MAX && text.bytes().all(of_time))
 }
 
+fn is_image_id(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.is_empty() || is_digest(text))
+}
+
 /// Puts the canonical form of the object that a descriptor points to in place of its digest and size.
 pub fn refer(descriptor: &mut Value, form: &Sha256, noise: &mut Noise) {
     let Value::Object(descriptor) = descriptor else { return };
@@ -148,6 +157,17 @@ pub fn refer(descriptor: &mut Value, form: &Sha256, noise: &mut Noise) {
         }
     }
     descriptor.insert(CANONICAL.into(), hex(form).into());
+}
+
+/// Puts the media type of the uncompressed layer in place of a layer's. Only where its bytes are known to be what the media type says.
+pub fn uncompress(descriptor: &mut Value, noise: &mut Noise) {
+    let Some(Value::String(written)) = descriptor.get_mut("mediaType") else { return };
+    if let Some((plain, _)) = layer_type(written)
+        && written != plain
+    {
+        noise.note(Pass::CompressionMethod, &[b"media type", written.as_bytes()]);
+        *written = plain.into();
+    }
 }
 
 /// Puts the canonical forms of the layers in place of their diff ids, where the diff ids are theirs. Says at which places they are not.
@@ -182,7 +202,7 @@ mod tests {
     fn a_config_loses_what_the_passes_name_and_nothing_else() {
         let config = json!({
             "architecture": "amd64", "os": "linux", "author": "a", "created": "2026-01-02T03:04:05.6Z", "container": "c", "docker_version": "1",
-            "id": "i", "container_config": {"Cmd": ["x"]}, "config": {"Env": ["A=1"], "Labels": {CREATED: "2026-01-02T03:04:05Z", "k": "v"}},
+            "id": "i", "container_config": {"Cmd": ["x"]}, "config": {"Env": ["A=1"], "Image": format!("sha256:{}", "0a".repeat(32)), "Labels": {CREATED: "2026-01-02T03:04:05Z", "k": "v"}},
             "history": [{"created": "2026-01-02T03:04:05+00:00", "created_by": "RUN", "comment": "c", "empty_layer": true, "author": "a"}],
             "rootfs": {"type": "layers", "diff_ids": []},
         });
@@ -205,6 +225,9 @@ mod tests {
             json!({"history": {"created": "2026-01-02T03:04:05Z"}}),
             json!({"history": [{"created_by": ["RUN"]}]}),
             json!({"config": {"Labels": {CREATED: "soon"}}}),
+            json!({"config": {"Image": "evil"}}),
+            json!({"config": {"image": format!("sha256:{}", "0a".repeat(32))}}),
+            json!({"Image": format!("sha256:{}", "0a".repeat(32))}),
             json!({"config": {"Env": [], "created": "2026-01-02T03:04:05Z"}}),
         ] {
             assert_eq!(stripped(config.clone()), (config, Vec::new()));

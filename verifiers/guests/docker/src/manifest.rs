@@ -20,12 +20,16 @@ const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 const CONFIGS: [&str; 2] = ["application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"];
-const LAYERS: [(&str, Compression); 5] = [
-    ("application/vnd.docker.image.rootfs.diff.tar.gzip", Compression::Gzip),
-    ("application/vnd.docker.image.rootfs.diff.tar", Compression::None),
-    ("application/vnd.oci.image.layer.v1.tar", Compression::None),
-    ("application/vnd.oci.image.layer.v1.tar+gzip", Compression::Gzip),
-    ("application/vnd.oci.image.layer.v1.tar+zstd", Compression::Zstd),
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// Of an uncompressed layer, with the end that says how one is compressed.
+const LAYERS: [(&str, &str, Compression); 6] = [
+    (DOCKER_LAYER, "", Compression::None),
+    (DOCKER_LAYER, ".gzip", Compression::Gzip),
+    (DOCKER_LAYER, ".zstd", Compression::Zstd),
+    (OCI_LAYER, "", Compression::None),
+    (OCI_LAYER, "+gzip", Compression::Gzip),
+    (OCI_LAYER, "+zstd", Compression::Zstd),
 ];
 
 /// How buildkit marks a manifest that says something about an image of the same index, and the platform it gives it.
@@ -125,8 +129,7 @@ impl Descriptor {
 
     /// How a layer of this media type is compressed; none where it is the media type of something else.
     pub fn layer_compression(&self) -> Option<Compression> {
-        let (_, compression) = LAYERS.iter().find(|(media_type, _)| *media_type == self.media_type)?;
-        Some(*compression)
+        layer_type(&self.media_type).map(|(_, compression)| compression)
     }
 
     /// Whether the data embedded in the descriptor, if there is any, is the object itself.
@@ -142,6 +145,12 @@ impl Descriptor {
             None => format!("{os}/{architecture}"),
         })
     }
+}
+
+/// The media type of the same layer without compression, and how it is compressed; none where it is the media type of something else.
+pub fn layer_type(media_type: &str) -> Option<(&'static str, Compression)> {
+    let (plain, _, compression) = LAYERS.iter().find(|(plain, end, _)| media_type.strip_prefix(plain) == Some(end))?;
+    Some((plain, *compression))
 }
 
 #[derive(Deserialize)]

@@ -13,6 +13,8 @@ use crate::files::{RangeReader, ReadAt};
 use crate::inflate::{Bounds, DeflateReader};
 use crate::unreadable::{Result, Unreadable};
 
+mod names;
+
 const LOCAL_HEADER: u32 = 0x0403_4b50;
 const CENTRAL_HEADER: u32 = 0x0201_4b50;
 const END: u32 = 0x0605_4b50;
@@ -100,8 +102,21 @@ pub struct Archive<'a, S: ?Sized> {
 }
 
 impl<'a, S: ReadAt + ?Sized> Archive<'a, S> {
-    /// Reads all headers and checks that they leave no doubt. `entries_max` bounds what is kept in memory.
+    /// Reads all headers and checks that they leave no doubt, whatever file system the archive is unpacked to. `entries_max` bounds what is kept in memory.
     pub fn open(source: &'a S, entries_max: u64) -> Result<Self> {
+        let archive = Self::open_by_exact_names(source, entries_max)?;
+        match archive.contested_names().first() {
+            None => Ok(archive),
+            Some(name) => {
+                let name = String::from_utf8_lossy(name);
+                Err(Unreadable::new(format!("the entry {name:?} has the same name as another on some file systems")))
+            }
+        }
+    }
+
+    /// The same for archives that are read in place, such as a jar: names are what they are byte by byte. Whoever unpacks one of these may still put
+    /// two entries into one place; which of them is then left is a matter of their order, and so the order of [`Archive::contested_names`] has to be compared.
+    pub fn open_by_exact_names(source: &'a S, entries_max: u64) -> Result<Self> {
         let end = End::find(source)?;
         if end.count > entries_max {
             return Err(Unreadable::new(format!("it has {} entries, {entries_max} are read", end.count)));
@@ -111,7 +126,7 @@ impl<'a, S: ReadAt + ?Sized> Archive<'a, S> {
         }
         let directory = fetch(source, end.directory_offset, end.directory_size as usize)?;
         let mut entries = directory_entries(&directory, end.count)?;
-        check_names(&entries)?;
+        names::check(&entries)?;
         check_layout(source, &mut entries, end.directory_offset)?;
         Ok(Self { source, entries, comment: end.comment })
     }
@@ -123,6 +138,12 @@ impl<'a, S: ReadAt + ?Sized> Archive<'a, S> {
 
     pub fn comment(&self) -> &[u8] {
         &self.comment
+    }
+
+    /// The names of entries that get in each other's way on a file system that takes upper and lower case, or a letter with its accent in one character
+    /// and in two, for the same: in the order of the directory.
+    pub fn contested_names(&self) -> Vec<&[u8]> {
+        names::contested(&self.entries).into_iter().map(|at| &self.entries[at].name[..]).collect()
     }
 
     /// The content of an entry, verified by the time it has been read to its end.
@@ -338,37 +359,6 @@ fn extra_fields(bytes: &[u8]) -> Option<BTreeMap<u16, Vec<u8>>> {
         }
     }
     Some(fields)
-}
-
-/// Names that every program takes for the same, different and harmless places.
-fn check_names(entries: &[Entry]) -> Result<()> {
-    let mut folded = BTreeMap::new();
-    for entry in entries {
-        let text = entry.name_text();
-        let fault = |what: &str| Unreadable::new(format!("the entry {text:?} {what}"));
-        let inner = entry.name.strip_suffix(b"/").unwrap_or(&entry.name);
-        let plain = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
-        if !inner.split(|byte| *byte == b'/').all(plain)
-            || inner.iter().any(|byte| *byte < 0x20 || *byte == b'\\' || *byte == 0x7f)
-        {
-            return Err(fault("has a name with more than one meaning"));
-        }
-        // Without the mark a name beyond ASCII is read in whatever code page the program likes.
-        let utf8 = std::str::from_utf8(inner).map_err(|_| fault("has a name that is not UTF-8"))?;
-        if entry.is_directory() && entry.size != 0 {
-            return Err(fault("is a directory with content"));
-        }
-        if let Some((before, _)) = folded.insert(utf8.to_lowercase(), (text.clone(), entry.is_directory())) {
-            return Err(fault(&format!("has the same name as {before:?} on some file systems")));
-        }
-    }
-    for (name, (text, _)) in &folded {
-        let mut parents = name.match_indices('/').map(|(at, _)| &name[..at]);
-        if parents.any(|parent| folded.get(parent).is_some_and(|(_, is_directory)| !is_directory)) {
-            return Err(Unreadable::new(format!("the entry {text:?} lies below one that is a file")));
-        }
-    }
-    Ok(())
 }
 
 /// Reads the local headers in the order of the file, which they cover up to the directory.

@@ -114,6 +114,8 @@ pub struct Form {
 pub struct Frame {
     pub comment: Vec<u8>,
     pub manifest_leads: bool,
+    /// Names of which an order makes one place on some file systems, in that order.
+    pub contested: Vec<Vec<u8>>,
 }
 
 /// One entry in canonical form.
@@ -170,8 +172,13 @@ pub struct Opened<'a, S: ?Sized> {
 
 impl<'a, S: ReadAt + ?Sized> Opened<'a, S> {
     pub fn open(source: &'a S, purpose: Purpose, depth: u32) -> Result<Self> {
-        let archive = Archive::open(source, ENTRIES_MAX)?;
-        let frame = Frame { comment: archive.comment().to_vec(), manifest_leads: manifest_leads(source, archive.entries()) };
+        // The machine reads a jar in place and by exact names; many have `META-INF/LICENSE` beside `META-INF/license/`.
+        let archive = Archive::open_by_exact_names(source, ENTRIES_MAX)?;
+        let frame = Frame {
+            comment: archive.comment().to_vec(),
+            manifest_leads: manifest_leads(source, archive.entries()),
+            contested: archive.contested_names().into_iter().map(<[u8]>::to_vec).collect(),
+        };
         Ok(Self { archive, purpose, depth, frame })
     }
 
@@ -208,6 +215,9 @@ impl<'a, S: ReadAt + ?Sized> Opened<'a, S> {
         findings.truncate(FINDINGS_MAX);
         let mut hasher = FieldHasher::new("maven-archive");
         hasher.field("comment", &self.frame.comment).number("manifest-leads", u64::from(self.frame.manifest_leads));
+        for name in &self.frame.contested {
+            hasher.field("contested", name);
+        }
         hasher.field("entries", &entries.digest("maven-entries"));
         Ok(Form { digest: hasher.finish(), passes, findings, entries, frame: self.frame })
     }

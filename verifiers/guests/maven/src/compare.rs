@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pyrsia_verifier_kit::compare::both;
 use pyrsia_verifier_kit::{Comparison, File, Output, Refusal, Report};
 
 use crate::check::belongs;
@@ -69,20 +70,6 @@ fn open<'a>(coordinate: Option<&Coordinate>, output: Output<'a>) -> Result<Side<
 fn form<'a>(side: &mut Side<'a>, name: &str) -> Result<Option<(File<'a>, Form)>, Refusal> {
     let Some(file) = side.file(name).cloned() else { return Ok(None) };
     Ok(Some((file, side.form(name)?)))
-}
-
-/// Both, or why not, with the side. Of two reasons the one is given that would be given with the sides exchanged.
-fn both<A, B>(a: Result<A, Refusal>, b: Result<B, Refusal>) -> Result<(A, B), Refusal> {
-    let of_side = |side: &str, refusal: Refusal| Err(Refusal { subject: format!("{side}: {}", refusal.subject), ..refusal });
-    let rank = |refusal: &Refusal| (refusal.subject.clone(), refusal.code.clone(), refusal.sentence.clone());
-    match (a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(a), Ok(_)) => of_side("A", a),
-        (Ok(_), Err(b)) => of_side("B", b),
-        (Err(a), Err(b)) if a == b => of_side("A and B", a),
-        (Err(a), Err(b)) if rank(&a) < rank(&b) => of_side("A", a),
-        (Err(_), Err(b)) => of_side("B", b),
-    }
 }
 
 #[cfg(test)]

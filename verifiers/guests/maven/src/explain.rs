@@ -72,6 +72,8 @@ where
     report.compare("comment", text(&a.frame.comment), text(&b.frame.comment));
     let place = |frame: &Frame| if frame.manifest_leads { "first" } else { "elsewhere" };
     report.compare("place of the manifest", place(a.frame), place(b.frame));
+    let names = |frame: &Frame| frame.contested.iter().map(|name| text(name)).collect::<Vec<_>>().join(", ");
+    report.compare("order of names that are one on some file systems", names(a.frame), names(b.frame));
     let (a_opened, b_opened) = (Opened::open(a.source, purpose, depth)?, Opened::open(b.source, purpose, depth)?);
     let (mut a_names, mut b_names) = (a.entries.iter().peekable(), b.entries.iter().peekable());
     loop {

@@ -7,13 +7,14 @@ use pyrsia_verifier_kit::hash::{FieldHasher, hex};
 use pyrsia_verifier_kit::tar::{Entry, TarReader, clean_path};
 use pyrsia_verifier_kit::tree::Tree;
 use pyrsia_verifier_kit::{
-    CanonicalFile, Description, File, Hasher, HttpArtifact, HttpTarget, Output, Pass, PublishedArtifact, Refusal, Report, Sha256,
-    Unreadable, Verifier, export_verifier,
+    CanonicalFile, Description, Document, DocumentSources, File, Hasher, HttpArtifact, HttpTarget, Output, Pass,
+    PublishedArtifact, PublishedRecord, Refusal, Report, Sha256, Unreadable, Verifier, export_verifier,
 };
 use std::io::Read;
 
 pub struct Template;
 
+const PASS_FORM: &str = "archive-form";
 const PASS_ORDER: &str = "entry-order";
 const PASS_TIMES: &str = "entry-times";
 /// The media type the archive is served with.
@@ -30,10 +31,11 @@ impl Verifier for Template {
                 "A package is written NAME@VERSION, each of lower-case letters, digits, dots, hyphens and underscores.".into(),
             examples: vec!["left@1.0.0".into()],
             passes: vec![
+                Pass::new(PASS_FORM, "The dialect of tar, how it pads numbers, and how many blocks of zeros end the archive."),
                 Pass::new(PASS_ORDER, "The order of the entries of an archive in which no path occurs twice."),
                 Pass::new(PASS_TIMES, "The modification times of the entries."),
             ],
-            http_paths: vec!["/{name}-{version}.tar".into()],
+            http_paths: vec!["/{name}-{version}.tar".into(), "/{name}".into()],
         }
     }
 
@@ -82,9 +84,27 @@ impl Verifier for Template {
     }
 
     fn http_artifacts(path: &str) -> Option<HttpTarget> {
-        let (name, version) = path.strip_prefix('/')?.strip_suffix(".tar")?.rsplit_once('-')?;
+        let path = path.strip_prefix('/')?;
+        let Some((name, version)) = path.strip_suffix(".tar").and_then(|path| path.rsplit_once('-')) else {
+            // With `@` at its end no other package's coordinate begins with it. Where a document needs to look into what is published, `lent_suffix` names the artifacts to lend.
+            let coordinate_prefix = is_word(path).then(|| format!("{path}@"))?;
+            return Some(HttpTarget::Document(DocumentSources { coordinate_prefix, lent_suffix: None }));
+        };
         let coordinate = Coordinate::parse(&format!("{name}@{version}")).ok()?;
         Some(HttpTarget::Artifact(HttpArtifact { artifact_id: coordinate.artifact_id(), coordinate: coordinate.text() }))
+    }
+
+    /// The list of a package's versions, one on a line, each with the address of its archive.
+    fn http_document(path: &str, mount: &str, records: &[PublishedRecord], _output: Output<'_>) -> Result<Document, Refusal> {
+        let line = |record: &PublishedRecord| {
+            let coordinate = Coordinate::parse(&record.coordinate).ok()?;
+            Some(format!("{} {mount}/{}\n", coordinate.version, coordinate.file_name()))
+        };
+        let lines: String = records.iter().filter_map(line).collect();
+        if lines.is_empty() {
+            return Err(Refusal::new("not-published", path, "No version of this package is published."));
+        }
+        Ok(Document { media_type: "text/plain".into(), body: lines.into_bytes() })
     }
 }
 
@@ -97,9 +117,6 @@ struct Coordinate {
 
 impl Coordinate {
     fn parse(text: &str) -> Result<Self, Refusal> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-        let is_word =
-            |word: &str| (1..=WORD_BYTES_MAX).contains(&word.len()) && word.bytes().all(allowed) && !word.starts_with('.');
         match text.split_once('@') {
             // A hyphen in the version would leave open where the name ends in a file's name.
             Some((name, version)) if is_word(name) && is_word(version) && !version.contains('-') => {
@@ -120,6 +137,11 @@ impl Coordinate {
     fn artifact_id(&self) -> String {
         format!("{}/{}", self.text(), self.file_name())
     }
+}
+
+fn is_word(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    (1..=WORD_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('.')
 }
 
 /// What an archive means, in memory that grows with its entries and not with their contents.
@@ -149,9 +171,9 @@ impl Archive {
         self.entries.digest("template archive")
     }
 
-    /// Those that change something, in the order of the description.
+    /// Those that change something, in the order of the description. The form is lost whenever an archive is read, and every byte that is lost needs a pass.
     fn passes(&self) -> Vec<String> {
-        let passes = [(PASS_ORDER, !self.is_sorted), (PASS_TIMES, self.has_times)];
+        let passes = [(PASS_FORM, true), (PASS_ORDER, !self.is_sorted), (PASS_TIMES, self.has_times)];
         passes.into_iter().filter(|(_, changes)| *changes).map(|(name, _)| name.into()).collect()
     }
 
@@ -221,9 +243,32 @@ mod tests {
         let one = archive(&[("a", "1"), ("b", "2")], 0);
         assert!(matches!(compare(&one, &one), Comparison::Identical));
         let forgiven = compare(&one, &archive(&[("b", "2"), ("a", "1")], 7));
-        assert!(matches!(forgiven, Comparison::SameAfter(passes) if passes == [PASS_ORDER, PASS_TIMES]));
+        assert!(matches!(forgiven, Comparison::SameAfter(passes) if passes == [PASS_FORM, PASS_ORDER, PASS_TIMES]));
         let Comparison::Different(report) = compare(&one, &archive(&[("a", "1"), ("b", "3")], 0)) else { panic!("it differs") };
         assert_eq!(report.differences[0].path, ["b"]);
+    }
+
+    #[test]
+    fn a_path_is_an_archive_or_the_list_of_a_package() {
+        let Some(HttpTarget::Artifact(archive)) = Template::http_artifacts("/left-1.0.0.tar") else { panic!("an archive") };
+        assert_eq!((archive.artifact_id.as_str(), archive.coordinate.as_str()), ("left@1.0.0/left-1.0.0.tar", "left@1.0.0"));
+        let Some(HttpTarget::Document(list)) = Template::http_artifacts("/left") else { panic!("a list") };
+        assert_eq!(list.coordinate_prefix, "left@");
+        assert_eq!(Template::http_artifacts("/left/right"), None);
+        let files = MemoryFiles::default();
+        let record = |version: &str| PublishedRecord {
+            coordinate: format!("left@{version}"),
+            artifact_id: format!("left@{version}/left-{version}.tar"),
+            media_type: MEDIA_TYPE.into(),
+            size_bytes: 1,
+            sha256: vec![0; 32],
+            file: None,
+        };
+        let list =
+            |records: &[PublishedRecord]| Template::http_document("/left", "http://node/template", records, files.output());
+        let lines = list(&[record("1.0.0"), record("1.1.0")]).unwrap().body;
+        assert_eq!(lines, b"1.0.0 http://node/template/left-1.0.0.tar\n1.1.0 http://node/template/left-1.1.0.tar\n");
+        assert_eq!(list(&[]).unwrap_err().code, "not-published");
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl<W: Fn(&Entry) -> bool> Unpacking<'_, W> {
         let source = Counted { source: file.reader(), taken: &taken };
         if compression != Compression::None {
             noise.note(Pass::Compression, &[]);
+            noise.note(Pass::CompressionMethod, &[word(compression).as_bytes()]);
         }
         match compression {
             Compression::None => self.walk(source, visit)?,

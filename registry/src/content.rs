@@ -1,62 +1,70 @@
 //! Sends a published artifact, whole or in part, without ever holding more of it than one read.
+//!
+//! Conditions and ranges are those of RFC 9110, sections 13 and 14. What a protocol adds to the headers stands in its [`Form`].
 
-use super::error::DockerError;
-use super::{package_type, withheld};
 use crate::ranges::{Selection, select};
 use crate::server::Front;
-use poem::http::{HeaderMap, HeaderName, Method, StatusCode, header};
-use poem::{Body, Request, Response};
+use poem::http::{HeaderMap, Method, StatusCode, header};
+use poem::{Body, Request, Response, ResponseBuilder};
 use pyrsia_ledger::projection::packages::ArtifactRecord;
-use pyrsia_ledger::{ArtifactId, Sha256Digest};
-use pyrsia_node::OpenArtifact;
+use pyrsia_ledger::{ArtifactId, PackageType, Sha256Digest};
+use pyrsia_node::{ArtifactError, OpenArtifact};
 use std::io::SeekFrom;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 /// What one read takes from a file: larger ones send no faster.
 const READ_BYTES: usize = 256 * 1_024;
 
 /// How artifacts of a kind are sent.
-pub(super) struct Form {
-    pub(super) media_type: MediaType,
-    pub(super) ranges: bool,
+pub(crate) struct Form {
+    pub(crate) media_type: MediaType,
+    pub(crate) ranges: bool,
+    /// A header that repeats the digest, as some protocols want it.
+    pub(crate) digest_header: Option<&'static str>,
 }
 
-pub(super) enum MediaType {
+pub(crate) enum MediaType {
     /// As the ledger has it.
     Recorded,
     /// Blobs are bytes to whoever moves them; what they are stands in the manifest.
     OctetStream,
 }
 
+/// Why a published artifact is not sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    #[error(transparent)]
+    Withheld(#[from] ArtifactError),
+    #[error("the stored copy of {id} cannot be read")]
+    Unreadable { id: ArtifactId },
+}
+
 /// Answers GET and HEAD for an artifact that `record` vouches for.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     front: &Front,
     request: &Request,
+    package_type: &PackageType,
     id: &ArtifactId,
     record: &ArtifactRecord,
-    form: Form,
-    unpublished: impl FnOnce() -> DockerError,
-) -> Result<Response, DockerError> {
+    form: &Form,
+) -> Result<Response, SendError> {
     let artifact = &record.artifact;
-    let known = Facts::new(&form, artifact.sha256, artifact.size_bytes, &artifact.media_type);
+    let known = Facts::new(form, artifact.sha256, artifact.size_bytes, &artifact.media_type);
     if let Plan::Done(response) = known.plan(request.method(), request.headers()) {
         return Ok(response);
     }
-    let opened = front.node.open_artifact(&package_type(), id).await.map_err(|error| withheld(error, unpublished))?;
-    // A tag can have got a new build meanwhile: what was opened is what is described.
-    let opened_facts = Facts::new(&form, opened.sha256, opened.size_bytes, &opened.media_type);
+    let opened = front.node.open_artifact(package_type, id).await?;
+    // An id can have got a new build meanwhile: what was opened is what is described.
+    let opened_facts = Facts::new(form, opened.sha256, opened.size_bytes, &opened.media_type);
     match opened_facts.plan(request.method(), request.headers()) {
         Plan::Done(response) => Ok(response),
-        Plan::Send { response, first, size_bytes } => {
-            let unreadable = |error: std::io::Error| {
+        Plan::Send { mut response, first, size_bytes } => {
+            let body = stream(opened, first, size_bytes).await.map_err(|error| {
                 tracing::error!(%id, %error, "a stored artifact cannot be read");
-                DockerError::Unavailable(format!("the stored copy of {id} cannot be read"))
-            };
-            let body = stream(opened, first, size_bytes).await.map_err(unreadable)?;
-            let mut response = response;
+                SendError::Unreadable { id: id.clone() }
+            })?;
             response.set_body(body);
             Ok(response)
         }
@@ -72,12 +80,23 @@ async fn stream(opened: OpenArtifact, first: u64, size_bytes: u64) -> std::io::R
     Ok(Body::from_bytes_stream(ReaderStream::with_capacity(file.take(size_bytes), READ_BYTES)))
 }
 
+/// The entity tag of bytes with this digest.
+pub(crate) fn etag(sha256: &Sha256Digest) -> String {
+    format!("\"{}\"", sha256.to_oci())
+}
+
+/// Whether the client has what `etag` names (RFC 9110, section 13.1.2).
+pub(crate) fn client_has_it(headers: &HeaderMap, etag: &str) -> bool {
+    let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    tags.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+}
+
 /// What the headers of an answer follow from.
 struct Facts<'a> {
     sha256: Sha256Digest,
     size_bytes: u64,
     media_type: &'a str,
-    ranges: bool,
+    form: &'a Form,
 }
 
 enum Plan {
@@ -91,17 +110,17 @@ enum Plan {
 }
 
 impl<'a> Facts<'a> {
-    fn new(form: &Form, sha256: Sha256Digest, size_bytes: u64, recorded: &'a str) -> Self {
+    fn new(form: &'a Form, sha256: Sha256Digest, size_bytes: u64, recorded: &'a str) -> Self {
         let media_type = match form.media_type {
             MediaType::Recorded => recorded,
             MediaType::OctetStream => "application/octet-stream",
         };
-        Self { sha256, size_bytes, media_type, ranges: form.ranges }
+        Self { sha256, size_bytes, media_type, form }
     }
 
     /// Conditions first, then the range (RFC 9110, section 13.2.2).
     fn plan(&self, method: &Method, headers: &HeaderMap) -> Plan {
-        if self.client_has_it(headers) {
+        if client_has_it(headers, &self.etag()) {
             return Plan::Done(self.response(StatusCode::NOT_MODIFIED).finish());
         }
         let selection = match self.range(method, headers) {
@@ -126,20 +145,16 @@ impl<'a> Facts<'a> {
         if method == Method::HEAD { Plan::Done(response) } else { Plan::Send { response, first, size_bytes } }
     }
 
-    fn response(&self, status: StatusCode) -> poem::ResponseBuilder {
-        let response = Response::builder().status(status).header(header::ETAG, self.etag());
-        let response = response.header(CONTENT_DIGEST, self.sha256.to_oci());
-        if self.ranges { response.header(header::ACCEPT_RANGES, "bytes") } else { response }
+    fn response(&self, status: StatusCode) -> ResponseBuilder {
+        let mut response = Response::builder().status(status).header(header::ETAG, self.etag());
+        if let Some(name) = self.form.digest_header {
+            response = response.header(name, self.sha256.to_oci());
+        }
+        if self.form.ranges { response.header(header::ACCEPT_RANGES, "bytes") } else { response }
     }
 
     fn etag(&self) -> String {
-        format!("\"{}\"", self.sha256.to_oci())
-    }
-
-    fn client_has_it(&self, headers: &HeaderMap) -> bool {
-        let etag = self.etag();
-        let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        tags.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+        etag(&self.sha256)
     }
 
     /// The range that counts: of a GET, and of the file the client began with, if it says which that is.
@@ -147,17 +162,20 @@ impl<'a> Facts<'a> {
         let same = headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == self.etag().as_bytes());
         let mut ranges = headers.get_all(header::RANGE).iter();
         let (range, more) = (ranges.next()?, ranges.next());
-        if self.ranges && method == Method::GET && same && more.is_none() { range.to_str().ok() } else { None }
+        if self.form.ranges && method == Method::GET && same && more.is_none() { range.to_str().ok() } else { None }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use poem::http::HeaderName;
+
+    const DIGEST: &str = "x-digest";
+    const FORM: &Form = &Form { media_type: MediaType::OctetStream, ranges: true, digest_header: Some(DIGEST) };
 
     fn facts() -> Facts<'static> {
-        let form = Form { media_type: MediaType::OctetStream, ranges: true };
-        Facts::new(&form, Sha256Digest::of(b"0123456789"), 10, "text/x")
+        Facts::new(FORM, Sha256Digest::of(b"0123456789"), 10, "text/x")
     }
 
     fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
@@ -172,7 +190,7 @@ mod tests {
         };
         assert_eq!((response.status().as_u16(), sent), (status, bytes), "{method} {lines:?}");
         assert_eq!(response.header(header::ACCEPT_RANGES), Some("bytes"));
-        assert_eq!(response.header(CONTENT_DIGEST), Some(Sha256Digest::of(b"0123456789").to_oci().as_str()));
+        assert_eq!(response.header(DIGEST), Some(Sha256Digest::of(b"0123456789").to_oci().as_str()));
         response
     }
 
