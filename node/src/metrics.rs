@@ -2,12 +2,15 @@
 //!
 //! Counters of the p2p room are its own; what follows from the ledger is read off its newest state when somebody asks.
 
+mod judging;
+
 use std::sync::Arc;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use self::judging::JudgingGauges;
 use crate::consensus::ConsensusHandle;
 
 #[derive(Clone)]
@@ -36,11 +39,12 @@ pub(crate) struct Gauges {
     waiting_events: Gauge,
     waiting_bytes: Gauge,
     accused: Gauge,
+    judging: JudgingGauges,
 }
 
 impl Gauges {
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let gauges = Self::default();
+        let gauges = Self { judging: JudgingGauges::register(registry), ..Self::default() };
         let ledger = registry.sub_registry_with_prefix("pyrsia_ledger");
         ledger.register("height", "Height of the newest block", gauges.height.clone());
         ledger.register("events", "Events on the ledger", gauges.events.clone());
@@ -82,6 +86,7 @@ impl NodeMetrics {
             set(&gauges.validators, state.validators().nodes().len() as u64);
             set(&gauges.open_builds, state.builds.unfinished().count() as u64);
             set(&gauges.artifacts, state.packages.artifact_count() as u64);
+            gauges.judging.read_off(state);
         }
         let counters = consensus.counters();
         set(&gauges.malformed_frames, counters.malformed_frames);

@@ -93,6 +93,15 @@ async fn a_majority_publishes_whatever_the_fourth_judge_does_and_that_stands_on_
     let silent = judge_of(&node, &id, &court.judges[2].handle);
     assert_eq!((silent.state, silent.committed_at, dead.judges.len()), (JudgeState::TimedOut, None, 4));
     assert!(dead.judges.iter().filter(|judge| judge.agrees).count() == 3 && silent.height.is_some(), "{dead:?}");
+
+    // All of that is counted.
+    let metrics = node.metrics();
+    let gone = court.judges[2].handle.node_id();
+    for (outcome, builds) in [("dissented", 1), ("failed", 1), ("timed_out", 2), ("agreed", 0)] {
+        let line = format!("pyrsia_builds_judged{{judge=\"{gone}\",outcome=\"{outcome}\"}} {builds}");
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+    }
+    assert!(metrics.lines().any(|line| line == "pyrsia_builds_unfinished{phase=\"committing\"} 0"), "{metrics}");
     court.end().await;
 }
 
