@@ -117,6 +117,15 @@ impl Factory {
         self.honest.insert((*id, judge), outcome.clone());
     }
 
+    /// A test builds something of its own, and means what it says.
+    #[cfg(test)]
+    pub(super) fn made(&mut self, id: &BuildId, judge: NodeId, outcome: &BuildOutcome) {
+        if let BuildOutcome::Built { artifacts, .. } = outcome {
+            self.meaning.extend(artifacts.iter().map(|artifact| (artifact.sha256, artifact.canonical)));
+        }
+        self.sealed(id, judge, outcome);
+    }
+
     fn meaning(&self, bytes: &Sha256Digest) -> Option<&Sha256Digest> {
         self.meaning.get(bytes)
     }

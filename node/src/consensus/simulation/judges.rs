@@ -197,7 +197,8 @@ impl World {
                         .builds
                         .get(&id)
                         .and_then(|build| build.judges.iter().find_map(|judge| state.builds.commitment(&id, judge)));
-                    if let (Some((_, commitment)), None) = (committed, state.builds.commitment(&id, &me)) {
+                    // Two different ones would be another lie.
+                    if let Some((_, commitment)) = committed.filter(|_| !self.oracle.has_committed(me, id)) {
                         self.attempt(index, Event::BuildResultCommitted(BuildResultCommitted { build_id: id, commitment }))?;
                     }
                     let revealed = state.builds.results(&id).next().map(|(_, revealed)| revealed.outcome.clone());

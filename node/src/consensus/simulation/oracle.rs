@@ -104,6 +104,10 @@ impl Oracle {
         }
     }
 
+    pub(super) fn has_committed(&self, node: NodeId, build: BuildId) -> bool {
+        self.commitments.contains_key(&(node, build))
+    }
+
     fn committed_to(&mut self, node: NodeId, event: &SignedEvent) -> Result<(), String> {
         let Event::BuildResultCommitted(body) = event.event() else { return Ok(()) };
         if event.author() != node {

@@ -62,7 +62,7 @@ pub(super) fn build_something_large(world: &mut World, judge: usize, name: &str)
     let verifier = state.verifiers.current(&package_type()).ok_or("no verifier is approved")?;
     let (salt, outcome) = ([0; 32], many_artifacts(ARTIFACTS));
     let commitment = commitment(state.network(), &build_id, &world.nodes[judge].id, &salt, &outcome);
-    world.factory.sealed(&build_id, world.nodes[judge].id, &outcome);
+    world.factory.made(&build_id, world.nodes[judge].id, &outcome);
     let events = vec![
         Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier }),
         Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }),

@@ -227,7 +227,7 @@ impl World {
         for output in outputs {
             match output {
                 Output::Broadcast(message) => {
-                    self.oracle.sent(id, &message)?;
+                    self.oracle.sent(id, &message).map_err(|error| format!("{error} ({:?})", self.nodes[index].character))?;
                     let frame = Arc::new(message.encode());
                     for to in 0..self.nodes.len() {
                         self.send(index, to, &frame);
