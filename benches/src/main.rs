@@ -1,11 +1,14 @@
-//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|verifiers]`.
+//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|consensus|verifiers]`.
 //!
 //! Each figure stands beside that of an ordinary tool on the same machine in the same run, because absolute figures of a
 //! shared machine say little. Starts the optimized programs as a user does, on loopback, in a temporary folder.
 
+mod consensus;
 mod latency;
 mod memory;
 mod transfer;
+mod usage;
+mod validators;
 mod verifiers;
 
 use anyhow::{Result, bail};
@@ -17,22 +20,19 @@ async fn main() -> Result<()> {
     if let ["verifiers", modules] = words.as_slice() {
         return verifiers::measure_modules(modules);
     }
-    let (transfer, latency, verifiers) = match words.as_slice() {
-        [] => (true, true, true),
-        ["transfer"] => (true, false, false),
-        ["latency"] => (false, true, false),
-        ["verifiers"] => (false, false, true),
-        _ => bail!("usage: pyrsia-benches [transfer|latency|verifiers]"),
+    let tasks = match words.as_slice() {
+        [] => vec!["transfer", "latency", "consensus", "verifiers"],
+        [task @ ("transfer" | "latency" | "consensus" | "verifiers")] => vec![*task],
+        _ => bail!("usage: pyrsia-benches [transfer|latency|consensus|verifiers]"),
     };
     println!("| what | measured |\n|---|---|");
-    if transfer {
-        transfer::measure().await?;
-    }
-    if latency {
-        latency::measure().await?;
-    }
-    if verifiers {
-        verifiers::measure()?;
+    for task in tasks {
+        match task {
+            "transfer" => transfer::measure().await?,
+            "latency" => latency::measure().await?,
+            "consensus" => consensus::measure().await?,
+            _ => verifiers::measure()?,
+        }
     }
     Ok(())
 }

@@ -42,8 +42,13 @@ impl Node {
 
     /// Starts the program on the folder as it is, and waits until it answers.
     pub async fn start_again(&mut self) {
+        self.start_again_within(SOON).await;
+    }
+
+    /// The same on a ledger that takes long to open.
+    pub async fn start_again_within(&mut self, within: Duration) {
         self.launch();
-        self.wait_until_ready().await;
+        self.wait_until_ready(within).await;
     }
 
     /// Starts the program and does not wait.
@@ -61,8 +66,8 @@ impl Node {
         self.program = Some(Program::start(&self.name, command));
     }
 
-    pub async fn wait_until_ready(&mut self) {
-        wait_for(format!("{} to answer", self.name), SOON, || {
+    async fn wait_until_ready(&mut self, within: Duration) {
+        wait_for(format!("{} to answer", self.name), within, || {
             let running = self.program.as_mut().is_some_and(Program::is_running);
             assert!(running, "{} ended early:\n{}", self.name, self.output().join("\n"));
             let status = reqwest::get(self.url("/status"));

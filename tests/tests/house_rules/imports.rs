@@ -45,7 +45,7 @@ const ROOMS: &[Room] = &[
         never: &["libp2p*", "wasmtime*", "fjall"],
     },
     Room { package: "pyrsia-tests", may: &[], never: &[] },
-    Room { package: "pyrsia-benches", may: &["pyrsia-tests", "pyrsia-verifiers"], never: &[] },
+    Room { package: "pyrsia-benches", may: &["pyrsia-tests", "pyrsia-ledger", "pyrsia-node", "pyrsia-verifiers"], never: &[] },
     Room { package: "xtask", may: &[], never: OUTSIDE_WORLD },
 ];
 
