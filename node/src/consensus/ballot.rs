@@ -76,6 +76,13 @@ impl From<Vote> for SignedVote {
     }
 }
 
+impl From<SignedVote> for Vote {
+    fn from(vote: SignedVote) -> Self {
+        let SignedVote { author, kind, height, round, block, signature } = vote;
+        Self { kind, height, round, block, validator: author, signature }
+    }
+}
+
 impl From<Proposal> for SignedProposal {
     fn from(proposal: Proposal) -> Self {
         let Proposal { height, round, polka_round, block, proposer, signature } = proposal;

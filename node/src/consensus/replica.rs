@@ -17,6 +17,7 @@ mod mempool;
 mod own_events;
 mod serving;
 mod silence;
+mod statements;
 mod view;
 
 pub use committee::AbsentValidator;
@@ -42,6 +43,7 @@ use pyrsia_ledger::signed::{DecodeError, node_id_of};
 use pyrsia_ledger::{Block, BlockHash, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
 use serving::Serving;
 use silence::Inquiry;
+use statements::Statements;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -174,6 +176,7 @@ pub(super) struct Replica<S> {
     committee: Committee,
     inquiry: Inquiry,
     accusations: Accusations,
+    statements: Statements,
     status_sent_ms: u64,
 }
 
@@ -217,6 +220,7 @@ impl<S: Store> Replica<S> {
             // The time of a start is another one for each start.
             inquiry: Inquiry::new(now_ms),
             accusations: Accusations::default(),
+            statements: Statements::default(),
             status_sent_ms: now_ms,
         };
         replica.settle_own_events(&BTreeSet::new())?;
@@ -404,6 +408,10 @@ impl<S: Store> Replica<S> {
         }
         self.store.append(&sealed)?;
         self.learn_from(&sealed)?;
+        // With the validators who signed it, before their set changes.
+        self.watch_certificate(&sealed.certificate);
+        self.pass_on_odd_votes(&sealed.certificate);
+        self.statements.forget_below(sealed.height());
         self.state = Some(next.clone());
         self.running = None;
         self.block_wanted = None;

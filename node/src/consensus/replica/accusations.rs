@@ -33,18 +33,20 @@ impl Accusations {
 }
 
 impl<S: Store> Replica<S> {
-    pub(super) fn accuse(&mut self, evidence: Evidence) {
-        let Some(state) = self.state.clone() else { return };
+    /// Takes note of a contradiction; returns whether it is one that was not known.
+    pub(super) fn accuse(&mut self, evidence: Evidence) -> bool {
+        let Some(state) = self.state.clone() else { return false };
         let accused = evidence.accused();
         if accused == self.id || !is_punishable(&state, &accused) || self.accusations.waiting.contains_key(&accused) {
-            return;
+            return false;
         }
         if self.accusations.len() >= ACCUSED_MAX || evidence.check(state.network()).is_err() {
-            return;
+            return false;
         }
         warn!(node = %accused, "a node signed two statements that contradict each other");
         self.outputs.push(Output::Equivocation(accused));
         self.accusations.waiting.insert(accused, Accusation { evidence, since_ms: self.now_ms });
+        true
     }
 
     /// Reports what it is this node's turn to report.

@@ -26,6 +26,7 @@ impl<S: Store> Replica<S> {
     pub(super) fn on_ballot(&mut self, from: NodeId, height: Height, message: Message) -> Result<(), ReplicaError> {
         let Some(state) = self.state.clone() else { return Ok(()) };
         let next = state.height().next();
+        self.watch_ballot(from, &message);
         if height < next {
             // Somebody who repeats itself about a decided height has not heard.
             if matches!(message, Message::VoteAgain(_) | Message::RoundCertificate(_)) {
@@ -216,7 +217,9 @@ impl<S: Store> Replica<S> {
                 engine::Output::Finalized(evidence) => {
                     self.running = None;
                     self.outputs.push(Output::CancelRoundTimers);
-                    evidence.into_iter().for_each(|evidence| self.accuse(evidence));
+                    for contradiction in evidence {
+                        self.accuse(contradiction);
+                    }
                 }
             }
         }

@@ -42,6 +42,8 @@ pub(super) struct Factory {
     meaning: BTreeMap<Sha256Digest, Sha256Digest>,
     /// What honest judges are bound to.
     honest: BTreeMap<(BuildId, NodeId), BuildOutcome>,
+    /// No run fails or is slow by bad luck.
+    pub(super) is_calm: bool,
     /// How often each judge ran each build.
     runs: BTreeMap<(BuildId, NodeId), u64>,
 }
@@ -77,6 +79,7 @@ impl Factory {
             [borsh::to_vec(id), borsh::to_vec(judge)].map(|bytes| bytes.expect("writing to memory cannot fail"));
         let own = |below| number(hash(&[b"own", &build_bytes, &judge_bytes]), below);
         let luck = number(hash(&[b"luck", &build_bytes, &judge_bytes, &run_bytes]), 100);
+        let luck = if self.is_calm { 100 } else { luck };
         let kind = kind(build);
         if make == Make::Honestly && (kind == Kind::Broken || luck < 4) {
             return BuildOutcome::Failed { reason: "it does not build".into() };

@@ -22,6 +22,7 @@ use std::time::Duration;
 /// After this a judge's own run counts as hopeless.
 const RUN_LIMIT: Duration = Duration::from_secs(8);
 const RUN_MS_MAX: u64 = 5_000;
+const CALM_RUN_MS_MAX: u64 = 1_000;
 /// Some runs take longer than anybody waits.
 const LONG_RUN_MS: u64 = 30_000;
 
@@ -92,7 +93,11 @@ impl Workshop for Bench<'_> {
             Character::Crooked(Crook::Disguise) => Make::EvilInDisguise,
             Character::Honest | Character::Crooked(_) | Character::Malicious => Make::Honestly,
         };
-        let takes_ms = if self.random.percent(3) { LONG_RUN_MS } else { 200 + self.random.below(RUN_MS_MAX) };
+        let takes_ms = match self.random.percent(3) {
+            _ if self.factory.is_calm => 200 + self.random.below(CALM_RUN_MS_MAX),
+            true => LONG_RUN_MS,
+            false => 200 + self.random.below(RUN_MS_MAX),
+        };
         (self.factory.run(id, build, &self.judge, make), takes_ms)
     }
 

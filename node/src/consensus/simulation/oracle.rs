@@ -85,7 +85,7 @@ impl Oracle {
     }
 
     /// An honest node sent a message.
-    pub(super) fn sent(&mut self, node: NodeId, message: &Message) -> Result<(), String> {
+    pub(super) fn sent(&mut self, node: NodeId, message: &Message, may_commit_twice: bool) -> Result<(), String> {
         match message {
             Message::Vote(vote) | Message::VoteAgain(vote) if vote.validator == node => {
                 let Vote { kind, height, round, block, .. } = *vote;
@@ -99,7 +99,7 @@ impl Oracle {
                 let Proposal { height, round, block, .. } = *proposal;
                 self.said(node, Statement::Proposal, height, round, Some(block))
             }
-            Message::Events(events) => events.iter().try_for_each(|event| self.committed_to(node, event)),
+            Message::Events(events) if !may_commit_twice => events.iter().try_for_each(|event| self.committed_to(node, event)),
             _ => Ok(()),
         }
     }

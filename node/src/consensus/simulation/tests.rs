@@ -1,4 +1,6 @@
 mod attacks;
+mod judging;
+mod loss;
 
 use super::world::World;
 use super::*;

@@ -89,7 +89,12 @@ pub(super) fn many_artifacts(count: usize) -> BuildOutcome {
 
 /// Every node that may asks for the same package.
 pub(super) fn request_build(world: &mut World) -> Result<(), String> {
-    let id = format!("package-{}", world.random.below(PACKAGES));
+    let number = world.random.below(PACKAGES);
+    build_number(world, number)
+}
+
+pub(super) fn build_number(world: &mut World, number: u64) -> Result<(), String> {
+    let id = format!("package-{number}");
     let coordinate = PackageCoordinate::new("simulated", &id).expect("the name is a coordinate");
     propose_everywhere(world, |state, me| {
         let (Some(verifier), true) = (state.verifiers.current(&package_type()), state.members.contains(&me)) else {

@@ -76,13 +76,15 @@ pub(super) struct World {
     pub(super) oracle: Oracle,
     pub(super) factory: Factory,
     pub(super) mutation: Mutation,
+    /// What the operators want of a validator that lost its disk.
+    pub(super) after_loss: AfterLoss,
     pub(super) summary: Summary,
     agenda: BTreeMap<(u64, u64), Happening>,
     tickets: u64,
     indexes: BTreeMap<NodeId, usize>,
 }
 
-fn config() -> ConsensusConfig {
+fn config(after_loss: AfterLoss) -> ConsensusConfig {
     let timeouts = Timeouts {
         propose_ms: 500,
         propose_step_ms: 200,
@@ -91,7 +93,7 @@ fn config() -> ConsensusConfig {
         rebroadcast_ms: 1_000,
         cap_ms: 10_000,
     };
-    ConsensusConfig { timeouts, linger_ms: 5, pinned_network: None, after_loss: AfterLoss::Wait }
+    ConsensusConfig { timeouts, linger_ms: 5, pinned_network: None, after_loss }
 }
 
 impl World {
@@ -123,6 +125,7 @@ impl World {
             oracle: Oracle::default(),
             factory: Factory::default(),
             mutation,
+            after_loss: AfterLoss::Wait,
             summary: Summary { seeds: 1, fingerprint: 0xcbf2_9ce4_8422_2325, ..Summary::default() },
             agenda: BTreeMap::new(),
             tickets: 0,
@@ -161,7 +164,7 @@ impl World {
         self.summary.recoveries += u64::from(node.disk.holds_journal());
         let state = node.disk.replay()?;
         let store = DiskStore::on(node.disk.clone());
-        let replica = Replica::open(node.key.clone(), config(), store, state, now_ms);
+        let replica = Replica::open(node.key.clone(), config(self.after_loss), store, state, now_ms);
         node.replica = Some(replica.map_err(|error| format!("{:?} does not start: {error}", node.id))?);
         node.life += 1;
         let life = node.life;
@@ -224,17 +227,18 @@ impl World {
     fn collect(&mut self, index: usize) -> Result<(), String> {
         let node = &mut self.nodes[index];
         let (id, outputs) = (node.id, node.replica.as_mut().map(Replica::take_outputs).unwrap_or_default());
+        let is_double = node.character == Character::Crooked(Crook::DoubleCommitter);
         for output in outputs {
             match output {
                 Output::Broadcast(message) => {
-                    self.oracle.sent(id, &message).map_err(|error| format!("{error} ({:?})", self.nodes[index].character))?;
+                    self.oracle.sent(id, &message, is_double)?;
                     let frame = Arc::new(message.encode());
                     for to in 0..self.nodes.len() {
                         self.send(index, to, &frame);
                     }
                 }
                 Output::Send(to, message) => {
-                    self.oracle.sent(id, &message)?;
+                    self.oracle.sent(id, &message, is_double)?;
                     if let Some(&to) = self.indexes.get(&to) {
                         self.send(index, to, &Arc::new(message.encode()));
                     }
