@@ -19,7 +19,7 @@ use crate::authorization::{self, Authorization, AuthorizeError};
 use crate::builds::Builds;
 use crate::builds::view::BuildView;
 use crate::builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
-use crate::consensus::{ConsensusHandle, LedgerView};
+use crate::consensus::{ConsensusHandle, ConsensusView, LedgerView};
 use crate::metrics::NodeMetrics;
 use crate::mounts::documents::Documents;
 use crate::p2p::{FetchError, P2pHandle};
@@ -108,6 +108,16 @@ impl NodeHandle {
 
     pub fn watch_ledger(&self) -> watch::Receiver<Arc<LedgerView>> {
         self.node.consensus.watch()
+    }
+
+    /// How agreement is doing on this node: what is under way, which validators are missing, why it is silent if it is.
+    pub fn consensus(&self) -> Arc<ConsensusView> {
+        self.node.consensus.progress()
+    }
+
+    /// How agreement on blocks is doing, a moment ago.
+    pub fn consensus(&self) -> Arc<ConsensusView> {
+        self.node.consensus.progress()
     }
 
     /// Connected nodes, in ascending order of their keys.

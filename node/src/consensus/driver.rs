@@ -67,7 +67,7 @@ struct Counters {
 type ProposeReply = oneshot::Sender<Result<EventId, ProposeError>>;
 
 enum Call {
-    Propose(Event, ProposeReply),
+    Propose(Box<Event>, ProposeReply),
     Submit(Box<SignedEvent>, oneshot::Sender<Result<EventId, SubmitError>>),
     Found { name: String, nonce: [u8; 32], reply: oneshot::Sender<Result<NetworkId, FoundError>> },
     Blocks { from: Height, bytes_max: usize, reply: oneshot::Sender<Vec<SealedBlock>> },
@@ -148,7 +148,7 @@ impl ConsensusHandle {
     /// Signs a fact of this node and sees to it that it reaches a block. Accepted means kept on disk; whether and when it
     /// stands on the ledger shows in [`ConsensusHandle::watch`].
     pub async fn propose(&self, event: Event) -> Result<EventId, ProposeError> {
-        self.ask(|reply| Call::Propose(event, reply)).await.unwrap_or(Err(ProposeError::Stopped))
+        self.ask(|reply| Call::Propose(Box::new(event), reply)).await.unwrap_or(Err(ProposeError::Stopped))
     }
 
     /// Takes an event that another node signed, and passes it on.
@@ -334,7 +334,7 @@ impl Driver {
     /// Whoever asked may have gone; then the answer is of no use to anybody.
     fn answer(&mut self, call: Call) -> Result<(), ReplicaError> {
         match call {
-            Call::Propose(event, reply) => self.propose(event, reply)?,
+            Call::Propose(event, reply) => self.propose(*event, reply)?,
             Call::Submit(event, reply) => {
                 let answer = self.replica.submit(now_ms(), *event)?;
                 let _ = reply.send(answer);
@@ -360,7 +360,7 @@ impl Driver {
         while other.is_none() && events.len() < PROPOSALS_AT_ONCE_MAX {
             match self.calls.try_recv() {
                 Ok(Call::Propose(event, reply)) => {
-                    events.push(event);
+                    events.push(*event);
                     replies.push(reply);
                 }
                 Ok(call) => other = Some(call),

@@ -161,9 +161,8 @@ mod tests {
         assert_eq!(open(folder.path(), KeyAge::Older).0.memory(), Memory::Whole, "everything is there");
         // The same count beside a log that has fewer entries.
         drop(open(spare.path(), KeyAge::Fresh));
-        for name in [VoteCountFile::NAME] {
-            fs::copy(folder.path().join(name), spare.path().join(name)).expect("is copied");
-        }
+        let votes = |folder: &Path| folder.join(VoteCountFile::NAME);
+        fs::copy(votes(folder.path()), votes(spare.path())).expect("is copied");
         assert_eq!(open(spare.path(), KeyAge::Older).0.memory(), Memory::Lost);
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::consensus::memory::KeyAge;
+use crate::consensus::memory::{AfterLoss, KeyAge};
 use pyrsia_ledger::event::{NodeAuthorizationApproved, VerifierApproved};
 use pyrsia_ledger::{PackageType, Refusal, Sha256Digest};
 use std::path::Path;
@@ -147,4 +147,52 @@ async fn only_the_pinned_network_is_adopted() {
     assert!(matches!(second.found("mine".into()).await, Err(FoundError::Pinned(id)) if id == pinned));
     first_task.stop().await.expect("stops");
     second_task.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_validator_whose_ledger_is_gone_is_silent_and_says_so_until_its_operator_lets_it_vote() {
+    let (first_folder, second_folder) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (first, first_task, first_frames) = start(first_folder.path(), 1);
+    let (second, second_task, second_frames) = start(second_folder.path(), 2);
+    first.found("test".into()).await.expect("founds");
+    let (me, other) = (first.node_id(), second.node_id());
+    first.propose(approval(me)).await.expect("is taken");
+    connect(&first, first_frames, &second);
+    connect(&second, second_frames, &first);
+    wait_for(&first, "the founder is active", |state| state.members.contains(&me)).await;
+    first.propose(approval(other)).await.expect("is taken");
+    wait_for(&second, "the newcomer is active", |state| state.members.contains(&other)).await;
+    wait_for(&first, "the founder knows it", |state| state.members.contains(&other)).await;
+    assert_eq!(second.silent_to(), None);
+    second_task.stop().await.expect("stops");
+    first_task.stop().await.expect("stops");
+
+    let emptied = tempfile::tempdir().expect("a folder");
+    for (after_loss, votes) in [(AfterLoss::Wait, false), (AfterLoss::Rejoin, true)] {
+        let (first, first_task, first_frames) = start(first_folder.path(), 1);
+        let (store, state) = NodeStore::open(emptied.path(), KeyAge::Older).expect("the store opens");
+        let (outgoing, second_frames) = mpsc::channel(1_000);
+        let config = ConsensusConfig { after_loss, ..ConsensusConfig::default() };
+        let (second, second_task) = Consensus::start(key(2), store, state, config, outgoing).expect("starts");
+        assert!(second.silent_to().is_some());
+        connect(&first, first_frames, &second);
+        connect(&second, second_frames, &first);
+        let tip = first.view().state.as_ref().map_or(Height::GENESIS, |state| state.height());
+        let mut ledger = second.watch();
+        let knows = |view: &Arc<LedgerView>| view.forgotten_until == Some(Height(tip.0 + 2));
+        let waited = tokio::time::timeout(DEADLINE, ledger.wait_for(knows)).await;
+        waited.expect("it learns how far the network is").expect("consensus runs");
+        first.propose(some_verifier(u8::from(votes))).await.expect("is taken");
+        if votes {
+            wait_for(&first, "both agree again", |state| state.height() > tip).await;
+        } else {
+            let mut progress = second.progress.clone();
+            let is_silent = |view: &Arc<ConsensusView>| view.silence.is_some() && view.is_halted;
+            let waited = tokio::time::timeout(DEADLINE, progress.wait_for(is_silent)).await;
+            waited.expect("it says that it is silent").expect("consensus runs");
+            assert_eq!(first.view().state.as_ref().map(|state| state.height()), Some(tip));
+        }
+        second_task.stop().await.expect("stops");
+        first_task.stop().await.expect("stops");
+    }
 }

@@ -64,7 +64,7 @@ fn kind(build: &Build) -> Kind {
         2 => Kind::SameMeaning,
         3 => Kind::NeverTheSameBytes,
         4 => Kind::Irreproducible,
-        _ if build.attempt % 2 == 0 => Kind::Broken,
+        _ if build.attempt.is_multiple_of(2) => Kind::Broken,
         _ => Kind::Reproducible,
     }
 }

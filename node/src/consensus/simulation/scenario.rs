@@ -54,7 +54,7 @@ fn weather(world: &mut World) -> Weather {
 
 pub(super) fn run(seed: u64, mutation: Mutation) -> Result<Summary, String> {
     // Every third world is large; one or two nodes more than may become members.
-    let nodes = if seed % 3 == 0 { 5 + (seed / 3 % 10) as usize } else { 2 + (seed % 7) as usize };
+    let nodes = if seed.is_multiple_of(3) { 5 + (seed / 3 % 10) as usize } else { 2 + (seed % 7) as usize };
     let mut world = World::new(seed, nodes, mutation);
     let mut plan = plan(&mut world);
     for index in 0..nodes {
