@@ -110,11 +110,6 @@ impl NodeHandle {
         self.node.consensus.watch()
     }
 
-    /// How agreement is doing on this node: what is under way, which validators are missing, why it is silent if it is.
-    pub fn consensus(&self) -> Arc<ConsensusView> {
-        self.node.consensus.progress()
-    }
-
     /// How agreement on blocks is doing, a moment ago.
     pub fn consensus(&self) -> Arc<ConsensusView> {
         self.node.consensus.progress()
