@@ -5,12 +5,14 @@
 
 mod blocks;
 mod builds;
+mod consensus;
 pub mod dispute;
 mod members;
 
 pub(crate) use blocks::join_blocks;
 pub use blocks::{BLOCKS_MEDIA_TYPE, BlocksPageError, split_blocks};
 pub use builds::*;
+pub use consensus::*;
 pub use members::*;
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{BlockHash, BuildId, Height, NetworkId, NodeId, PackageType, Sha256Digest};
@@ -283,6 +285,8 @@ pub struct NodeStatus {
     pub network: Option<NetworkId>,
     pub network_name: Option<String>,
     pub height: Option<Height>,
+    /// Absent until the node follows a network.
+    pub consensus: Option<ConsensusStatus>,
 }
 
 /// `GET /api/v1/network`: the state of the network at the newest block this node has.

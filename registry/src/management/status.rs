@@ -4,12 +4,16 @@ use super::error::Refused;
 use super::{json, package_types};
 use crate::metrics;
 use crate::server::Front;
-use crate::wire::{CandidateView, MemberView, NetworkView, NodeStatus, OfferedVerifierView, PassView, VerifierView};
+use crate::wire::{
+    AbsentNodeView, CandidateView, ConsensusStatus, MemberView, NetworkView, NodeStatus, OfferedVerifierView, PassView,
+    RunningHeightView, VerifierView,
+};
 use poem::Response;
 use poem::http::{StatusCode, header};
 use pyrsia_ledger::projection::members::Candidate;
 use pyrsia_ledger::projection::verifiers::Module;
 use pyrsia_ledger::{NodeId, PackageType, Projections, Sha256Digest};
+use pyrsia_node::consensus::{ConsensusView, RoundStep, RunningHeight, Silence};
 use pyrsia_node::{NodeHandle, OfferedVerifier, PackageTypeInfo};
 
 /// The description of `/api/v1` (OpenAPI 3.1).
@@ -57,6 +61,43 @@ fn status_of(node: &NodeHandle) -> NodeStatus {
         network: state.map(|state| *state.network()),
         network_name: state.map(|state| state.name().to_owned()),
         height: state.map(Projections::height),
+        consensus: state.map(|_| consensus_status(&node.consensus())),
+    }
+}
+
+fn consensus_status(view: &ConsensusView) -> ConsensusStatus {
+    let step = |step: RoundStep| match step {
+        RoundStep::Proposal => "proposal".to_owned(),
+        RoundStep::Prevotes => "prevotes".to_owned(),
+        RoundStep::Precommits => "precommits".to_owned(),
+    };
+    let running = |running: RunningHeight| RunningHeightView {
+        height: running.height,
+        round: running.round,
+        step: running.step.map(step),
+        proposer: running.proposer,
+    };
+    ConsensusStatus {
+        quorum: view.quorum,
+        validators: view.validators.len(),
+        is_halted: view.is_halted,
+        absent: view.absent.iter().map(|absent| AbsentNodeView { node: absent.node, since_ms: absent.since_ms }).collect(),
+        silence: view.silence.map(why_silent),
+        running: view.running.map(running),
+        waiting_events: view.waiting_events,
+    }
+}
+
+fn why_silent(silence: Silence) -> String {
+    match silence {
+        Silence::LostLedger { answered, needed } => format!(
+            "it lost its ledger and may have signed what it does not remember: {answered} of {needed} other authorized nodes have told how far the network is"
+        ),
+        Silence::UntilHeight { height } => {
+            format!(
+                "it lost its ledger and may have signed what it does not remember, up to block {height}: it signs again above that"
+            )
+        }
     }
 }
 

@@ -57,6 +57,9 @@ type Through = fn(Value) -> Value;
 const SCHEMAS: &[(&str, Through)] = &[
     ("Problem", through::<Problem>),
     ("NodeStatus", through::<NodeStatus>),
+    ("ConsensusStatus", through::<ConsensusStatus>),
+    ("AbsentNodeView", through::<AbsentNodeView>),
+    ("RunningHeightView", through::<RunningHeightView>),
     ("NetworkView", through::<NetworkView>),
     ("MemberView", through::<MemberView>),
     ("CandidateView", through::<CandidateView>),
