@@ -123,7 +123,7 @@ impl Workshop for Bench<'_> {
             Character::Crooked(Crook::FalseVoucher) if seen == Vouch::Same => Vouch::Different { reason: "a lie".into() },
             Character::Crooked(Crook::FalseVoucher) => Vouch::Same,
             Character::Honest | Character::Crooked(_) | Character::Malicious => {
-                if self.random.percent(5) {
+                if self.random.percent(5) && !self.factory.is_calm {
                     Vouch::Unavailable { reason: "no peer has it".into() }
                 } else {
                     seen

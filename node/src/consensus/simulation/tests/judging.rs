@@ -104,3 +104,37 @@ fn a_revoked_node_follows_and_signs_nothing() {
     let refused = world.with(3, |replica, now_ms| replica.propose_event(now_ms, some_event(1))).expect("runs");
     assert!(matches!(refused, Some(Err(ProposeError::Refused(Refusal::NotAuthorized { .. })))), "{refused:?}");
 }
+
+/// One of four claims the honest canonical digest for bytes of its own, of a package that nobody gets the same bytes of.
+fn judge_disguised_bytes(mutation: Mutation) -> Result<World, String> {
+    const ATTEMPTS: usize = 12;
+    const NEVER_THE_SAME_BYTES: u64 = 3;
+    let mut world = network_that_builds(4);
+    world.mutation = mutation;
+    world.nodes[3].character = Character::Crooked(Crook::Disguise);
+    for _ in 0..ATTEMPTS {
+        workload::build_number(&mut world, NEVER_THE_SAME_BYTES)?;
+        let until_us = world.now_us + 120_000_000;
+        world.run(until_us, scenario::is_settled)?;
+    }
+    Ok(world)
+}
+
+#[test]
+fn bytes_are_published_only_after_honest_judges_looked_at_them() {
+    let world = judge_disguised_bytes(Mutation::None).expect("nothing wrong is published");
+    let closed: Vec<_> = state(&world).builds.iter().map(|(_, build)| build.status.clone()).collect();
+    assert!(closed.len() > 6 && closed.iter().all(|status| matches!(status, BuildStatus::Published { .. })), "{closed:?}");
+    let liar = world.nodes[3].id;
+    let tried = state(&world).builds.iter().filter(|(id, _)| {
+        let of_liar = state(&world).builds.groups(id).into_iter().find(|group| group.judges == [liar]);
+        of_liar.is_some_and(|group| state(&world).builds.vouches(id).iter().any(|vouched| vouched.candidate == group.result))
+    });
+    assert!(tried.count() > 0, "the liar's bytes were looked at, and given up");
+}
+
+#[test]
+fn judges_that_vouch_for_what_they_did_not_look_at_are_found_out() {
+    let failure = judge_disguised_bytes(Mutation::VouchesUnseen).err().expect("wrong bytes are published");
+    assert!(failure.contains("WRONG BYTES"), "{failure}");
+}
