@@ -197,7 +197,7 @@ struct Opened {
 fn open(config: &NodeConfig) -> Result<Opened, StartError> {
     let (key, age) = identity::load_or_create(&config.keypair_path)?;
     let store = ArtifactStore::open(&config.artifact_path)?;
-    let (ledger, state) = NodeStore::open(&config.ledger_path, age)?;
+    let (ledger, state) = NodeStore::open(&config.ledger_path, node_id_of(&key), age)?;
     let host = verifier_host(&config.artifact_path.join("compiled"), &key)?;
     let verifiers = OpenedVerifiers::open(host.clone(), config.verifiers_path.clone(), config.artifact_path.join("modules"))?;
     Ok(Opened { key, store, ledger, state, verifiers })

@@ -1,8 +1,8 @@
 //! What a node remembers of its own votes, and how long it is silent when it does not.
 //!
 //! A validator that loses its disk keeps its key, and with it the power to contradict what it said before. So the ledger's
-//! folder has a note beside the log: none while everything this key ever said is on this disk; *lost* from the moment a key
-//! meets a folder that is younger than it; *lost until* a height once the other validators have told how far the network is.
+//! folder has a note beside the log: none while everything this key ever said is on this disk; *lost* from the moment an older
+//! key meets a folder in which it has not lived; *lost until* a height once the other validators have told how far the network is.
 //! Up to that height the node follows and signs neither vote nor proposal nor commitment. The note outlives restarts.
 //!
 //! Why two heights above the highest tip: who signs at height `h` has block `h - 1`, which a quorum precommitted, each of whom

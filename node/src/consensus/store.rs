@@ -3,7 +3,7 @@
 use super::memory::{KeyAge, Memory, MemoryError, MemoryFile};
 use super::vote_count::{VoteCount, VoteCountFile};
 use pyrsia_ledger::log::{BlockLog, LogError};
-use pyrsia_ledger::{Block, EventId, Height, Projections, SealedBlock};
+use pyrsia_ledger::{Block, EventId, Height, NodeId, Projections, SealedBlock};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tracing::warn;
@@ -56,13 +56,15 @@ impl OpenStoreError {
 }
 
 impl NodeStore {
-    /// Opens or makes the store in `folder` and folds its blocks; none when it holds no genesis. A folder that is younger than
-    /// the key, or whose votes are not all there, makes the node forgetful.
-    pub fn open(folder: &Path, key: KeyAge) -> Result<(Self, Option<Projections>), OpenStoreError> {
+    /// Opens or makes the store of the node `me` in `folder` and folds its blocks; none when it holds no genesis. A folder in
+    /// which this key has not lived before, be it new or a copy of another node's, and one whose votes are not all there, make
+    /// the node forgetful.
+    pub fn open(folder: &Path, me: NodeId, key: KeyAge) -> Result<(Self, Option<Projections>), OpenStoreError> {
         fs::create_dir_all(folder).map_err(|source| OpenStoreError::Folder { folder: folder.to_owned(), source })?;
         let mut memory = MemoryFile::open(folder)?;
-        // Before the log is made: a crash in between must not make the folder look as old as the key.
-        if key == KeyAge::Older && !BlockLog::exists(folder) && memory.memory() != Memory::Lost {
+        // Before anything is made: a crash in between must not make the folder look as old as the key.
+        let is_strange = !BlockLog::exists(folder) || !VoteCountFile::exists(folder, &me);
+        if key == KeyAge::Older && is_strange && memory.memory() != Memory::Lost {
             warn!(
                 "the key of this node is older than its ledger: if it was an authorized node, it is silent until it is safe to vote"
             );
@@ -71,7 +73,7 @@ impl NodeStore {
         let (log, state) = BlockLog::open(folder)?;
         let next = state.as_ref().map_or(Height::GENESIS, |state| state.height().next());
         let entries = log.journal_entries(next)?.len() as u64;
-        let (votes, counted) = VoteCountFile::open(folder, VoteCount { height: next, entries })?;
+        let (votes, counted) = VoteCountFile::open(folder, &me, VoteCount { height: next, entries })?;
         if counted.is_some_and(|counted| counted > VoteCount { height: next, entries }) && memory.memory() != Memory::Lost {
             warn!(height = %next, "votes of this node are gone from its disk: it is silent until it is safe to vote");
             memory.write(Memory::Lost)?;
@@ -136,8 +138,10 @@ impl Store for NodeStore {
 mod tests {
     use super::*;
 
+    const ME: NodeId = NodeId::from_public_key([1; 32]);
+
     fn open(folder: &Path, key: KeyAge) -> (NodeStore, Option<Projections>) {
-        NodeStore::open(folder, key).expect("opens")
+        NodeStore::open(folder, ME, key).expect("opens")
     }
 
     #[test]
@@ -148,6 +152,9 @@ mod tests {
         let emptied = tempfile::tempdir().expect("a folder");
         assert_eq!(open(emptied.path(), KeyAge::Older).0.memory(), Memory::Lost);
         assert_eq!(open(emptied.path(), KeyAge::Older).0.memory(), Memory::Lost, "and it stays so");
+        let other = NodeId::from_public_key([2; 32]);
+        let (copied, _) = NodeStore::open(folder.path(), other, KeyAge::Older).expect("opens");
+        assert_eq!(copied.memory(), Memory::Lost, "the log of another node says nothing about this key");
     }
 
     #[test]
@@ -161,7 +168,7 @@ mod tests {
         assert_eq!(open(folder.path(), KeyAge::Older).0.memory(), Memory::Whole, "everything is there");
         // The same count beside a log that has fewer entries.
         drop(open(spare.path(), KeyAge::Fresh));
-        let votes = |folder: &Path| folder.join(VoteCountFile::NAME);
+        let votes = |folder: &Path| VoteCountFile::path(folder, &ME);
         fs::copy(votes(folder.path()), votes(spare.path())).expect("is copied");
         assert_eq!(open(spare.path(), KeyAge::Older).0.memory(), Memory::Lost);
     }

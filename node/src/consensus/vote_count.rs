@@ -2,10 +2,11 @@
 //! the journal would make a validator forget a vote without anything looking wrong.
 //!
 //! Two slots of 48 bytes (height, entries, SHA-256 of both) are written in turn, so that a torn write leaves the other one. As
-//! with the tip of the log it is written after the journal is durable and not synced: it may lag behind, never run ahead.
+//! with the tip of the log it is written after the journal is durable and not synced: it may lag behind, never run ahead. The file
+//! has the name of its node: in a folder without it this key has never signed anything.
 
 use pyrsia_ledger::log::LogError;
-use pyrsia_ledger::{Height, Sha256Digest};
+use pyrsia_ledger::{Height, NodeId, Sha256Digest};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -42,11 +43,17 @@ pub(super) struct VoteCountFile {
 }
 
 impl VoteCountFile {
-    pub(super) const NAME: &str = "votes";
+    pub(super) fn path(folder: &Path, me: &NodeId) -> PathBuf {
+        folder.join(format!("votes-{me}"))
+    }
+
+    pub(super) fn exists(folder: &Path, me: &NodeId) -> bool {
+        Self::path(folder, me).exists()
+    }
 
     /// `here` is what the journal has; the answer is what it had when it was last counted.
-    pub(super) fn open(folder: &Path, here: VoteCount) -> Result<(Self, Option<VoteCount>), LogError> {
-        let path = folder.join(Self::NAME);
+    pub(super) fn open(folder: &Path, me: &NodeId, here: VoteCount) -> Result<(Self, Option<VoteCount>), LogError> {
+        let path = Self::path(folder, me);
         let failed = |source| LogError::Tip { path: path.clone(), source };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         let mut slots = vec![0; 2 * SLOT_BYTES];
@@ -84,7 +91,8 @@ mod tests {
     fn the_newest_whole_slot_counts_and_a_torn_write_leaves_the_other_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let start = VoteCount { height: Height(4), entries: 0 };
-        let open = || VoteCountFile::open(folder.path(), start).expect("opens");
+        let me = NodeId::from_public_key([1; 32]);
+        let open = || VoteCountFile::open(folder.path(), &me, start).expect("opens");
         let (mut file, counted) = open();
         assert_eq!(counted, None);
         for entries in 1..=3 {
@@ -93,7 +101,7 @@ mod tests {
             assert_eq!(open().1, Some(VoteCount { height: Height(5), entries }));
         }
         // The third write went to the first slot again.
-        let path = folder.path().join(VoteCountFile::NAME);
+        let path = VoteCountFile::path(folder.path(), &me);
         let mut bytes = std::fs::read(&path).expect("is read");
         bytes[9] ^= 1;
         std::fs::write(&path, bytes).expect("is written");

@@ -63,7 +63,7 @@ impl Setup {
     pub(super) async fn start_in(self, folder: &Path) -> TestNode {
         let key = SigningKey::from_bytes(&[self.seed; 32]);
         let store = ArtifactStore::open(folder).expect("the store opens");
-        let (ledger, state) = NodeStore::open(&folder.join("ledger"), KeyAge::Fresh).expect("the ledger opens");
+        let (ledger, state) = NodeStore::open(&folder.join("ledger"), node_id_of(&key), KeyAge::Fresh).expect("the ledger opens");
         let (outgoing, carried) = mpsc::channel(1_024);
         let started = Consensus::start(key.clone(), ledger, state, ConsensusConfig::default(), outgoing);
         let (consensus, consensus_task) = started.expect("the consensus starts");

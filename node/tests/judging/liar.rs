@@ -44,7 +44,7 @@ impl Liar {
         let key = SigningKey::from_bytes(&[66; 32]);
         let id = node_id_of(&key);
         let store = ArtifactStore::open(folder.path()).unwrap();
-        let (ledger, state) = NodeStore::open(&folder.path().join("ledger"), KeyAge::Fresh).unwrap();
+        let (ledger, state) = NodeStore::open(&folder.path().join("ledger"), id, KeyAge::Fresh).unwrap();
         let (outgoing, frames) = mpsc::channel(1_024);
         let (consensus, consensus_task) =
             Consensus::start(key.clone(), ledger, state, ConsensusConfig::default(), outgoing).unwrap();

@@ -16,7 +16,7 @@ fn start(folder: &Path, seed: u8) -> (ConsensusHandle, ConsensusTask, mpsc::Rece
 }
 
 fn start_with(folder: &Path, seed: u8, age: KeyAge) -> (ConsensusHandle, ConsensusTask, mpsc::Receiver<Outgoing>) {
-    let (store, state) = NodeStore::open(folder, age).expect("the store opens");
+    let (store, state) = NodeStore::open(folder, node_id_of(&key(seed)), age).expect("the store opens");
     let (outgoing, frames) = mpsc::channel(1_000);
     let (handle, task) = Consensus::start(key(seed), store, state, ConsensusConfig::default(), outgoing).expect("starts");
     (handle, task, frames)
@@ -135,7 +135,7 @@ async fn only_the_pinned_network_is_adopted() {
     let (first_folder, second_folder) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let (first, first_task, first_frames) = start(first_folder.path(), 1);
     first.found("test".into()).await.expect("founds");
-    let (store, state) = NodeStore::open(second_folder.path(), KeyAge::Fresh).expect("the store opens");
+    let (store, state) = NodeStore::open(second_folder.path(), node_id_of(&key(2)), KeyAge::Fresh).expect("the store opens");
     let pinned = NetworkId::new(Sha256Digest::of(b"another network"));
     let config = ConsensusConfig { pinned_network: Some(pinned), ..ConsensusConfig::default() };
     let (outgoing, second_frames) = mpsc::channel(1_000);
@@ -170,7 +170,7 @@ async fn a_validator_whose_ledger_is_gone_is_silent_and_says_so_until_its_operat
     let emptied = tempfile::tempdir().expect("a folder");
     for (after_loss, votes) in [(AfterLoss::Wait, false), (AfterLoss::Rejoin, true)] {
         let (first, first_task, first_frames) = start(first_folder.path(), 1);
-        let (store, state) = NodeStore::open(emptied.path(), KeyAge::Older).expect("the store opens");
+        let (store, state) = NodeStore::open(emptied.path(), other, KeyAge::Older).expect("the store opens");
         let (outgoing, second_frames) = mpsc::channel(1_000);
         let config = ConsensusConfig { after_loss, ..ConsensusConfig::default() };
         let (second, second_task) = Consensus::start(key(2), store, state, config, outgoing).expect("starts");
