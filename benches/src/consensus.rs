@@ -22,8 +22,8 @@ const SYNCS_IN_A_ROW: u32 = 6;
 /// What a sync of a journal entry writes, in bytes.
 const SYNCED_BYTES: usize = 4_096;
 const FULL_EVENTS: usize = 40_000;
-/// Events of one validator that are on their way at the same time: below what the others keep for it.
-const PROPOSED_AT_ONCE: usize = 800;
+/// Events that one validator proposes at once: two such batches are below what the others keep for it.
+const PROPOSED_AT_ONCE: usize = 400;
 const IDLE: Duration = Duration::from_secs(30);
 const SIZES: [usize; 6] = [4, 7, 13, 19, 25, 31];
 const BLOCKS_OF_A_SIZE: u32 = 20;
@@ -82,8 +82,12 @@ async fn throughput(validators: &mut Validators) -> Result<()> {
     let first = handles[0].view().state.as_deref().map(height).context("a network")?;
     let expected = (0..VALIDATORS).map(|number| Ok(sequence(validators, number)? + share as u64)).collect::<Result<Vec<_>>>()?;
     let (start, used) = (Instant::now(), Usage::of_this_process()?);
-    let flood = handles.iter().zip(events).map(|(handle, events)| async move {
-        for batch in events.chunks(PROPOSED_AT_ONCE) {
+    let flood = handles.iter().zip(&expected).zip(events).map(|((handle, expected), events)| async move {
+        let (author, first) = (handle.node_id(), expected - share as u64);
+        for (batch, place) in events.chunks(PROPOSED_AT_ONCE).zip(0_u64..) {
+            // As many wait at most as two batches hold.
+            let settled = first + place.saturating_sub(1) * PROPOSED_AT_ONCE as u64;
+            reached(handle, |state| state.next_sequence(&author) >= settled).await?;
             try_join_all(batch.iter().map(|event| propose(handle, event.clone()))).await?;
         }
         anyhow::Ok(())

@@ -6,12 +6,12 @@ use anyhow::{Context, Result, bail, ensure};
 use ed25519_dalek::SigningKey;
 use prometheus_client::registry::Registry;
 use pyrsia_ledger::event::{BuildRequested, NodeAuthorizationApproved, VerifierApproved};
-use pyrsia_ledger::{BuildId, Event, NodeId, PackageCoordinate, PackageType, Projections, Sha256Digest};
+use pyrsia_ledger::{BuildId, Event, PackageCoordinate, PackageType, Projections, Sha256Digest};
 use pyrsia_node::artifacts::ArtifactStore;
 use pyrsia_node::consensus::{
     Consensus, ConsensusConfig, ConsensusHandle, ConsensusTask, KeyAge, NodeStore, Outgoing, ProposeError,
 };
-use pyrsia_node::p2p::{P2p, P2pConfig, P2pHandle, P2pTask};
+use pyrsia_node::p2p::{InboundRequest, P2p, P2pConfig, P2pHandle, P2pTask};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,8 +39,11 @@ type Wired = Arc<Mutex<Vec<ConsensusHandle>>>;
 enum Network {
     /// TCP on loopback, encrypted, as between nodes.
     Loopback {
-        first: Option<P2pHandle>,
+        /// A network ends with its last handle.
+        handles: Vec<P2pHandle>,
         tasks: Vec<P2pTask>,
+        /// Wishes of other nodes, which nobody makes here.
+        requests: Vec<mpsc::Receiver<InboundRequest>>,
     },
     Queues {
         wired: Wired,
@@ -58,7 +61,7 @@ pub(crate) struct Validators {
 
 impl Validators {
     pub(crate) fn on_loopback(folder: &Path) -> Self {
-        Self::new(folder, Network::Loopback { first: None, tasks: vec![] })
+        Self::new(folder, Network::Loopback { handles: vec![], tasks: vec![], requests: vec![] })
     }
 
     /// Gives what the queues carry as well.
@@ -100,7 +103,7 @@ impl Validators {
     async fn start(&mut self, seed: u8) -> Result<ConsensusHandle> {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let folder = self.folder.join(format!("validator{seed}"));
-        let (store, state) = NodeStore::open(&folder.join("ledger"), KeyAge::Fresh)?;
+        let (store, state) = NodeStore::open(&folder.join("ledger"), pyrsia_ledger::signed::node_id_of(&key), KeyAge::Fresh)?;
         let (outgoing, carried_out) = mpsc::channel(OUTGOING_MAX);
         let (handle, task) = Consensus::start(key.clone(), store, state, ConsensusConfig::default(), outgoing)?;
         self.tasks.push(task);
@@ -109,16 +112,17 @@ impl Validators {
                 wired.lock().unwrap_or_else(PoisonError::into_inner).push(handle.clone());
                 tokio::spawn(carry(handle.clone(), carried_out, wired.clone(), carried.clone()));
             }
-            Network::Loopback { first, tasks } => {
+            Network::Loopback { handles, tasks, requests } => {
                 let artifacts = ArtifactStore::open(&folder)?;
-                let peers = first.iter().filter_map(|first| first.addresses().first().cloned()).collect();
+                let peers = handles.iter().take(1).filter_map(|first| first.addresses().first().cloned()).collect();
                 let listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
                 let config = P2pConfig { key, listen, peers, probe: vec![], external_ip: None, max_provided_keys: 1 };
-                let (requests, _) = mpsc::channel(1);
+                let (wishes, unanswered) = mpsc::channel(1);
                 let registry = &mut Registry::default();
-                let (p2p, task) = P2p::start(config, handle.clone(), carried_out, artifacts, requests, registry).await?;
+                let (p2p, task) = P2p::start(config, handle.clone(), carried_out, artifacts, wishes, registry).await?;
+                handles.push(p2p);
                 tasks.push(task);
-                first.get_or_insert(p2p);
+                requests.push(unanswered);
             }
         }
         Ok(handle)

@@ -10,5 +10,4 @@ mod lists;
 mod membership;
 mod npm;
 mod predecessor;
-mod seven_nodes;
 mod tutorial;

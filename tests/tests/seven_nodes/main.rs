@@ -1,5 +1,7 @@
 //! Seven nodes and two hundred packages, while nodes are killed, restarted, stopped and cut off, one builder corrupts every
 //! artifact, and another one copies the corrupted ones: nothing wrong is published, and nothing right is lost.
+//!
+//! A test program of its own, because those of one program run side by side, and this one takes the whole machine.
 
 use pyrsia_tests::deadline::{BUILT, wait_for};
 use pyrsia_tests::fleet::{Fleet, is_closed, manifest_hash, tally};
@@ -36,7 +38,7 @@ const FAULT_MS: std::ops::Range<u64> = 500..4_000;
 const PEACE_MS: std::ops::Range<u64> = 300..2_000;
 /// How long a client waits for a node that may be gone, and before it asks again.
 const ANSWER: Duration = Duration::from_secs(25);
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+const ASK_AGAIN: Duration = Duration::from_millis(400);
 const ALL_PUBLISHED: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
