@@ -68,7 +68,9 @@ impl<S: Store> Replica<S> {
     }
 
     pub(super) fn on_ask_tip(&mut self, from: NodeId, nonce: u64) {
-        let height = self.state.as_ref().map(|state| state.height());
+        // Who does not know himself how far he was is no witness.
+        let state = self.state.as_ref().filter(|_| self.memory() != Memory::Lost);
+        let height = state.map(|state| state.height());
         self.outputs.push(Output::Send(from, Message::Tip { nonce, height }));
     }
 
