@@ -91,8 +91,8 @@ pub struct BuildResultRevealed {
     pub salt: [u8; 32],
 }
 
-/// The author has waited long enough in this phase. An opinion, because nobody's clock is part of validity: an absolute
-/// majority of the judges ends the phase.
+/// The author has waited long enough in this phase. An opinion, because nobody's clock is part of validity: more than
+/// half of the judges that are still authorized end the phase.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct BuildWaitEnded {
     pub build_id: BuildId,

@@ -24,7 +24,7 @@ pub struct BuildView {
     pub majority: usize,
     /// In ascending order of their keys.
     pub judges: Vec<JudgeView>,
-    /// Judges that have waited long enough in the present phase; a majority of them ends it.
+    /// Judges that have waited long enough in the present phase; more than half of those still authorized end it.
     pub waits: Vec<NodeId>,
     /// What is being vouched for.
     pub candidate: Option<CandidateView>,

@@ -25,7 +25,7 @@ pub struct BuildView {
     /// How many judges must agree, whoever answers.
     pub majority: usize,
     pub judges: Vec<JudgeView>,
-    /// Judges that have waited long enough in this phase; a majority of them ends it.
+    /// Judges that have waited long enough in this phase; more than half of those still authorized end it.
     pub waits: Vec<NodeId>,
     /// Words of judges about bytes that others built.
     pub vouches: Vec<VouchView>,

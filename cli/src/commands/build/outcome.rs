@@ -78,7 +78,7 @@ fn published(view: &BuildView, agreeing: usize) -> String {
 fn waits(view: &BuildView) -> String {
     match view.waits.len() {
         0 => String::new(),
-        waits => format!(" ({waits} of {} will not wait longer)", view.majority),
+        waits => format!(" ({waits} will not wait longer)"),
     }
 }
 

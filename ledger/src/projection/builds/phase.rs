@@ -1,10 +1,11 @@
 //! What follows from what the judges said: the only place where a build that is judged changes its phase.
 //!
-//! A phase ends when nothing is outstanding, when nothing outstanding could change the end, or when an absolute majority of
-//! all judges has waited long enough. Every step is a function of the rows of this build.
+//! A phase ends when nothing is outstanding, when nothing outstanding could change the end, or when enough judges have waited
+//! long enough. Every step is a function of the rows of this build.
 
 use super::{Agreement, Build, BuildStatus, Builds};
 use crate::block::Height;
+use crate::certificate::absolute_majority;
 use crate::coordinate::BuildId;
 use crate::digest::Sha256Digest;
 use crate::event::{BuildSource, Vouch};
@@ -19,8 +20,11 @@ impl Build {
         self.waits.clear();
     }
 
+    /// Whether more than half of the judges that are left will not wait any longer. Not of all judges: after one has left,
+    /// a single silent one could hold the build, and its package, for ever. Agreeing still takes a majority of all, and ending
+    /// a wait publishes nothing.
     fn has_waited(&self) -> bool {
-        self.waits.len() >= self.majority()
+        self.waits.len() >= absolute_majority(self.active().count())
     }
 }
 
@@ -60,7 +64,7 @@ impl Builds {
     fn end_committing(&self, id: &BuildId, height: Height, build: &mut Build) -> bool {
         let active = build.active().count();
         let committed = build.active().filter(|judge| self.commitments.contains(&(*id, **judge))).count();
-        // Fewer than a majority can neither agree nor end the wait.
+        // Fewer than a majority cannot agree.
         if committed < active && !build.has_waited() && active >= build.majority() {
             return false;
         }

@@ -322,6 +322,43 @@ fn judges_that_are_revoked_count_no_more_and_do_not_hold_a_build_up() {
     assert_eq!(returned, Err(Refusal::LeftJudges { author: bench.node(1), build_id: id }), "who left does not come back to it");
 }
 
+/// One judge left and another one is dead: those that still answer are just a majority, and not of those that are waited for.
+#[test]
+fn a_build_comes_to_an_end_when_a_judge_left_and_another_one_is_silent() {
+    let mut bench = Bench::with_members(4);
+    let id = bench.open_build(1);
+    bench.revoke(0, None);
+    for judge in [1, 2] {
+        bench.commit(judge, bench.commitment(judge, id, &built(b"image")));
+    }
+    let wait = |phase| Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase });
+    bench.commit(1, wait(WaitPhase::Committing));
+    assert_eq!(bench.status(id), &BuildStatus::Committing, "one of three may not hurry the others");
+    bench.commit(2, wait(WaitPhase::Committing));
+    assert_eq!(bench.status(id), &BuildStatus::Failed, "it still takes three of the four judges to agree");
+    assert_eq!(states(&bench, id)[3], JudgeState::TimedOut);
+    let again = bench.open_build(1);
+    bench.judge(again, &[(1, built(b"image")), (2, built(b"image"))]);
+    assert_eq!(bench.status(again), &BuildStatus::Agreed { added: 0 });
+}
+
+#[test]
+fn a_wait_that_was_one_too_few_is_over_when_a_judge_leaves() {
+    let mut bench = Bench::with_members(5);
+    let id = bench.open_build(0);
+    for judge in 0..5 {
+        bench.commit(judge, bench.commitment(judge, id, &built(b"image")));
+    }
+    for judge in [0, 1] {
+        bench.commit(judge, Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase: WaitPhase::Revealing }));
+    }
+    bench.revoke(4, None);
+    assert_eq!(bench.status(id), &BuildStatus::Revealing, "two of four are not more than half of them");
+    bench.revoke(3, None);
+    assert_eq!(bench.status(id), &BuildStatus::Failed);
+    assert!(build(&bench, id).withheld_at.is_some());
+}
+
 #[test]
 fn a_judge_that_is_revoked_when_all_is_over_says_nothing_more() {
     let mut bench = Bench::with_members(4);

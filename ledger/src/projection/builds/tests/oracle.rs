@@ -71,7 +71,7 @@ impl Account<'_> {
         let active = self.active(at);
         let ended =
             |node: &NodeId| self.upto(at).any(|said| matches!(said, Said::Wait(who, what) if who == node && *what == phase));
-        active.iter().filter(|node| ended(node)).count() >= self.majority
+        2 * active.iter().filter(|node| ended(node)).count() > active.len()
     }
 
     fn committed(&self, at: usize, node: &NodeId) -> bool {
