@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::judge::{self, Case, Judge};
 use super::leftovers::Leftovers;
 use super::plan::{Fact, PROPOSE_AGAIN_AFTER, Planner, Progress, Step, Vouching, Work};
-use super::run::{Order, Runner};
+use super::run::{Order, Run, Runner};
 use super::sealed::{RunResult, Seals};
 use super::view::LocalPhase;
 use crate::config::JudgePatience;
@@ -57,7 +57,7 @@ pub(super) struct Driver {
 /// What work came to.
 enum Ended {
     /// None when others settled the build before it began.
-    Run(Option<RunResult>),
+    Run(Option<Run>),
     Vouched(Vouch),
     Compared(DisputeReport),
 }
@@ -162,7 +162,7 @@ impl Driver {
             Planner { me: self.me, silent_to: self.consensus.silent_to(), run_limit: self.run_limit, patience: self.patience };
         for (id, build) in state.builds.unfinished() {
             if build.judges.contains(&self.me) && !self.builds.contains_key(id) {
-                let wait_ms = if is_old(build.requested_time_ms) { CATCH_UP_WAIT.as_millis() as u64 } else { 0 };
+                let wait_ms = if age(build.requested_time_ms) > OLD_REQUEST { CATCH_UP_WAIT.as_millis() as u64 } else { 0 };
                 let run_after_ms = self.now_ms() + wait_ms;
                 let mut progress = self.recalled(id);
                 progress.run_after_ms = run_after_ms;
@@ -175,9 +175,8 @@ impl Driver {
             for _ in 0..STEPS_IN_A_ROW_MAX {
                 let now_ms = self.now_ms();
                 let Some(progress) = self.builds.get_mut(&id) else { break };
-                if let Some(build) = state.builds.get(&id) {
-                    progress.see(state, &id, build, now_ms);
-                }
+                let age = state.builds.get(&id).map_or(Duration::ZERO, |build| age(build.requested_time_ms));
+                planner.see(state, &id, progress, now_ms, age.as_millis() as u64);
                 match planner.next_step(state, &id, progress, now_ms) {
                     Step::Wait { until_ms } => {
                         due(until_ms);
@@ -279,7 +278,11 @@ impl Driver {
         let Some(progress) = self.builds.get_mut(&id) else { return };
         let crashed = || "it crashed on this node: its log says more".to_owned();
         match (kind, ended) {
-            (_, Some(Ended::Run(result))) => (progress.running, progress.result) = (false, result),
+            (_, Some(Ended::Run(run))) => {
+                progress.running = false;
+                progress.run_began_ms = run.as_ref().map(|run| run.began.duration_since(self.started).as_millis() as u64);
+                progress.result = run.map(|run| run.result);
+            }
             (_, Some(Ended::Vouched(verdict))) => progress.vouching.verdict = Work::Done(verdict),
             (_, Some(Ended::Compared(report))) => progress.report = Work::Done(report),
             (Kind::Run, None) => (progress.running, progress.result) = (false, Some(RunResult::abstained(crashed()))),
@@ -405,7 +408,7 @@ async fn sleep_until(wake: Option<Instant>) {
     }
 }
 
-fn is_old(requested_time_ms: u64) -> bool {
-    let requested = UNIX_EPOCH + Duration::from_millis(requested_time_ms);
-    requested.elapsed().is_ok_and(|elapsed| elapsed > OLD_REQUEST)
+/// How long ago a build was requested, by the wall clock.
+fn age(requested_time_ms: u64) -> Duration {
+    (UNIX_EPOCH + Duration::from_millis(requested_time_ms)).elapsed().unwrap_or_default()
 }

@@ -53,6 +53,8 @@ pub(super) struct Progress {
     /// Before this a run is not begun.
     pub(super) run_after_ms: u64,
     pub(super) running: bool,
+    /// When the run that has ended had got its place among this node's runs.
+    pub(super) run_began_ms: Option<u64>,
     /// What the run came to, until it is sealed.
     pub(super) result: Option<RunResult>,
     pub(super) sealed: Option<Arc<Sealed>>,
@@ -73,6 +75,8 @@ struct Seen {
     majority_committed_ms: Option<u64>,
     /// The phase, and since when.
     phase: Option<(Phase, u64)>,
+    /// Since when this node's own word in this phase stands on the ledger.
+    spoke_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,22 +124,6 @@ impl Progress {
         Self { sealed: sealed.map(Arc::new), seal_lost, ..Self::default() }
     }
 
-    /// Notices where the build is. To be called with each state before the plan is asked.
-    pub(super) fn see(&mut self, state: &Projections, id: &BuildId, build: &Build, now_ms: u64) {
-        let phase = Phase::of(&build.status);
-        self.seen.opened_ms.get_or_insert(now_ms);
-        if self.seen.phase.is_none_or(|(seen, _)| seen != phase) {
-            self.seen.phase = Some((phase, now_ms));
-            self.refusals.clear();
-        }
-        if self.seen.majority_committed_ms.is_none() {
-            let committed = build.judges.iter().filter(|judge| state.builds.commitment(id, judge).is_some()).count();
-            if committed >= build.majority() {
-                self.seen.majority_committed_ms = Some(now_ms);
-            }
-        }
-    }
-
     /// The ledger will not take a fact in this phase, or has it waiting already.
     pub(super) fn refused(&mut self, fact: Fact) {
         *self.refusals.entry(fact).or_default() += 1;
@@ -146,13 +134,17 @@ impl Progress {
         self.refusals.insert(fact, REFUSALS_MAX);
     }
 
+    fn is_given_up(&self, fact: Fact) -> bool {
+        self.refusals.get(&fact).is_some_and(|refusals| *refusals >= REFUSALS_MAX)
+    }
+
     fn phase_since_ms(&self, now_ms: u64) -> u64 {
         self.seen.phase.map_or(now_ms, |(_, since_ms)| since_ms)
     }
 
     /// Proposes a fact, again only when a block should have taken it.
     fn propose(&self, fact: Fact, now_ms: u64, step: Step) -> Step {
-        if self.refusals.get(&fact).is_some_and(|refusals| *refusals >= REFUSALS_MAX) {
+        if self.is_given_up(fact) {
             return Step::Idle;
         }
         match self.proposed_ms.get(&fact).map(|proposed_ms| proposed_ms + millis(PROPOSE_AGAIN_AFTER)) {
@@ -208,6 +200,35 @@ impl Step {
 }
 
 impl Planner {
+    /// Notices where the build is. To be called with each state before the plan is asked. `age_ms` is how long ago the build was
+    /// requested, by the wall clock.
+    pub(super) fn see(&self, state: &Projections, id: &BuildId, progress: &mut Progress, now_ms: u64, age_ms: u64) {
+        let Some(build) = state.builds.get(id) else { return };
+        let _ = (self, age_ms);
+        let phase = Phase::of(&build.status);
+        let seen = &mut progress.seen;
+        seen.opened_ms.get_or_insert(now_ms);
+        if seen.phase.is_none_or(|(seen, _)| seen != phase) {
+            (seen.phase, seen.spoke_ms) = (Some((phase, now_ms)), None);
+            progress.refusals.clear();
+        }
+        let has_spoken = match build.status {
+            BuildStatus::Committing => state.builds.commitment(id, &self.me).is_some(),
+            BuildStatus::Revealing => state.builds.result(id, &self.me).is_some(),
+            BuildStatus::Vouching { .. } => state.builds.may_vouch(id, &self.me) && !state.builds.must_vouch(id, &self.me),
+            _ => false,
+        };
+        if has_spoken {
+            seen.spoke_ms.get_or_insert(now_ms);
+        }
+        if seen.majority_committed_ms.is_none() {
+            let committed = build.judges.iter().filter(|judge| state.builds.commitment(id, judge).is_some()).count();
+            if committed >= build.majority() {
+                seen.majority_committed_ms = Some(now_ms);
+            }
+        }
+    }
+
     /// The next step for a build of which this node is, or is not, a judge.
     pub(super) fn next_step(&self, state: &Projections, id: &BuildId, progress: &Progress, now_ms: u64) -> Step {
         // A ledger that was lost and is being caught up with may bring it yet.
@@ -276,28 +297,55 @@ impl Look<'_> {
         }
     }
 
+    /// Whether this node still has to say what it has to say in this phase. As long as it does, it ends no time of others: their
+    /// words may wait for the same block, and a block takes what one author says before what the next one says.
+    fn owes_its_word(&self) -> bool {
+        let progress = self.progress;
+        match self.build.status {
+            // A run ends by itself, at its limit.
+            BuildStatus::Committing if progress.running => true,
+            BuildStatus::Committing if self.committed() || progress.seal_lost => false,
+            BuildStatus::Committing if self.is_silent() => progress.sealed.is_none(),
+            BuildStatus::Committing => !progress.is_given_up(Fact::Commitment),
+            BuildStatus::Revealing => {
+                let is_bound = self.committed() && progress.sealed.is_some();
+                let has_revealed = self.state.builds.result(self.id, &self.planner.me).is_some();
+                is_bound && !has_revealed && !progress.is_given_up(Fact::Reveal)
+            }
+            BuildStatus::Vouching { candidate } => {
+                self.state.builds.must_vouch(self.id, &self.planner.me) && !progress.is_given_up(Fact::Vouch(candidate))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether this node has waited long enough in this phase.
     fn opinion(&self) -> Step {
+        if self.owes_its_word() {
+            return Step::Idle;
+        }
         let Planner { me, run_limit, patience, .. } = self.planner;
+        // After a time without blocks the words of the others come with this node's own, or soon after.
+        let spoken_ms = self.progress.seen.spoke_ms.map_or(0, |spoke_ms| spoke_ms + millis(patience.reveal));
         let since_ms = self.progress.phase_since_ms(self.now_ms);
         let (phase, due_ms) = match &self.build.status {
             BuildStatus::Committing => {
                 let opened_ms = self.progress.seen.opened_ms.unwrap_or(self.now_ms);
-                // Every judge's run has ended by then, if they are configured alike.
-                let limit_ms = opened_ms + millis(*run_limit) + millis(patience.silence);
-                // Who still builds does not end its own time.
-                let may_hurry = self.committed() || self.is_silent();
-                let hurried = self.progress.seen.majority_committed_ms.filter(|_| may_hurry).map(|majority_ms| {
+                let began_ms = self.progress.run_began_ms.unwrap_or(opened_ms);
+                // Every judge's run has ended by then, if they are configured alike and have as much to do.
+                let limit_ms = (began_ms + millis(*run_limit) + millis(patience.silence)).max(spoken_ms);
+                let hurried = self.progress.seen.majority_committed_ms.map(|majority_ms| {
                     majority_ms
                         + millis(patience.commit_grace).max((majority_ms - opened_ms) / patience.commit_grace_share.max(1))
                 });
                 (WaitPhase::Committing, hurried.map_or(limit_ms, |hurried_ms| hurried_ms.min(limit_ms)))
             }
-            BuildStatus::Revealing => (WaitPhase::Revealing, since_ms + millis(patience.reveal)),
+            BuildStatus::Revealing => (WaitPhase::Revealing, spoken_ms.max(since_ms + millis(patience.reveal))),
             BuildStatus::Vouching { candidate } => {
                 let size_bytes = self.state.builds.candidate(self.id).map_or(0, |candidate| total_bytes(candidate.artifacts));
                 let transfer_ms = size_bytes.saturating_mul(1_000) / patience.vouch_bytes_per_second.max(1);
-                (WaitPhase::Vouching { candidate: *candidate }, since_ms + millis(patience.vouch) + transfer_ms)
+                let due_ms = since_ms + millis(patience.vouch) + transfer_ms;
+                (WaitPhase::Vouching { candidate: *candidate }, spoken_ms.max(due_ms))
             }
             _ => return Step::Idle,
         };

@@ -76,6 +76,14 @@ pub(super) struct Order {
     pub(super) verifier: Sha256Digest,
 }
 
+/// A run that has ended.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// When it had its place.
+    pub(super) began: Instant,
+    pub(super) result: RunResult,
+}
+
 /// How a run ends without artifacts.
 #[derive(Debug)]
 enum Ended {
@@ -86,16 +94,17 @@ enum Ended {
 type Built = (BuildSource, Vec<BuiltArtifact>, FileNames);
 
 impl Runner {
-    /// None when the build was settled by others before this node began.
-    pub(super) async fn run(&self, order: &Order) -> Option<RunResult> {
+    /// Builds it when there is a place; none when others settled the build before.
+    pub(super) async fn run(&self, order: &Order) -> Option<Run> {
         let _place = self.places.acquire().await.ok()?;
+        let began = Instant::now();
         let view = self.consensus.view();
         let status = view.state.as_deref().and_then(|state| Some(&state.builds.get(&order.id)?.status));
         if status != Some(&BuildStatus::Committing) {
             tracing::debug!(build_id = %order.id, "the build was settled before this node began");
             return None;
         }
-        Some(self.result(order).await)
+        Some(Run { began, result: self.result(order).await })
     }
 
     async fn result(&self, order: &Order) -> RunResult {
@@ -127,14 +136,8 @@ impl Runner {
     }
 
     async fn built(&self, order: &Order) -> Result<Built, Ended> {
-        let verifier = self.verifiers.module(&order.verifier).await.map_err(|error| {
-            Ended::Abstained(format!(
-                "this node cannot use the verifier module {} for {} packages: {error}",
-                order.verifier, order.coordinate.package_type
-            ))
-        })?;
         let limit = self.timeouts.build;
-        let Ok(built) = tokio::time::timeout(limit, self.attempts(order, &verifier)).await else {
+        let Ok(built) = tokio::time::timeout(limit, self.attempts(order)).await else {
             if let Some(pipeline_build_id) = self.notes.get(&order.id).and_then(|note| note.pipeline_build_id) {
                 self.pipeline.cancel(&pipeline_build_id).await;
             }
@@ -143,7 +146,13 @@ impl Runner {
         built
     }
 
-    async fn attempts(&self, order: &Order, verifier: &Verifier) -> Result<Built, Ended> {
+    async fn attempts(&self, order: &Order) -> Result<Built, Ended> {
+        let verifier = self.verifiers.module(&order.verifier).await.map_err(|error| {
+            Ended::Abstained(format!(
+                "this node cannot use the verifier module {} for {} packages: {error}",
+                order.verifier, order.coordinate.package_type
+            ))
+        })?;
         let mut patience = Patience::new(order.id, self.timeouts.patience, &self.progress);
         for _ in 0..PIPELINE_BUILDS_MAX {
             let pipeline_build_id = self.pipeline_build(order, &mut patience).await?;
@@ -151,7 +160,7 @@ impl Runner {
             self.progress.enter(&order.id, LocalPhase::Downloading);
             let files = self.download_all(order, &urls).await?;
             self.progress.enter(&order.id, LocalPhase::Verifying);
-            let (artifacts, names) = self.check(order, verifier, files).await?;
+            let (artifacts, names) = self.check(order, &verifier, files).await?;
             return Ok((source, artifacts, names));
         }
         Err(Ended::Abstained(format!("the pipeline forgot the build {PIPELINE_BUILDS_MAX} times while it ran")))

@@ -14,6 +14,7 @@ use pyrsia_ledger::event::{
 use pyrsia_ledger::projection::builds::{Build, Candidate};
 use pyrsia_ledger::{BuildId, Event, Height, NodeId, Projections};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ pub(crate) struct SimulatedJudge {
     run_limit: Duration,
     patience: JudgePatience,
     builds: BTreeMap<BuildId, Progress>,
-    /// Runs under way: what they will come to, and when.
-    runs: BTreeMap<BuildId, (BuildOutcome, u64)>,
+    /// Runs under way: what they will come to, and when they began and end.
+    runs: BTreeMap<BuildId, (BuildOutcome, Range<u64>)>,
 }
 
 impl SimulatedJudge {
@@ -75,17 +76,18 @@ impl SimulatedJudge {
                 self.builds.insert(*id, Progress::recalled(workshop.sealed(id).map(unsealed), false));
             }
         }
-        let ended: Vec<BuildId> = self.runs.iter().filter(|(_, (_, end_ms))| *end_ms <= now_ms).map(|(id, _)| *id).collect();
+        let ended: Vec<BuildId> = self.runs.iter().filter(|(_, (_, during))| during.end <= now_ms).map(|(id, _)| *id).collect();
         for id in ended {
-            if let (Some((outcome, _)), Some(progress)) = (self.runs.remove(&id), self.builds.get_mut(&id)) {
-                (progress.running, progress.result) = (false, Some(result(outcome)));
+            if let (Some((outcome, during)), Some(progress)) = (self.runs.remove(&id), self.builds.get_mut(&id)) {
+                (progress.running, progress.run_began_ms) = (false, Some(during.start));
+                progress.result = Some(result(outcome));
             }
         }
         let mut wishes = vec![];
         for id in self.builds.keys().copied().collect::<Vec<_>>() {
             for _ in 0..STEPS_IN_A_ROW_MAX {
                 let (Some(progress), Some(build)) = (self.builds.get_mut(&id), state.builds.get(&id)) else { break };
-                progress.see(state, &id, build, now_ms);
+                planner.see(state, &id, progress, now_ms, now_ms.saturating_sub(build.requested_time_ms));
                 match planner.next_step(state, &id, progress, now_ms) {
                     Step::Wait { .. } | Step::Idle => break,
                     Step::Done => {
@@ -95,7 +97,13 @@ impl SimulatedJudge {
                     Step::Run => {
                         let (outcome, takes_ms) = workshop.run(&id, build);
                         progress.running = true;
-                        self.runs.insert(id, (outcome, now_ms + takes_ms));
+                        let limit_ms = self.run_limit.as_millis() as u64;
+                        let run = if takes_ms <= limit_ms {
+                            (outcome, now_ms..now_ms + takes_ms)
+                        } else {
+                            (BuildOutcome::Abstained { reason: "it was cancelled".into() }, now_ms..now_ms + limit_ms)
+                        };
+                        self.runs.insert(id, run);
                     }
                     step => {
                         for (fact, event) in carry_out(self.me, state, id, progress, workshop, step) {

@@ -80,8 +80,13 @@ impl Ledger {
         Planner { me: self.node(key), silent_to: None, run_limit: RUN_LIMIT, patience: JudgePatience::default() }
     }
 
+    /// The clock of the tests counts from the request.
+    fn see(&self, key: usize, id: &BuildId, progress: &mut Progress, now_ms: u64) {
+        self.planner(key).see(&self.state, id, progress, now_ms, now_ms);
+    }
+
     fn step(&self, key: usize, id: &BuildId, progress: &mut Progress, now_ms: u64) -> Step {
-        progress.see(&self.state, id, self.state.builds.get(id).unwrap(), now_ms);
+        self.see(key, id, progress, now_ms);
         self.planner(key).next_step(&self.state, id, progress, now_ms)
     }
 
@@ -125,7 +130,7 @@ fn a_judge_runs_a_build_once_and_is_bound_on_disk_before_it_commits() {
     let id = ledger.open_build();
     assert_eq!(ledger.step(0, &id, &mut Progress::default(), 0), Step::Run);
     let mut running = Progress { running: true, ..Progress::default() };
-    assert!(matches!(ledger.step(0, &id, &mut running, 0), Step::Wait { .. }));
+    assert_eq!(ledger.step(0, &id, &mut running, 0), Step::Idle);
     let mut ended = Progress { result: Some(result(built("a"))), ..Progress::default() };
     assert_eq!(ledger.step(0, &id, &mut ended, 0), Step::Seal);
     ended.sealed = Some(Arc::new(sealed(built("a"))));
@@ -158,7 +163,7 @@ fn a_node_that_cannot_know_what_it_committed_to_commits_to_nothing() {
     let mut damaged = Progress::recalled(None, true);
     assert!(matches!(ledger.step(0, &id, &mut damaged, 0), Step::Wait { .. }), "it does not build either");
     let mut bound = Progress { sealed: Some(Arc::new(sealed(built("a")))), ..Progress::default() };
-    bound.see(&ledger.state, &id, ledger.state.builds.get(&id).unwrap(), 0);
+    ledger.see(0, &id, &mut bound, 0);
     let forgetful = |ledger: &Ledger| Planner { silent_to: Some(ledger.state.height()), ..ledger.planner(0) };
     assert!(matches!(forgetful(&ledger).next_step(&ledger.state, &id, &bound, 0), Step::Wait { .. }));
     // What it says once the committing is over binds nobody.
@@ -192,25 +197,109 @@ fn a_node_that_is_no_judge_does_nothing() {
 }
 
 #[test]
-fn those_who_are_slower_have_half_of_the_time_the_majority_took_and_never_end_their_own() {
+fn who_still_builds_or_waits_for_a_place_to_build_ends_no_time() {
     let mut ledger = Ledger::with_members(4);
     let id = ledger.open_build();
-    let (mut quick, mut slow) = (Progress::default(), Progress { running: true, ..Progress::default() });
-    for progress in [&mut quick, &mut slow] {
-        progress.see(&ledger.state, &id, ledger.state.builds.get(&id).unwrap(), 0);
-    }
+    let mut progress = Progress { running: true, ..Progress::default() };
+    ledger.see(3, &id, &mut progress, 0);
     for judge in [0, 1, 2] {
         ledger.commit(judge, id, built("a"));
     }
-    quick.sealed = Some(Arc::new(sealed(built("a"))));
-    let majority_ms = 600_000;
-    let due_ms = majority_ms + majority_ms / 2;
-    assert_eq!(ledger.step(0, &id, &mut quick, majority_ms), Step::Wait { until_ms: due_ms });
-    assert_eq!(ledger.step(0, &id, &mut quick, due_ms), Step::EndWait(WaitPhase::Committing));
-    let silence = JudgePatience::default().silence;
-    let limit_ms = millis(RUN_LIMIT) + millis(silence);
-    assert_eq!(ledger.step(3, &id, &mut slow, due_ms), Step::Wait { until_ms: limit_ms });
-    assert_eq!(ledger.step(3, &id, &mut slow, limit_ms), Step::EndWait(WaitPhase::Committing));
+    let (limit_ms, silence_ms) = (millis(RUN_LIMIT), millis(JudgePatience::default().silence));
+    assert_eq!(ledger.step(3, &id, &mut progress, 2 * (limit_ms + silence_ms)), Step::Idle);
+}
+
+#[test]
+fn the_limit_counts_from_when_the_own_run_had_its_place() {
+    let mut ledger = Ledger::with_members(4);
+    let id = ledger.open_build();
+    let mut progress = Progress::default();
+    ledger.see(0, &id, &mut progress, 0);
+    let began_ms = 50_000_000;
+    (progress.run_began_ms, progress.sealed) = (Some(began_ms), Some(Arc::new(sealed(built("a")))));
+    ledger.commit(0, id, built("a"));
+    let until_ms = began_ms + millis(RUN_LIMIT) + millis(JudgePatience::default().silence);
+    assert_eq!(ledger.step(0, &id, &mut progress, began_ms), Step::Wait { until_ms });
+    assert_eq!(ledger.step(0, &id, &mut progress, until_ms), Step::EndWait(WaitPhase::Committing));
+}
+
+#[test]
+fn a_queue_that_is_longer_than_every_patience_fails_no_build() {
+    let character = Character { outcome: Kind::Builds(0), run_ms: 60_000, silent_from: Quiet::Never };
+    let mut simulation = Simulation::new(vec![character; 4], 30_000_000);
+    simulation.run(0);
+    let status = simulation.ledger.status(&simulation.id);
+    assert!(matches!(status, BuildStatus::Published { .. }), "{status:?}");
+}
+
+#[test]
+fn who_has_not_shown_its_own_result_ends_no_time_of_others() {
+    let mut ledger = Ledger::with_members(3);
+    let id = ledger.open_build();
+    for judge in 0..3 {
+        ledger.commit(judge, id, built("a"));
+    }
+    let mut progress = Progress { sealed: Some(Arc::new(sealed(built("a")))), ..Progress::default() };
+    assert_eq!(ledger.step(0, &id, &mut progress, 0), Step::Reveal);
+    // No block is made for long: its result waits for the next one, as those of the others do.
+    let (stalled_ms, reveal_ms) = (500_000, millis(JudgePatience::default().reveal));
+    progress.proposed_ms.insert(Fact::Reveal, stalled_ms);
+    let again_ms = stalled_ms + millis(PROPOSE_AGAIN_AFTER);
+    assert_eq!(ledger.step(0, &id, &mut progress, stalled_ms), Step::Wait { until_ms: again_ms });
+    ledger.reveal(0, id, built("a"));
+    let until_ms = stalled_ms + reveal_ms;
+    assert_eq!(ledger.step(0, &id, &mut progress, stalled_ms), Step::Wait { until_ms });
+    assert_eq!(ledger.step(0, &id, &mut progress, until_ms), Step::EndWait(WaitPhase::Revealing));
+}
+
+#[test]
+fn who_cannot_show_its_own_result_ends_the_time_all_the_same() {
+    let mut ledger = Ledger::with_members(3);
+    let id = ledger.open_build();
+    for judge in 0..3 {
+        ledger.commit(judge, id, built("a"));
+    }
+    let mut lost = Progress::recalled(None, true);
+    let mut refused = Progress { sealed: Some(Arc::new(sealed(built("other")))), ..Progress::default() };
+    for progress in [&mut lost, &mut refused] {
+        ledger.see(0, &id, progress, 0);
+    }
+    refused.refused_for_good(Fact::Reveal);
+    let reveal_ms = millis(JudgePatience::default().reveal);
+    for mut progress in [lost, refused] {
+        assert_eq!(ledger.step(0, &id, &mut progress, reveal_ms), Step::EndWait(WaitPhase::Revealing));
+    }
+}
+
+/// A build of three judges that is being vouched for: with the candidate, and a judge that built it in other bytes.
+fn vouching() -> (Ledger, BuildId, Sha256Digest, usize) {
+    let mut ledger = Ledger::with_members(3);
+    let id = ledger.open_build();
+    ledger.judge_all(id, &[built_as("same", "1"), built_as("same", "2"), built_as("same", "3")]);
+    let BuildStatus::Vouching { candidate } = *ledger.status(&id) else { panic!("{:?}", ledger.status(&id)) };
+    let voucher = (0..3).find(|key| ledger.state.builds.must_vouch(&id, &ledger.node(*key))).unwrap();
+    (ledger, id, candidate, voucher)
+}
+
+#[test]
+fn who_has_not_vouched_yet_ends_no_time_of_others() {
+    let (mut ledger, id, candidate, voucher) = vouching();
+    let mut progress = Progress::default();
+    ledger.see(voucher, &id, &mut progress, 0);
+    let patience = JudgePatience::default();
+    let late_ms = 2 * millis(patience.vouch);
+    progress.vouching = Vouching { candidate: Some(candidate), verdict: Work::UnderWay };
+    assert_eq!(ledger.step(voucher, &id, &mut progress, late_ms), Step::Idle);
+    progress.vouching.verdict = Work::Done(Vouch::Unavailable { reason: "it does not come".into() });
+    progress.proposed_ms.insert(Fact::Vouch(candidate), late_ms);
+    let again_ms = late_ms + millis(PROPOSE_AGAIN_AFTER);
+    assert_eq!(ledger.step(voucher, &id, &mut progress, late_ms), Step::Wait { until_ms: again_ms });
+    let verdict = Vouch::Unavailable { reason: "it does not come".into() };
+    ledger.fold(voucher, Event::BuildCandidateVouched(BuildCandidateVouched { build_id: id, candidate, verdict }));
+    let until_ms = late_ms + millis(patience.reveal);
+    assert_eq!(ledger.step(voucher, &id, &mut progress, late_ms), Step::Wait { until_ms });
+    let ended = Step::EndWait(WaitPhase::Vouching { candidate });
+    assert_eq!(ledger.step(voucher, &id, &mut progress, until_ms), ended);
 }
 
 #[test]
@@ -246,7 +335,7 @@ fn one_agreeing_judge_publishes_and_the_next_one_when_it_does_not() {
     ledger.judge_all(id, &outcomes);
     let agreed = |ledger: &Ledger| {
         let mut progress = Progress::default();
-        progress.see(&ledger.state, &id, ledger.state.builds.get(&id).unwrap(), 100);
+        ledger.see(0, &id, &mut progress, 100);
         progress
     };
     assert_eq!(ledger.step(0, &id, &mut agreed(&ledger), u64::MAX / 2), Step::Idle, "it publishes nothing");
@@ -380,7 +469,8 @@ fn characters() -> impl Strategy<Value = Vec<Character>> {
         1 => Just(Quiet::AtTheEnd),
         2 => Just(Quiet::Never),
     ];
-    let character = (kind, 0u64..20_000_000, quiet);
+    let run_ms = prop_oneof![0u64..1_000, 0..=millis(RUN_LIMIT)];
+    let character = (kind, run_ms, quiet);
     prop::collection::vec(character, 1..8).prop_map(|characters| {
         // A minority is silent.
         let mut may_be_silent = characters.len() - (characters.len() / 2 + 1);
@@ -404,28 +494,38 @@ struct Simulation {
     id: BuildId,
     characters: Vec<Character>,
     progress: Vec<Progress>,
-    run_ends_ms: Vec<Option<u64>>,
+    /// When the run of each judge had its place, and when it ends.
+    runs_ms: Vec<Option<(u64, u64)>>,
+    /// How long each judge's run waits for a place.
+    queue_ms: u64,
     now_ms: u64,
 }
 
 impl Simulation {
-    fn new(characters: Vec<Character>) -> Self {
+    fn new(characters: Vec<Character>, queue_ms: u64) -> Self {
         let mut ledger = Ledger::with_members(characters.len() as u8);
         let id = ledger.open_build();
         let count = characters.len();
-        Self { ledger, id, characters, progress: vec![Progress::default(); count], run_ends_ms: vec![None; count], now_ms: 0 }
+        Self {
+            ledger,
+            id,
+            characters,
+            progress: vec![Progress::default(); count],
+            runs_ms: vec![None; count],
+            queue_ms,
+            now_ms: 0,
+        }
     }
 
     /// Takes a judge's next step; returns when it wants to be asked again.
     fn turn(&mut self, key: usize) -> (bool, Option<u64>) {
-        if let Some(end_ms) = self.run_ends_ms[key] {
-            if self.now_ms < end_ms {
-                // Its opinions are asked for all the same.
-            } else {
-                self.run_ends_ms[key] = None;
-                self.progress[key].running = false;
-                self.progress[key].result = Some(result(self.characters[key].outcome.outcome(key)));
-            }
+        if let Some((began_ms, end_ms)) = self.runs_ms[key]
+            && self.now_ms >= end_ms
+        {
+            self.runs_ms[key] = None;
+            let progress = &mut self.progress[key];
+            (progress.running, progress.run_began_ms) = (false, Some(began_ms));
+            progress.result = Some(result(self.characters[key].outcome.outcome(key)));
         }
         let step = self.ledger.step(key, &self.id, &mut self.progress[key], self.now_ms);
         let is_silent = {
@@ -440,14 +540,15 @@ impl Simulation {
         if is_silent {
             return (false, None);
         }
-        let run_end = self.run_ends_ms[key];
+        let run_end = self.runs_ms[key].map(|(_, end_ms)| end_ms);
         match step {
             Step::Wait { until_ms } => return (false, Some(run_end.map_or(until_ms, |end_ms| end_ms.min(until_ms)))),
             Step::Idle => return (false, run_end),
             Step::Done => return (false, None),
             Step::Run => {
                 self.progress[key].running = true;
-                self.run_ends_ms[key] = Some(self.now_ms + self.characters[key].run_ms);
+                let began_ms = self.now_ms + self.queue_ms;
+                self.runs_ms[key] = Some((began_ms, began_ms + self.characters[key].run_ms));
             }
             Step::Seal => {
                 let result = self.progress[key].result.take().unwrap();
@@ -512,12 +613,14 @@ impl Simulation {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
-    /// Whatever the judges got, however long they took, in whatever order they take their steps, and whenever a minority falls
+    /// Whatever the judges got, however long they took and waited for a place to run, in whatever order they take their steps, and whenever a minority falls
     /// silent: the plan of the others leads every build to its end, the ledger refuses no step, no lie is published while
     /// liars are a minority, and every result stands on record.
     #[test]
-    fn following_the_plan_ends_every_build(characters in characters(), order in any::<u64>()) {
-        let mut simulation = Simulation::new(characters.clone());
+    fn following_the_plan_ends_every_build(
+        characters in characters(), queue_ms in 0u64..20_000_000, order in any::<u64>(),
+    ) {
+        let mut simulation = Simulation::new(characters.clone(), queue_ms);
         simulation.run(order);
         let (state, id) = (&simulation.ledger.state, &simulation.id);
         let status = simulation.ledger.status(id);
