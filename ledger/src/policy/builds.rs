@@ -12,6 +12,10 @@ use crate::projection::Projections;
 use crate::projection::builds::{Build, BuildStatus};
 use std::collections::BTreeSet;
 
+/// How many builds that are not finished one node may have requested. Everybody keeps them, and looks at all of them when a
+/// judge leaves; more than a node has at work, so that only one that means no good comes to it.
+pub const UNFINISHED_BUILDS_PER_NODE_MAX: usize = 1_024;
+
 pub(super) fn request(state: &Projections, author: NodeId, body: &BuildRequested) -> Result<(), Refusal> {
     if state.members.is_empty() {
         return Err(Refusal::NoAuthorizedNodes);
@@ -29,12 +33,14 @@ pub(super) fn request(state: &Projections, author: NodeId, body: &BuildRequested
     if body.attempt != attempt || body.build_id != state.next_build_id(coordinate) {
         return Err(Refusal::Attempt { coordinate: coordinate.clone(), expected: attempt, found: body.attempt });
     }
-    let Some(previous) = attempt.checked_sub(1) else { return Ok(()) };
-    let build_id = BuildId::of(state.network(), coordinate, previous);
-    match state.builds.get(&build_id) {
-        Some(build) if !build.status.is_closed() => Err(Refusal::BuildOpen { coordinate: coordinate.clone(), build_id }),
-        _ => Ok(()),
+    if let Some(previous) = attempt.checked_sub(1) {
+        let build_id = BuildId::of(state.network(), coordinate, previous);
+        if state.builds.get(&build_id).is_some_and(|build| !build.status.is_closed()) {
+            return Err(Refusal::BuildOpen { coordinate: coordinate.clone(), build_id });
+        }
     }
+    let is_within = state.builds.unfinished_of(&author) < UNFINISHED_BUILDS_PER_NODE_MAX;
+    if is_within { Ok(()) } else { Err(Refusal::TooManyBuilds { author }) }
 }
 
 /// The build, of which `author` is a judge whose word counts.

@@ -6,6 +6,7 @@ use crate::digest::Sha256Digest;
 use crate::event::ARTIFACTS_PER_BUILD_MAX;
 use crate::evidence::EvidenceError;
 use crate::identity::{NodeId, NodeIdError};
+use crate::policy::UNFINISHED_BUILDS_PER_NODE_MAX;
 use crate::projection::ACTIVATION_WINDOW_BLOCKS;
 use crate::projection::builds::BuildStatus;
 use crate::signed::{ENVELOPE_VERSION, EVENT_BYTES_MAX, NetworkId};
@@ -65,6 +66,8 @@ pub enum Refusal {
     Attempt { coordinate: PackageCoordinate, expected: u32, found: u32 },
     #[error("build {build_id} of {coordinate} is still open")]
     BuildOpen { coordinate: PackageCoordinate, build_id: BuildId },
+    #[error("{author} has requested {UNFINISHED_BUILDS_PER_NODE_MAX} builds that are not finished")]
+    TooManyBuilds { author: NodeId },
     #[error("build {0} was never requested")]
     UnknownBuild(BuildId),
     #[error("{author} is not a judge of build {build_id}")]
@@ -126,6 +129,7 @@ impl Refusal {
             | Self::SinceAhead { .. }
             | Self::LastNode { .. }
             | Self::SetChangesInThisBlock
+            | Self::TooManyBuilds { .. }
             | Self::UnknownBuild(_)
             | Self::TooEarly { .. }
             | Self::NotDisputed(_)

@@ -138,6 +138,8 @@ pub struct Builds {
     attempts: Table<PackageCoordinate, u32>,
     /// The builds that something is to come of; follows from `builds`.
     unfinished: OrdSet<BuildId>,
+    /// How many of them each node requested; follows from `builds`.
+    unfinished_of: OrdMap<NodeId, usize>,
     /// The artifacts of agreed builds that are not added yet; follows from `results`.
     pending: OrdMap<(BuildId, ArtifactId), BuiltArtifact>,
 }
@@ -154,6 +156,7 @@ impl Builds {
             tallies: Table::new(TableId::Tallies),
             attempts: Table::new(TableId::Attempts),
             unfinished: OrdSet::new(),
+            unfinished_of: OrdMap::new(),
             pending: OrdMap::new(),
         }
     }
@@ -173,6 +176,11 @@ impl Builds {
 
     pub fn unfinished_count(&self) -> usize {
         self.unfinished.len()
+    }
+
+    /// How many of the unfinished builds `node` requested.
+    pub fn unfinished_of(&self, node: &NodeId) -> usize {
+        self.unfinished_of.get(node).copied().unwrap_or(0)
     }
 
     /// How many builds of `coordinate` were ever requested.
@@ -210,10 +218,14 @@ impl Builds {
     }
 
     fn put(&mut self, sum: &mut StateSum, id: BuildId, build: Build) {
+        let requester = build.requested_by;
+        let count = self.unfinished_of(&requester);
         if build.status.is_unfinished() {
-            self.unfinished.insert(id);
-        } else {
-            self.unfinished.remove(&id);
+            if self.unfinished.insert(id).is_none() {
+                self.unfinished_of.insert(requester, count + 1);
+            }
+        } else if self.unfinished.remove(&id).is_some() {
+            self.unfinished_of.insert(requester, count - 1);
         }
         self.builds.put(sum, id, build);
     }

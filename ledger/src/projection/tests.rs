@@ -415,6 +415,10 @@ proptest! {
             !build.status.is_closed() || build.status == BuildStatus::Disputed { reports: 0 }
         };
         prop_assert!(bench.state.builds.unfinished().eq(bench.state.builds.iter().filter(is_unfinished)));
+        for author in (0..5).map(|author| bench.node(author)) {
+            let requested = bench.state.builds.unfinished().filter(|(_, build)| build.requested_by == author);
+            prop_assert_eq!(bench.state.builds.unfinished_of(&author), requested.count());
+        }
         let mut replayed = Projections::from_genesis(&bench.log[0]).expect("genesis");
         for sealed in &bench.log[1..] {
             let decoded = SealedBlock::decode(&sealed.encode()).expect("decodes");

@@ -2,14 +2,15 @@ mod oracle;
 
 use super::{Build, BuildStatus, Builds, JudgeState, Tally};
 use crate::Refusal;
-use crate::coordinate::{ArtifactId, BuildId};
+use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate};
 use crate::digest::Sha256Digest;
 use crate::event::{
-    AddArtifact, BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildResultCommitted, BuildResultRevealed, BuildWaitEnded,
-    DISPUTE_COMPARISONS_MAX, DISPUTE_DIFFERENCES_MAX, DisputeReport, Event, GroupComparison, GroupVerdict, ReportedDifference,
-    Vouch, WaitPhase,
+    AddArtifact, BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed,
+    BuildWaitEnded, DISPUTE_COMPARISONS_MAX, DISPUTE_DIFFERENCES_MAX, DisputeReport, Event, GroupComparison, GroupVerdict,
+    ReportedDifference, Vouch, WaitPhase,
 };
-use crate::projection::tests::{Bench, alpine, artifact, built, salt, source};
+use crate::policy::UNFINISHED_BUILDS_PER_NODE_MAX;
+use crate::projection::tests::{Bench, MODULE, alpine, artifact, built, salt, source};
 
 fn failed() -> BuildOutcome {
     BuildOutcome::Failed { reason: "no such image".into() }
@@ -504,6 +505,35 @@ fn the_same_wish_from_two_nodes_is_one_build() {
     assert_eq!(proposal.block.events.len(), 1);
     assert!(matches!(proposal.refused[0].1, Refusal::Attempt { .. }));
     assert_eq!(proposal.next.builds.iter().count(), 1);
+}
+
+#[test]
+fn one_node_cannot_open_builds_without_end() {
+    let mut bench = Bench::with_members(3);
+    let request = |bench: &Bench, author: usize, at: usize| {
+        let coordinate = PackageCoordinate::new("docker", &format!("alpine:{at}")).expect("a coordinate");
+        let build_id = bench.state.next_build_id(&coordinate);
+        bench.sign(author, Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE }))
+    };
+    for at in 0..UNFINISHED_BUILDS_PER_NODE_MAX {
+        let signed = request(&bench, 0, at);
+        bench.state = bench.state.propose(bench.node(0), 0, [&signed]).next;
+    }
+    assert_eq!(bench.state.builds.unfinished_of(&bench.node(0)), UNFINISHED_BUILDS_PER_NODE_MAX);
+    let more = request(&bench, 0, UNFINISHED_BUILDS_PER_NODE_MAX);
+    let refused = bench.state.check(&more).expect_err("that many");
+    assert_eq!((&refused, refused.is_for_good()), (&Refusal::TooManyBuilds { author: bench.node(0) }, false));
+    assert_eq!(bench.state.check(&request(&bench, 1, UNFINISHED_BUILDS_PER_NODE_MAX)), Ok(()), "others may go on");
+    let (id, _) = bench.state.builds.unfinished().next().expect("one of them");
+    let id = *id;
+    for judge in 0..3 {
+        bench.commit(judge, bench.commitment(judge, id, &failed()));
+    }
+    for judge in 0..2 {
+        bench.commit(judge, bench.revelation(judge, id, failed()));
+    }
+    assert_eq!(bench.status(id), &BuildStatus::Failed);
+    assert_eq!(bench.state.check(&request(&bench, 0, UNFINISHED_BUILDS_PER_NODE_MAX)), Ok(()), "one of them is done with");
 }
 
 #[test]
