@@ -24,6 +24,8 @@ pub(super) const PROPOSE_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// How often the ledger may say in one phase that it will never take a fact, before that is believed: the first times it may be
 /// because the same fact waits for a block already.
 const REFUSALS_MAX: u32 = 3;
+/// Those who are slower have so many times what a majority took, as long as liars, who need no time, may be needed for it.
+const DOUBTED_TIMES: u64 = 3;
 
 /// Whose plan it is, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -72,11 +74,20 @@ pub(super) struct Progress {
 #[derive(Clone, Debug, Default)]
 struct Seen {
     opened_ms: Option<u64>,
-    majority_committed_ms: Option<u64>,
+    majority: Option<Reached>,
+    /// The same of so many that a majority of honest judges is among them, if blocks are final at all.
+    honest_majority: Option<Reached>,
     /// The phase, and since when.
     phase: Option<(Phase, u64)>,
     /// Since when this node's own word in this phase stands on the ledger.
     spoke_ms: Option<u64>,
+}
+
+/// When so many judges had committed, and how long that took.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    at_ms: u64,
+    took_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +98,16 @@ enum Phase {
     Agreed,
     Disputed,
     Closed,
+}
+
+impl Seen {
+    /// Until when those who are slower have time to commit, once a majority has.
+    fn hurried_ms(&self, patience: &JudgePatience) -> Option<u64> {
+        let until = |reached: Reached, grace_ms: u64| reached.at_ms + millis(patience.commit_grace).max(grace_ms);
+        let doubted = self.majority.map(|reached| until(reached, reached.took_ms * DOUBTED_TIMES));
+        let sure = self.honest_majority.map(|reached| until(reached, reached.took_ms / patience.commit_grace_share.max(1)));
+        doubted.into_iter().chain(sure).min()
+    }
 }
 
 impl Phase {
@@ -207,7 +228,7 @@ impl Planner {
         let _ = (self, age_ms);
         let phase = Phase::of(&build.status);
         let seen = &mut progress.seen;
-        seen.opened_ms.get_or_insert(now_ms);
+        let opened_ms = *seen.opened_ms.get_or_insert(now_ms);
         if seen.phase.is_none_or(|(seen, _)| seen != phase) {
             (seen.phase, seen.spoke_ms) = (Some((phase, now_ms)), None);
             progress.refusals.clear();
@@ -221,11 +242,13 @@ impl Planner {
         if has_spoken {
             seen.spoke_ms.get_or_insert(now_ms);
         }
-        if seen.majority_committed_ms.is_none() {
-            let committed = build.judges.iter().filter(|judge| state.builds.commitment(id, judge).is_some()).count();
-            if committed >= build.majority() {
-                seen.majority_committed_ms = Some(now_ms);
-            }
+        let committed = build.judges.iter().filter(|judge| state.builds.commitment(id, judge).is_some()).count();
+        let reached = Reached { at_ms: now_ms, took_ms: now_ms.saturating_sub(opened_ms) };
+        if committed >= build.majority() {
+            seen.majority.get_or_insert(reached);
+        }
+        if committed >= build.majority() + (build.judges.len() - 1) / 3 {
+            seen.honest_majority.get_or_insert(reached);
         }
     }
 
@@ -334,10 +357,7 @@ impl Look<'_> {
                 let began_ms = self.progress.run_began_ms.unwrap_or(opened_ms);
                 // Every judge's run has ended by then, if they are configured alike and have as much to do.
                 let limit_ms = (began_ms + millis(*run_limit) + millis(patience.silence)).max(spoken_ms);
-                let hurried = self.progress.seen.majority_committed_ms.map(|majority_ms| {
-                    majority_ms
-                        + millis(patience.commit_grace).max((majority_ms - opened_ms) / patience.commit_grace_share.max(1))
-                });
+                let hurried = self.progress.seen.hurried_ms(patience);
                 (WaitPhase::Committing, hurried.map_or(limit_ms, |hurried_ms| hurried_ms.min(limit_ms)))
             }
             BuildStatus::Revealing => (WaitPhase::Revealing, spoken_ms.max(since_ms + millis(patience.reveal))),

@@ -196,6 +196,36 @@ fn a_node_that_is_no_judge_does_nothing() {
     assert_eq!(stranger.next_step(&ledger.state, &id, &Progress::default(), 0), Step::Done);
 }
 
+/// A judge that has committed, and what it sees of the commitments of others: who, and when.
+fn waits_for(members: u8, committed: &[(usize, u64)], until_ms: u64) {
+    let mut ledger = Ledger::with_members(members);
+    let id = ledger.open_build();
+    let mut progress = Progress { sealed: Some(Arc::new(sealed(built("a")))), ..Progress::default() };
+    ledger.see(0, &id, &mut progress, 0);
+    for (judge, now_ms) in committed {
+        ledger.commit(*judge, id, built("a"));
+        ledger.see(0, &id, &mut progress, *now_ms);
+    }
+    let now_ms = committed.last().expect("somebody commits").1;
+    assert_eq!(ledger.step(0, &id, &mut progress, now_ms), Step::Wait { until_ms });
+    assert_eq!(ledger.step(0, &id, &mut progress, until_ms), Step::EndWait(WaitPhase::Committing));
+}
+
+#[test]
+fn those_who_are_slower_have_half_of_the_time_that_a_majority_of_honest_judges_took() {
+    // Of seven, two may lie: six commitments hold those of four honest judges.
+    let majority_ms = 600_000;
+    let committed: Vec<(usize, u64)> = (0..6).map(|judge| (judge, majority_ms)).collect();
+    waits_for(7, &committed, majority_ms + majority_ms / 2);
+}
+
+#[test]
+fn liars_who_commit_to_garbage_at_once_cost_slower_judges_no_time() {
+    // Two liars, and two of the five honest judges: a majority that honest judges are none of.
+    waits_for(7, &[(5, 1_000), (6, 1_000), (0, 600_000), (1, 700_000)], 4 * 700_000);
+    waits_for(4, &[(3, 1_000), (0, 600_000), (1, 600_000)], 4 * 600_000);
+}
+
 #[test]
 fn who_still_builds_or_waits_for_a_place_to_build_ends_no_time() {
     let mut ledger = Ledger::with_members(4);
