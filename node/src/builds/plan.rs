@@ -225,9 +225,9 @@ impl Planner {
     /// requested, by the wall clock.
     pub(super) fn see(&self, state: &Projections, id: &BuildId, progress: &mut Progress, now_ms: u64, age_ms: u64) {
         let Some(build) = state.builds.get(id) else { return };
-        let _ = (self, age_ms);
         let phase = Phase::of(&build.status);
         let seen = &mut progress.seen;
+        let is_first_look = seen.opened_ms.is_none();
         let opened_ms = *seen.opened_ms.get_or_insert(now_ms);
         if seen.phase.is_none_or(|(seen, _)| seen != phase) {
             (seen.phase, seen.spoke_ms) = (Some((phase, now_ms)), None);
@@ -243,7 +243,9 @@ impl Planner {
             seen.spoke_ms.get_or_insert(now_ms);
         }
         let committed = build.judges.iter().filter(|judge| state.builds.commitment(id, judge).is_some()).count();
-        let reached = Reached { at_ms: now_ms, took_ms: now_ms.saturating_sub(opened_ms) };
+        // What stood before this node looked, as after a restart, took what the wall clock says, which may be wrong.
+        let took_ms = if is_first_look { age_ms.min(millis(self.run_limit)) } else { now_ms.saturating_sub(opened_ms) };
+        let reached = Reached { at_ms: now_ms, took_ms };
         if committed >= build.majority() {
             seen.majority.get_or_insert(reached);
         }

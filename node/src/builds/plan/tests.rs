@@ -227,6 +227,22 @@ fn liars_who_commit_to_garbage_at_once_cost_slower_judges_no_time() {
 }
 
 #[test]
+fn a_restart_gives_those_who_are_slower_no_less_time() {
+    let mut ledger = Ledger::with_members(7);
+    let id = ledger.open_build();
+    for judge in 0..6 {
+        ledger.commit(judge, id, built("a"));
+    }
+    let planner = ledger.planner(0);
+    for (age_ms, elapsed_ms) in [(600_000, 600_000), (u64::MAX, millis(RUN_LIMIT))] {
+        let mut recalled = Progress::recalled(Some(sealed(built("a"))), false);
+        planner.see(&ledger.state, &id, &mut recalled, 5_000, age_ms);
+        let until_ms = 5_000 + elapsed_ms / 2;
+        assert_eq!(planner.next_step(&ledger.state, &id, &recalled, 5_000), Step::Wait { until_ms });
+    }
+}
+
+#[test]
 fn who_still_builds_or_waits_for_a_place_to_build_ends_no_time() {
     let mut ledger = Ledger::with_members(4);
     let id = ledger.open_build();
