@@ -50,14 +50,17 @@ impl Fleet {
         let cli = Cli::new(folder);
         let mut fleet = Self { nodes: vec![], peer_ids: vec![], pipelines: vec![], cli, switch, folder: folder.to_owned() };
         for number in 0..count {
-            fleet.add(number, waits).await;
+            fleet.launch(number, waits).await;
+        }
+        for number in 0..count {
+            fleet.authorize(number).await;
         }
         fleet.wait_until_level().await;
         fleet
     }
 
-    /// Starts one node more and has as many of the others authorize it as are needed.
-    async fn add(&mut self, number: usize, waits: &[&str]) {
+    /// Starts one more node; does not wait, because a first start compiles for seconds.
+    async fn launch(&mut self, number: usize, waits: &[&str]) {
         let socket = self.switch.as_ref().map(|switch| switch.socket(number).clone());
         let pipeline_host = socket.as_ref().map_or("127.0.0.1", |socket| socket.pipeline_host());
         let pipeline = InstantPipeline::start_on(pipeline_host, Conduct::Honest).await.expect("a free port");
@@ -73,18 +76,25 @@ impl Fleet {
         arguments.extend(waits.iter().map(|argument| (*argument).to_owned()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut node = Node::reserve(&self.folder, &format!("node{number}"), socket, &arguments);
-        node.start_again().await;
-        match self.nodes.first() {
-            None => self.cli.authorize_by(&[&node], &node).await,
-            Some(founder) => {
-                node.wait_until_synced(founder).await;
-                let approvers: Vec<&Node> = self.nodes.iter().take(majority(self.nodes.len())).collect();
-                self.cli.authorize_by(&approvers, &node).await;
-            }
-        }
-        self.peer_ids.push(node.peer_id().await);
+        node.launch();
         self.nodes.push(node);
         self.pipelines.push(pipeline);
+    }
+
+    /// Has as many of the nodes before it as are needed authorize a node; the founder authorizes itself.
+    async fn authorize(&mut self, number: usize) {
+        self.nodes[number].wait_until_ready(BUILT).await;
+        let (authorized, rest) = self.nodes.split_at(number);
+        let node = &rest[0];
+        match authorized.first() {
+            None => self.cli.authorize_by(&[node], node).await,
+            Some(founder) => {
+                node.wait_until_synced(founder).await;
+                let approvers: Vec<&Node> = authorized.iter().take(majority(number)).collect();
+                self.cli.authorize_by(&approvers, node).await;
+            }
+        }
+        self.peer_ids.push(self.nodes[number].peer_id().await);
     }
 
     /// A node that follows and judges nothing.
@@ -135,7 +145,7 @@ impl Fleet {
     /// Asks for an image at one node and waits until all have it published; it must be the one that honest pipelines make.
     pub async fn publish(&self, number: usize, image: &str) -> String {
         let id = self.request(number, image).await;
-        let build = self.wait_for_build(number, &id, "a result", |build| is_closed(build)).await;
+        let build = self.wait_for_build(number, &id, "a result", is_closed).await;
         assert_eq!(build["state"], "published", "{image}: {build:#}");
         for node in &self.nodes {
             self.wait_for_honest(node, image).await;

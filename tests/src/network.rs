@@ -66,7 +66,7 @@ impl Node {
         self.program = Some(Program::start(&self.name, command));
     }
 
-    async fn wait_until_ready(&mut self, within: Duration) {
+    pub async fn wait_until_ready(&mut self, within: Duration) {
         wait_for(format!("{} to answer", self.name), within, || {
             let running = self.program.as_mut().is_some_and(Program::is_running);
             assert!(running, "{} ended early:\n{}", self.name, self.output().join("\n"));
@@ -95,11 +95,6 @@ impl Node {
 
     pub fn is_started(&self) -> bool {
         self.program.is_some()
-    }
-
-    /// Adds arguments for its next start.
-    pub fn add_arguments(&mut self, arguments: &[&str]) {
-        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     }
 
     pub fn process_id(&self) -> u32 {
