@@ -15,7 +15,7 @@ use pyrsia_ledger::event::{
 use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::{BuildId, Event, NodeId, Projections, Sha256Digest};
 use tokio::sync::Semaphore;
-use tokio::task::{self, JoinError, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,7 @@ pub(super) struct Driver {
     patience: JudgePatience,
     builds: BTreeMap<BuildId, Progress>,
     work: JoinSet<Ended>,
-    working: HashMap<task::Id, (BuildId, Kind)>,
+    working: HashMap<task::Id, Working>,
     started: Instant,
 }
 
@@ -62,7 +62,14 @@ enum Ended {
     Compared(DisputeReport),
 }
 
-#[derive(Clone, Copy)]
+/// Work under way, and for which build.
+struct Working {
+    id: BuildId,
+    kind: Kind,
+    abort: AbortHandle,
+}
+
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Run,
     Vouch,
@@ -242,17 +249,25 @@ impl Driver {
         }
         let runner = self.runner.clone();
         let run = self.work.spawn(async move { Ended::Run(runner.run(&order).await) });
-        self.working.insert(run.id(), (id, Kind::Run));
+        self.working.insert(run.id(), Working { id, kind: Kind::Run, abort: run });
     }
 
     fn check_candidate(&mut self, state: &Projections, id: BuildId, candidate: Sha256Digest) {
+        // Bytes of the candidate before that come slowly, or never, keep nobody from this one.
+        self.working.retain(|_, working| {
+            let is_over = working.id == id && working.kind == Kind::Vouch;
+            if is_over {
+                working.abort.abort();
+            }
+            !is_over
+        });
         let Some(progress) = self.builds.get_mut(&id) else { return };
         progress.vouching = Vouching { candidate: Some(candidate), verdict: Work::UnderWay };
         let Some((case, build)) = Case::of(state, &id, progress.sealed.clone()).zip(judge::candidate(state, &id)) else { return };
         self.runner.progress.enter(&id, LocalPhase::Vouching);
         let judge = self.judge.clone();
         let work = self.work.spawn(async move { Ended::Vouched(judge.vouch(&case, &build).await) });
-        self.working.insert(work.id(), (id, Kind::Vouch));
+        self.working.insert(work.id(), Working { id, kind: Kind::Vouch, abort: work });
     }
 
     fn compare(&mut self, state: &Projections, id: BuildId) {
@@ -263,21 +278,23 @@ impl Driver {
         self.runner.progress.enter(&id, LocalPhase::Comparing);
         let judge = self.judge.clone();
         let work = self.work.spawn(async move { Ended::Compared(judge.compare(&case, &groups).await) });
-        self.working.insert(work.id(), (id, Kind::Compare));
+        self.working.insert(work.id(), Working { id, kind: Kind::Compare, abort: work });
     }
 
     fn ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
-        let (task, ended) = match ended {
-            Ok((task, ended)) => (task, Some(ended)),
-            Err(crash) => {
-                tracing::error!(error = %crash, "work of this node for a build crashed");
-                (crash.id(), None)
-            }
+        let task = match &ended {
+            Ok((task, _)) => *task,
+            Err(crash) => crash.id(),
         };
-        let Some((id, kind)) = self.working.remove(&task) else { return };
+        // What was aborted, whatever it has come to, is not asked for.
+        let Some(Working { id, kind, .. }) = self.working.remove(&task) else { return };
+        let ended = ended.map(|(_, ended)| ended);
+        if let Err(crash) = &ended {
+            tracing::error!(build_id = %id, error = %crash, "work of this node for a build crashed");
+        }
         let Some(progress) = self.builds.get_mut(&id) else { return };
         let crashed = || "it crashed on this node: its log says more".to_owned();
-        match (kind, ended) {
+        match (kind, ended.ok()) {
             (_, Some(Ended::Run(run))) => {
                 progress.running = false;
                 progress.run_began_ms = run.as_ref().map(|run| run.began.duration_since(self.started).as_millis() as u64);

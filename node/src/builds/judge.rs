@@ -116,8 +116,13 @@ impl Judge {
         };
         let (files, coordinate) = (case.files(&self.store, candidate), case.coordinate.id.clone());
         let lent = files.clone();
-        let _place = self.places.acquire().await;
-        let checked = tokio::task::spawn_blocking(move || verifier.check(coordinate.as_str(), &lent)).await;
+        let place = self.places.clone().acquire_owned().await;
+        let checked = tokio::task::spawn_blocking(move || {
+            // Given back when the verifier has ended, even if nobody waits for it any more.
+            let _place = place;
+            verifier.check(coordinate.as_str(), &lent)
+        });
+        let checked = checked.await;
         match checked {
             Ok(Outcome::Done(published)) => verdict(own, candidate, &published, &self.digests(&files, candidate)),
             Ok(Outcome::Refused(refusal)) => different(&format!("the verifier refuses it: {refusal}")),

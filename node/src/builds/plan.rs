@@ -184,7 +184,7 @@ pub(super) enum Step {
     Commit,
     Reveal,
     EndWait(WaitPhase),
-    /// Fetch the candidate and judge it.
+    /// Fetch the candidate and judge it, and leave the one before it alone.
     CheckCandidate(Sha256Digest),
     Vouch {
         candidate: Sha256Digest,
@@ -385,12 +385,13 @@ impl Look<'_> {
             return Step::Idle;
         }
         let Vouching { candidate: looked_at, verdict } = &self.progress.vouching;
+        if *looked_at != Some(candidate) {
+            return Step::CheckCandidate(candidate);
+        }
         match verdict {
+            Work::NotBegun => Step::CheckCandidate(candidate),
             Work::UnderWay => Step::Idle,
-            Work::Done(verdict) if *looked_at == Some(candidate) => {
-                self.propose(Fact::Vouch(candidate), Step::Vouch { candidate, verdict: verdict.clone() })
-            }
-            Work::Done(_) | Work::NotBegun => Step::CheckCandidate(candidate),
+            Work::Done(verdict) => self.propose(Fact::Vouch(candidate), Step::Vouch { candidate, verdict: verdict.clone() }),
         }
     }
 

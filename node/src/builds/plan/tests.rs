@@ -349,6 +349,16 @@ fn who_has_not_vouched_yet_ends_no_time_of_others() {
 }
 
 #[test]
+fn bytes_that_do_not_come_hold_up_no_other_candidate() {
+    let (ledger, id, candidate, voucher) = vouching();
+    let mut progress = Progress::default();
+    progress.vouching = Vouching { candidate: Some(Sha256Digest::of(b"the one before")), verdict: Work::UnderWay };
+    assert_eq!(ledger.step(voucher, &id, &mut progress, 0), Step::CheckCandidate(candidate));
+    progress.vouching.candidate = Some(candidate);
+    assert!(matches!(ledger.step(voucher, &id, &mut progress, 0), Step::Idle | Step::Wait { .. }));
+}
+
+#[test]
 fn a_result_that_comes_after_the_end_is_revealed_all_the_same_and_a_run_that_never_began_is_skipped() {
     let mut ledger = Ledger::with_members(3);
     let id = ledger.open_build();
