@@ -13,6 +13,7 @@ use crate::projection::Projections;
 use crate::signed::{ENVELOPE_VERSION, EVENT_BYTES_MAX, NetworkId, SignedEvent, UnsignedEvent};
 
 pub use builds::UNFINISHED_BUILDS_PER_NODE_MAX;
+pub use members::OPEN_CANDIDATES_PER_NODE_MAX;
 pub use refusal::{NodeIdErrorText, Refusal};
 
 /// Whether `event` may stand on the ledger next.

@@ -7,6 +7,9 @@ use crate::projection::Projections;
 use crate::projection::members::add_approval;
 use crate::{BlockHash, Height};
 
+/// How many candidates that no majority has approved one node may approve of: anybody can make keys, and everybody keeps them.
+pub const OPEN_CANDIDATES_PER_NODE_MAX: usize = 64;
+
 /// The founder alone while nobody is authorized, the authorized nodes from then on.
 fn may_authorize(state: &Projections, author: NodeId) -> Result<(), Refusal> {
     if state.is_validator(&author) { Ok(()) } else { Err(Refusal::NotAuthorized { author }) }
@@ -27,13 +30,18 @@ pub(super) fn authorization(state: &Projections, author: NodeId, body: &NodeAuth
     if state.members.contains(&node) {
         return Err(Refusal::AuthorizedAlready { node });
     }
-    match state.members.candidate(&node) {
-        Some(candidate) if candidate.approvals.contains(&author) => {
-            let is_decisive = candidate.approved_at.is_none() && decides(state, &candidate.approvals);
-            if is_decisive { Ok(()) } else { Err(Refusal::ApprovedAlready { author, node }) }
-        }
-        _ => Ok(()),
+    let candidate = state.members.candidate(&node);
+    if let Some(candidate) = candidate.filter(|candidate| candidate.approvals.contains(&author)) {
+        let is_decisive = candidate.approved_at.is_none() && decides(state, &candidate.approvals);
+        return if is_decisive { Ok(()) } else { Err(Refusal::ApprovedAlready { author, node }) };
     }
+    let mut approvals = candidate.map_or(vec![], |candidate| candidate.approvals.clone());
+    add_approval(&mut approvals, author);
+    let stays_open = !decides(state, &approvals);
+    if stays_open && state.members.open_candidates_of(&author) >= OPEN_CANDIDATES_PER_NODE_MAX {
+        return Err(Refusal::TooManyCandidates { author });
+    }
+    Ok(())
 }
 
 pub(super) fn activation(state: &Projections, author: NodeId, body: &NodeActivated) -> Result<(), Refusal> {

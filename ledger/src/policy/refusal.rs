@@ -6,7 +6,7 @@ use crate::digest::Sha256Digest;
 use crate::event::ARTIFACTS_PER_BUILD_MAX;
 use crate::evidence::EvidenceError;
 use crate::identity::{NodeId, NodeIdError};
-use crate::policy::UNFINISHED_BUILDS_PER_NODE_MAX;
+use crate::policy::{OPEN_CANDIDATES_PER_NODE_MAX, UNFINISHED_BUILDS_PER_NODE_MAX};
 use crate::projection::ACTIVATION_WINDOW_BLOCKS;
 use crate::projection::builds::BuildStatus;
 use crate::signed::{ENVELOPE_VERSION, EVENT_BYTES_MAX, NetworkId};
@@ -40,6 +40,8 @@ pub enum Refusal {
     NotApproved { author: NodeId },
     #[error("block {height} with hash {hash} is not one of the newest {ACTIVATION_WINDOW_BLOCKS}")]
     NotRecent { height: u64, hash: Sha256Digest },
+    #[error("{author} approves of {OPEN_CANDIDATES_PER_NODE_MAX} candidates that no majority has approved")]
+    TooManyCandidates { author: NodeId },
     #[error("{node} is suspended: it signed what no honest node signs, and is never authorized again")]
     Suspended { node: NodeId },
     #[error("{node} is not and was not an authorized node")]
@@ -130,6 +132,7 @@ impl Refusal {
             | Self::LastNode { .. }
             | Self::SetChangesInThisBlock
             | Self::TooManyBuilds { .. }
+            | Self::TooManyCandidates { .. }
             | Self::UnknownBuild(_)
             | Self::TooEarly { .. }
             | Self::NotDisputed(_)

@@ -26,7 +26,7 @@ pub struct Candidate {
 /// What is revoked: a node, and from which height on what it said about builds does not count.
 pub type RevocationKey = (NodeId, Option<u64>);
 
-/// A revocation that no majority has approved yet.
+/// A revocation that no majority has approved yet. Of each member one stands for each node: the newest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct Revocation {
     pub approvals: Vec<NodeId>,
@@ -110,6 +110,12 @@ impl Members {
         self.candidates.iter()
     }
 
+    /// How many candidates without a majority the author approves of.
+    pub(crate) fn open_candidates_of(&self, author: &NodeId) -> usize {
+        let is_open = |candidate: &Candidate| candidate.approved_at.is_none() && candidate.approvals.contains(author);
+        self.candidates().filter(|(_, candidate)| is_open(candidate)).count()
+    }
+
     pub fn revocation(&self, key: &RevocationKey) -> Option<&Revocation> {
         self.revocations.get(key)
     }
@@ -163,16 +169,37 @@ impl Members {
         let node = place.author;
         self.candidates.take(sum, &node);
         // What was approved against it is about the time before.
-        let of_node = (node, None)..=(node, Some(u64::MAX));
-        let approved: Vec<RevocationKey> = self.revocations.range(of_node).map(|(key, _)| *key).collect();
-        for key in approved {
-            self.revocations.take(sum, &key);
-        }
+        self.forget_revocations(sum, &node);
         self.active.put(sum, node, Member { since: place.height.next() });
         self.changed_at = place.height;
     }
 
-    /// Adds an approval of a revocation; returns whether a majority wants it.
+    fn revocations_of(&self, node: &NodeId) -> impl Iterator<Item = (&RevocationKey, &Revocation)> {
+        self.revocations.range((*node, None)..=(*node, Some(u64::MAX)))
+    }
+
+    fn forget_revocations(&mut self, sum: &mut StateSum, node: &NodeId) {
+        let approved: Vec<RevocationKey> = self.revocations_of(node).map(|(key, _)| *key).collect();
+        for key in approved {
+            self.revocations.take(sum, &key);
+        }
+    }
+
+    /// Takes back what `author` approved against the node until then: a height for every event would fill the ledger's state.
+    fn withdraw_revocations(&mut self, sum: &mut StateSum, author: &NodeId, node: &NodeId) {
+        let approved = self.revocations_of(node).filter(|(_, revocation)| revocation.approvals.contains(author));
+        let approved: Vec<(RevocationKey, Revocation)> = approved.map(|(key, found)| (*key, found.clone())).collect();
+        for (key, mut revocation) in approved {
+            revocation.approvals.retain(|approver| approver != author);
+            if revocation.approvals.is_empty() {
+                self.revocations.take(sum, &key);
+            } else {
+                self.revocations.put(sum, key, revocation);
+            }
+        }
+    }
+
+    /// Adds an approval of a revocation in the place of the author's earlier one; returns whether a majority wants it.
     pub(super) fn approve_revocation(
         &mut self,
         sum: &mut StateSum,
@@ -180,11 +207,13 @@ impl Members {
         key: RevocationKey,
         authorizers: &ValidatorSet,
     ) -> bool {
+        let (node, _) = key;
+        self.withdraw_revocations(sum, &place.author, &node);
         let mut revocation = self.revocations.get(&key).cloned().unwrap_or_default();
         add_approval(&mut revocation.approvals, place.author);
         let is_decided = authorizers.has_majority(&revocation.approvals);
         if is_decided {
-            self.revocations.take(sum, &key);
+            self.forget_revocations(sum, &node);
         } else {
             self.revocations.put(sum, key, revocation);
         }
@@ -213,6 +242,7 @@ impl Members {
     /// Keeps a key from ever being authorized again.
     pub(super) fn suspend(&mut self, sum: &mut StateSum, place: Place, node: NodeId) {
         self.candidates.take(sum, &node);
+        self.forget_revocations(sum, &node);
         self.suspended.put(sum, node, Suspension { height: place.height, event: place.event });
     }
 }

@@ -3,8 +3,9 @@ use crate::block::{BlockHash, Height};
 use crate::certificate::VoteKind;
 use crate::coordinate::BuildId;
 use crate::digest::Sha256Digest;
-use crate::event::{BuildOutcome, EquivocationProved, Event};
+use crate::event::{BuildOutcome, EquivocationProved, Event, NodeAuthorizationApproved};
 use crate::evidence::{Evidence, SignedCommitment, SignedVote};
+use crate::policy::OPEN_CANDIDATES_PER_NODE_MAX;
 use crate::projection::builds::BuildStatus;
 use crate::projection::tests::{Bench, built};
 use crate::signed::{Purpose, sign};
@@ -81,6 +82,55 @@ fn the_set_never_becomes_empty_and_changes_once_in_a_block() {
     for (_, refusal) in &proposal.refused {
         assert_eq!((refusal, refusal.is_for_good()), (&Refusal::SetChangesInThisBlock, false));
     }
+}
+
+#[test]
+fn of_each_member_one_opinion_stands_about_since_when_a_node_is_compromised() {
+    let mut bench = Bench::with_members(5);
+    for since in 1..=20 {
+        bench.commit(0, bench.revocation(4, Some(Height(since))));
+    }
+    let rows = |bench: &Bench| bench.state.members.revocations().map(|(key, _)| *key).collect::<Vec<_>>();
+    assert_eq!(rows(&bench), [(bench.node(4), Some(20))], "a newer approval takes the older back");
+    bench.commit(1, bench.revocation(4, Some(Height(20))));
+    bench.commit(0, bench.revocation(4, Some(Height(3))));
+    bench.commit(2, bench.revocation(4, Some(Height(20))));
+    assert!(bench.state.members.contains(&bench.node(4)), "one of three thinks otherwise by then");
+    assert_eq!(rows(&bench).len(), 2);
+    bench.commit(0, bench.revocation(4, Some(Height(20))));
+    assert!(!bench.state.members.contains(&bench.node(4)));
+    for (author, since) in [(0, 9), (1, 8), (2, 7)] {
+        bench.commit(author, bench.revocation(4, Some(Height(since))));
+    }
+    assert_eq!(rows(&bench).len(), 3, "that it was earlier still is again for a majority to say");
+    bench.commit(0, bench.revocation(4, Some(Height(7))));
+    bench.commit(1, bench.revocation(4, Some(Height(7))));
+    assert_eq!(rows(&bench), [], "what is decided leaves nothing open");
+    bench.commit(0, bench.revocation(3, None));
+    bench.commit(1, proved(&bench, 3));
+    assert_eq!(rows(&bench), [], "evidence decides as well");
+}
+
+#[test]
+fn one_member_cannot_open_candidacies_without_end() {
+    let mut bench = Bench::with_members(5);
+    let approval = |seed: usize| {
+        let key = SigningKey::from_bytes(&[seed as u8 + 100; 32]);
+        Event::NodeAuthorizationApproved(NodeAuthorizationApproved { node: crate::signed::node_id_of(&key) })
+    };
+    for seed in 0..OPEN_CANDIDATES_PER_NODE_MAX {
+        bench.commit(0, approval(seed));
+    }
+    let refused = bench.try_commit(0, approval(OPEN_CANDIDATES_PER_NODE_MAX)).expect_err("that many");
+    assert!(!refused.is_for_good(), "{refused}");
+    bench.commit(1, approval(OPEN_CANDIDATES_PER_NODE_MAX));
+    assert_eq!(bench.try_commit(0, approval(OPEN_CANDIDATES_PER_NODE_MAX)), Err(refused), "a second opinion opens one too");
+    bench.commit(2, approval(OPEN_CANDIDATES_PER_NODE_MAX));
+    bench.commit(0, approval(OPEN_CANDIDATES_PER_NODE_MAX));
+    for author in [1, 2] {
+        bench.commit(author, approval(0));
+    }
+    bench.commit(0, approval(OPEN_CANDIDATES_PER_NODE_MAX + 1));
 }
 
 /// Approvals of members that left do not count, and those that stay may say it again.

@@ -301,13 +301,18 @@ impl Roll {
             }
             Event::NodeRevocationApproved(body) => {
                 let key = (body.node, body.compromised_since);
+                for ((node, since), authors) in &mut self.unwanted {
+                    if *node == body.node && *since != body.compromised_since {
+                        authors.remove(&author);
+                    }
+                }
                 let authors = self.unwanted.entry(key).or_default();
                 authors.insert(author);
                 let authors = authors.clone();
                 if !self.is_majority(&authors) {
                     return vec![];
                 }
-                self.unwanted.remove(&key);
+                self.unwanted.retain(|(node, _), _| *node != body.node);
                 let mut happened = self.remove(body.node, height);
                 let until = self.removed_at[&body.node];
                 happened.extend(body.compromised_since.map(|since| Said::Compromised(body.node, since, until)));
@@ -315,6 +320,7 @@ impl Roll {
             }
             Event::EquivocationProved(body) => {
                 let accused = body.evidence.accused();
+                self.unwanted.retain(|(node, _), _| *node != accused);
                 self.wanted.remove(&accused);
                 self.approved.remove(&accused);
                 self.remove(accused, height)
