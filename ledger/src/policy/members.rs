@@ -78,7 +78,9 @@ pub(super) fn revocation(state: &Projections, author: NodeId, body: &NodeRevocat
         return Err(Refusal::SinceAhead { since, newest: state.height() });
     }
     let is_member = members.contains(&node);
-    if !is_member {
+    // A candidate has said nothing that counts: it only can be kept out.
+    let is_kept_out = since.is_none() && members.candidate(&node).is_some();
+    if !is_member && !is_kept_out {
         let former = members.former_member(&node).ok_or(Refusal::NoMember { node })?;
         let is_earlier = since.is_some_and(|since| former.compromised_since.is_none_or(|known| Height(since) < known));
         if !is_earlier {

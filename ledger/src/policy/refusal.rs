@@ -44,7 +44,7 @@ pub enum Refusal {
     TooManyCandidates { author: NodeId },
     #[error("{node} is suspended: it signed what no honest node signs, and is never authorized again")]
     Suspended { node: NodeId },
-    #[error("{node} is not and was not an authorized node")]
+    #[error("{node} is not, was not and is not about to be an authorized node")]
     NoMember { node: NodeId },
     #[error("{author} has approved this revocation of {node} already")]
     RevocationApprovedAlready { author: NodeId, node: NodeId },

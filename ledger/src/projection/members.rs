@@ -199,7 +199,8 @@ impl Members {
         }
     }
 
-    /// Adds an approval of a revocation in the place of the author's earlier one; returns whether a majority wants it.
+    /// Adds an approval of a revocation in the place of the author's earlier one; returns whether a majority wants it, which
+    /// ends a candidacy.
     pub(super) fn approve_revocation(
         &mut self,
         sum: &mut StateSum,
@@ -214,6 +215,7 @@ impl Members {
         let is_decided = authorizers.has_majority(&revocation.approvals);
         if is_decided {
             self.forget_revocations(sum, &node);
+            self.candidates.take(sum, &node);
         } else {
             self.revocations.put(sum, key, revocation);
         }

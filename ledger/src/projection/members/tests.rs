@@ -133,6 +133,39 @@ fn one_member_cannot_open_candidacies_without_end() {
     bench.commit(0, approval(OPEN_CANDIDATES_PER_NODE_MAX + 1));
 }
 
+#[test]
+fn a_majority_stops_a_candidate_before_it_comes_in() {
+    let mut bench = Bench::with_members(3);
+    for author in [0, 1] {
+        bench.commit(author, bench.approval(5));
+    }
+    bench.commit(2, bench.approval(6));
+    for node in [5, 6] {
+        let of_a_candidate = bench.try_commit(2, bench.revocation(node, Some(Height(1))));
+        assert_eq!(of_a_candidate, Err(Refusal::NoMember { node: bench.node(node) }), "it has said nothing that counts yet");
+        bench.commit(2, bench.revocation(node, None));
+        assert!(bench.state.members.candidate(&bench.node(node)).is_some());
+        bench.commit(0, bench.revocation(node, None));
+        assert_eq!(bench.state.members.candidate(&bench.node(node)), None);
+    }
+    assert_eq!(bench.state.members.revocations().count(), 0);
+    assert_eq!(bench.state.members.former().count(), 0, "it was no member");
+    assert_eq!(bench.try_commit(5, bench.activation()), Err(Refusal::NotApproved { author: bench.node(5) }));
+    assert_eq!(bench.try_commit(0, bench.revocation(5, None)), Err(Refusal::NoMember { node: bench.node(5) }));
+    // A former member on its way back is one as well.
+    bench.revoke(2, None);
+    for author in [0, 1] {
+        bench.commit(author, bench.approval(2));
+    }
+    for author in [0, 1] {
+        bench.commit(author, bench.revocation(2, None));
+    }
+    assert_eq!(bench.try_commit(2, bench.activation()), Err(Refusal::NotApproved { author: bench.node(2) }));
+    for node in [2, 5] {
+        bench.reauthorize(node);
+    }
+}
+
 /// Approvals of members that left do not count, and those that stay may say it again.
 #[test]
 fn an_approval_that_was_one_too_few_decides_once_the_set_is_smaller() {

@@ -313,9 +313,11 @@ impl Roll {
                     return vec![];
                 }
                 self.unwanted.retain(|(node, _), _| *node != body.node);
+                self.wanted.remove(&body.node);
+                self.approved.remove(&body.node);
                 let mut happened = self.remove(body.node, height);
-                let until = self.removed_at[&body.node];
-                happened.extend(body.compromised_since.map(|since| Said::Compromised(body.node, since, until)));
+                let compromised = |since| Said::Compromised(body.node, since, self.removed_at[&body.node]);
+                happened.extend(body.compromised_since.map(compromised));
                 happened
             }
             Event::EquivocationProved(body) => {
