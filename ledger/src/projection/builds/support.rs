@@ -41,7 +41,8 @@ impl Builds {
         built.chain(vouched.map(|vouched| (vouched.judge, vouched.height))).collect()
     }
 
-    /// Counts every build again that `node` judged.
+    /// Counts every build again that `node` judged. Looks at every build there ever was: it takes a majority's decision, each
+    /// about an earlier height than the one before, so no single node can make all others do this.
     pub(in crate::projection) fn recount_all(&mut self, sum: &mut StateSum, height: Height, node: &NodeId, members: &Members) {
         let judged = self.iter().filter(|(_, build)| build.agreement.is_some() && build.judges.contains(node));
         let judged: Vec<BuildId> = judged.map(|(id, _)| *id).collect();
