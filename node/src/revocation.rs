@@ -12,7 +12,7 @@ use crate::standing::{self, NotStanding};
 pub enum Revoked {
     /// More authorized nodes must approve.
     Pending { approvals: usize, needed: usize },
-    /// The node is authorized no more. So many published builds have no majority left without it.
+    /// The node is authorized no more, and not about to be. So many published builds have no majority left without it.
     Done { at_risk: usize },
 }
 
@@ -46,13 +46,14 @@ pub(crate) async fn revoke(
     if let Some(since) = since.filter(|since| *since > state.height()) {
         return Err(RevokeError::NoSuchBlock { since, newest: state.height() });
     }
-    let was_member = state.members.contains(&node) || state.members.former().any(|(former, _)| *former == node);
-    if !was_member {
+    let is_known = state.members.contains(&node) || state.members.former_member(&node).is_some();
+    if !is_known && state.members.candidate(&node).is_none() {
         return Err(RevokeError::NotAuthorized { node });
     }
     let event = Event::NodeRevocationApproved(NodeRevocationApproved { node, compromised_since: since.map(|since| since.0) });
     // Approved before: the answer is how far it got.
-    let is_done = |refusal: &Refusal| matches!(refusal, Refusal::RevocationApprovedAlready { .. } | Refusal::RevokedAlready { .. });
+    let is_done =
+        |refusal: &Refusal| matches!(refusal, Refusal::RevocationApprovedAlready { .. } | Refusal::RevokedAlready { .. });
     let stands = |state: &Projections| revocation(state, me, node, since);
     Ok(standing::propose(consensus, event, is_done, stands).await?)
 }
@@ -60,7 +61,10 @@ pub(crate) async fn revoke(
 /// None while this node's approval is not on the ledger.
 fn revocation(state: &Projections, me: NodeId, node: NodeId, since: Option<Height>) -> Option<Revocation> {
     let pending = state.members.revocations().find(|((of, from), _)| *of == node && *from == since.map(|since| since.0));
-    let done = state.members.former().any(|(former, how)| *former == node && how.compromised_since == since);
+    // Of a candidate nothing is left, of a former member since when its word does not count.
+    let is_out = !state.members.contains(&node) && state.members.candidate(&node).is_none();
+    let former = state.members.former_member(&node);
+    let done = is_out && (since.is_none() || former.is_some_and(|former| former.compromised_since == since));
     let revoked = match pending {
         _ if done => Revoked::Done { at_risk: state.builds.all_at_risk().filter(|(_, risk)| risk.lost.contains(&node)).count() },
         Some((_, revocation)) if revocation.approvals.contains(&me) => {
