@@ -22,6 +22,7 @@ pub struct Node {
     /// Where it is plugged in, if it has a network namespace of its own.
     socket: Option<Socket>,
     program: Option<Program>,
+    http: reqwest::Client,
 }
 
 impl Node {
@@ -37,7 +38,9 @@ impl Node {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder).expect("a folder for the node");
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { name: name.to_owned(), port: free_port(), folder, arguments, socket, program: None }
+        // A connection to a program that was killed must not be used again.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
+        Self { name: name.to_owned(), port: free_port(), folder, arguments, socket, program: None, http }
     }
 
     /// Starts the program on the folder as it is, and waits until it answers.
@@ -70,7 +73,7 @@ impl Node {
         wait_for(format!("{} to answer", self.name), within, || {
             let running = self.program.as_mut().is_some_and(Program::is_running);
             assert!(running, "{} ended early:\n{}", self.name, self.output().join("\n"));
-            let status = reqwest::get(self.url("/status"));
+            let status = self.http.get(self.url("/status")).send();
             async { status.await.ok().filter(|response| response.status().is_success()).map(drop) }
         })
         .await;
@@ -129,11 +132,11 @@ impl Node {
 
     /// What it tells of itself; none while it does not answer.
     pub async fn try_status(&self) -> Option<Value> {
-        ask(&self.url("/status")).await
+        self.ask("/status").await
     }
 
     pub async fn status(&self) -> Value {
-        get_json(&self.url("/status")).await.unwrap_or_else(|error| panic!("status of {}: {error}", self.name))
+        self.get_json("/status").await.unwrap_or_else(|error| panic!("status of {}: {error}", self.name))
     }
 
     pub async fn peer_id(&self) -> String {
@@ -154,7 +157,7 @@ impl Node {
 
     /// Posts JSON; gives the status and the body, as JSON where it is.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let response = reqwest::Client::new().post(self.url(path)).json(body).send().await;
+        let response = self.http.post(self.url(path)).json(body).send().await;
         let response = response.unwrap_or_else(|error| panic!("POST {path} to {}: {error}", self.name));
         let status = response.status().as_u16();
         let text = response.text().await.expect("a body");
@@ -163,7 +166,7 @@ impl Node {
 
     /// As [`Node::post`], for a node that may be gone: none when it does not answer in time.
     pub async fn try_post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
-        let response = reqwest::Client::new().post(self.url(path)).timeout(ANSWER).json(body).send().await.ok()?;
+        let response = self.http.post(self.url(path)).timeout(ANSWER).json(body).send().await.ok()?;
         let status = response.status().as_u16();
         let text = response.text().await.ok()?;
         Some((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
@@ -171,12 +174,12 @@ impl Node {
 
     /// A build as this node sees it, judge by judge; none where it does not know it.
     pub async fn build(&self, id: &str) -> Option<Value> {
-        ask(&self.url(&format!("/api/v1/builds/{id}"))).await
+        self.ask(&format!("/api/v1/builds/{id}")).await
     }
 
     /// The authorized, wished for and former nodes.
     pub async fn nodes(&self) -> Value {
-        get_json(&self.url("/api/v1/nodes")).await.unwrap_or_else(|error| panic!("nodes of {}: {error}", self.name))
+        self.get_json("/api/v1/nodes").await.unwrap_or_else(|error| panic!("nodes of {}: {error}", self.name))
     }
 
     /// The log records of an image, oldest first; none while it is not published.
@@ -204,7 +207,7 @@ impl Node {
         let mut blobs = Vec::new();
         for described in std::iter::once(&manifest["config"]).chain(layers) {
             let digest = described["digest"].as_str().expect("a descriptor has a digest").to_owned();
-            let response = reqwest::get(self.url(&format!("/v2/{repository}/blobs/{digest}"))).await.expect("an answer");
+            let response = self.http.get(self.url(&format!("/v2/{repository}/blobs/{digest}"))).send().await.expect("an answer");
             assert_eq!(response.status(), 200, "blob {digest} from {}", self.name);
             let bytes = response.bytes().await.expect("a whole blob");
             assert_eq!(Some(bytes.len() as u64), described["size"].as_u64());
@@ -217,7 +220,7 @@ impl Node {
     /// A manifest request as docker makes it: status and body.
     pub async fn get_manifest(&self, repository: &str, reference: &str) -> (u16, Vec<u8>) {
         let url = self.url(&format!("/v2/{repository}/manifests/{reference}"));
-        let response = reqwest::Client::new().get(url).header("accept", MANIFEST_TYPE).send().await.expect("an answer");
+        let response = self.http.get(url).header("accept", MANIFEST_TYPE).send().await.expect("an answer");
         (response.status().as_u16(), response.bytes().await.expect("a body").to_vec())
     }
 
@@ -237,7 +240,17 @@ impl Node {
 
     /// Members, verifiers, height and roots of the network.
     pub async fn network(&self) -> Value {
-        get_json(&self.url("/api/v1/network")).await.unwrap_or_else(|error| panic!("network of {}: {error}", self.name))
+        self.get_json("/api/v1/network").await.unwrap_or_else(|error| panic!("network of {}: {error}", self.name))
+    }
+
+    async fn get_json(&self, path: &str) -> reqwest::Result<Value> {
+        self.http.get(self.url(path)).send().await?.error_for_status()?.json().await
+    }
+
+    /// A JSON document of a node that may be gone.
+    async fn ask(&self, path: &str) -> Option<Value> {
+        let response = self.http.get(self.url(path)).timeout(ANSWER).send().await.ok()?;
+        response.error_for_status().ok()?.json().await.ok()
     }
 }
 
@@ -250,12 +263,6 @@ pub struct Pulled {
 
 pub async fn get_json(url: &str) -> reqwest::Result<Value> {
     reqwest::get(url).await?.error_for_status()?.json().await
-}
-
-/// A JSON document from a node that may be gone.
-async fn ask(url: &str) -> Option<Value> {
-    let response = reqwest::Client::new().get(url).timeout(ANSWER).send().await.ok()?;
-    response.error_for_status().ok()?.json().await.ok()
 }
 
 /// Shared by the nodes and the command line of one test: where the nodes leave the administrator's token.
