@@ -395,12 +395,16 @@ impl Look<'_> {
         }
     }
 
-    /// One supporting judge publishes, and the next one if it does not: any of them may, and doubles are refused by the ledger.
+    /// One judge publishes, and the next one if it does not: any of them may, and doubles are refused by the ledger. Those who
+    /// stand for it come first, but all of them may have been revoked since.
     fn publication(&self) -> Step {
-        let mut order = ranked(self.state.builds.agreeing(self.id), self.id);
         let supporters = self.state.builds.supporters(self.id).into_iter().map(|(judge, _)| judge);
-        let vouchers: Vec<NodeId> = supporters.filter(|judge| !order.contains(judge)).collect();
-        order.extend(ranked(vouchers, self.id));
+        let mut order: Vec<NodeId> = vec![];
+        for judges in [self.state.builds.agreeing(self.id), supporters.collect(), self.build.judges.clone()] {
+            let may_publish =
+                |judge: &NodeId| self.build.is_active(judge) && self.state.members.contains(judge) && !order.contains(judge);
+            order.extend(ranked(judges.into_iter().filter(may_publish).collect(), self.id));
+        }
         let Some(turn_ms) = self.turn_ms(&order, self.planner.patience.publish_rank) else { return Step::Idle };
         if self.now_ms < turn_ms {
             return Step::Wait { until_ms: turn_ms };
@@ -488,4 +492,4 @@ const fn millis(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

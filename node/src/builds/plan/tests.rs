@@ -3,7 +3,7 @@ use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use pyrsia_ledger::event::{
     BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed, BuildSource,
-    BuildWaitEnded, BuiltArtifact, NodeActivated, NodeAuthorizationApproved, VerifierApproved,
+    BuildWaitEnded, BuiltArtifact, NodeActivated, NodeAuthorizationApproved, NodeRevocationApproved, VerifierApproved,
 };
 use pyrsia_ledger::projection::builds::JudgeState;
 use pyrsia_ledger::projection::genesis;
@@ -14,13 +14,13 @@ const MODULE: Sha256Digest = Sha256Digest::new([7; 32]);
 const RUN_LIMIT: Duration = Duration::from_secs(3_600);
 
 /// A ledger on which events of test keys are folded block by block.
-struct Ledger {
+pub(in crate::builds) struct Ledger {
     keys: Vec<SigningKey>,
-    state: Projections,
+    pub(in crate::builds) state: Projections,
 }
 
 impl Ledger {
-    fn with_members(count: u8) -> Self {
+    pub(in crate::builds) fn with_members(count: u8) -> Self {
         let keys: Vec<SigningKey> = (1..=count).map(|seed| SigningKey::from_bytes(&[seed; 32])).collect();
         let state = Projections::from_genesis(&genesis(&keys[0], "test", [1; 32], 1)).unwrap();
         let mut ledger = Self { keys, state };
@@ -37,24 +37,45 @@ impl Ledger {
         ledger
     }
 
-    fn node(&self, key: usize) -> NodeId {
+    pub(in crate::builds) fn node(&self, key: usize) -> NodeId {
         node_id_of(&self.keys[key])
     }
 
     fn fold(&mut self, author: usize, event: Event) {
+        self.fold_all(author, vec![event]);
+    }
+
+    /// All in one block.
+    fn fold_all(&mut self, author: usize, events: Vec<Event>) {
         let node = self.node(author);
-        let unsigned = UnsignedEvent::new(*self.state.network(), node, self.state.next_sequence(&node), 1, event);
-        let signed = SignedEvent::new(&self.keys[author], unsigned);
-        let proposal = self.state.propose(self.state.validators().nodes()[0], 1, [&signed]);
+        let sign = |(sequence, event)| {
+            let unsigned = UnsignedEvent::new(*self.state.network(), node, sequence, 1, event);
+            SignedEvent::new(&self.keys[author], unsigned)
+        };
+        let signed: Vec<SignedEvent> = (self.state.next_sequence(&node)..).zip(events).map(sign).collect();
+        let proposal = self.state.propose(self.state.validators().nodes()[0], 1, &signed);
         assert_eq!(proposal.refused, []);
         self.state = proposal.next;
     }
 
-    fn open_build(&mut self) -> BuildId {
+    pub(in crate::builds) fn open_build(&mut self) -> BuildId {
         let coordinate = PackageCoordinate::new("docker", "alpine:3.16.0").unwrap();
         let (attempt, build_id) = (self.state.next_attempt(&coordinate), self.state.next_build_id(&coordinate));
         self.fold(0, Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier: MODULE }));
         build_id
+    }
+
+    /// So many builds of different packages, requested by one node.
+    pub(in crate::builds) fn open_builds(&mut self, author: usize, count: usize) {
+        let request = |number: usize| {
+            let coordinate = PackageCoordinate::new("docker", &format!("many:{number}")).unwrap();
+            let build_id = self.state.next_build_id(&coordinate);
+            Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE })
+        };
+        let requests: Vec<Event> = (0..count).map(request).collect();
+        for block in requests.chunks(512) {
+            self.fold_all(author, block.to_vec());
+        }
     }
 
     fn commit(&mut self, judge: usize, build_id: BuildId, outcome: BuildOutcome) {
@@ -67,12 +88,21 @@ impl Ledger {
     }
 
     /// All commit, then all reveal.
-    fn judge_all(&mut self, build_id: BuildId, outcomes: &[BuildOutcome]) {
+    pub(in crate::builds) fn judge_all(&mut self, build_id: BuildId, outcomes: &[BuildOutcome]) {
         for (judge, outcome) in outcomes.iter().enumerate() {
             self.commit(judge, build_id, outcome.clone());
         }
         for (judge, outcome) in outcomes.iter().enumerate() {
             self.reveal(judge, build_id, outcome.clone());
+        }
+    }
+
+    /// Adds the artifacts, if the judges have agreed.
+    pub(in crate::builds) fn publish(&mut self, id: BuildId) {
+        let build = self.state.builds.get(&id).unwrap();
+        if matches!(build.status, BuildStatus::Agreed { .. }) {
+            let events = missing(&self.state, &id, build).into_iter().map(Event::AddArtifact).collect();
+            self.fold_all(0, events);
         }
     }
 
@@ -116,11 +146,11 @@ fn built_as(canonical: &str, raw: &str) -> BuildOutcome {
     BuildOutcome::Built { source, artifacts: vec![artifact("alpine:3.16.0"), artifact("alpine.layer")] }
 }
 
-fn built(contents: &str) -> BuildOutcome {
+pub(in crate::builds) fn built(contents: &str) -> BuildOutcome {
     built_as(contents, contents)
 }
 
-fn failed() -> BuildOutcome {
+pub(in crate::builds) fn failed() -> BuildOutcome {
     BuildOutcome::Failed { reason: "no".into() }
 }
 
@@ -394,9 +424,8 @@ fn one_agreeing_judge_publishes_and_the_next_one_when_it_does_not() {
         ledger.see(0, &id, &mut progress, 100);
         progress
     };
-    assert_eq!(ledger.step(0, &id, &mut agreed(&ledger), u64::MAX / 2), Step::Idle, "it publishes nothing");
     let mut turns = vec![];
-    for key in 1..4 {
+    for key in 0..4 {
         let mut progress = agreed(&ledger);
         let turn_ms = match ledger.step(key, &id, &mut progress, 100) {
             Step::Wait { until_ms } => until_ms,
@@ -409,9 +438,26 @@ fn one_agreeing_judge_publishes_and_the_next_one_when_it_does_not() {
         assert!(matches!(ledger.step(key, &id, &mut progress, turn_ms), Step::Wait { .. }));
         turns.push(turn_ms - 100);
     }
-    turns.sort_unstable();
     let delay_ms = millis(JudgePatience::default().publish_rank);
-    assert_eq!(turns, [0, delay_ms, 2 * delay_ms]);
+    assert_eq!(turns[0], 3 * delay_ms, "who built something else comes last");
+    turns.sort_unstable();
+    assert_eq!(turns, [0, delay_ms, 2 * delay_ms, 3 * delay_ms]);
+}
+
+#[test]
+fn a_judge_that_is_left_publishes_what_those_who_were_revoked_agreed_on() {
+    let mut ledger = Ledger::with_members(4);
+    let id = ledger.open_build();
+    ledger.judge_all(id, &[built("b"), built("a"), built("a"), built("a")]);
+    // Each is removed by those who are left.
+    for (revoked, approvers) in [(1, [0, 2, 3].as_slice()), (2, &[0, 3]), (3, &[0, 3])] {
+        for approver in approvers {
+            let approval = NodeRevocationApproved { node: ledger.node(revoked), compromised_since: None };
+            ledger.fold(*approver, Event::NodeRevocationApproved(approval));
+        }
+    }
+    assert_eq!(*ledger.status(&id), BuildStatus::Agreed { added: 0 });
+    assert!(matches!(ledger.step(0, &id, &mut Progress::default(), 100), Step::Publish(events) if events.len() == 2));
 }
 
 #[test]
