@@ -79,6 +79,33 @@ impl Brought {
         remove: impl Fn(&Sha256Digest) -> io::Result<()>,
     ) -> Result<usize, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = self.remove_from_list(build, stays, remove)?;
+        if self.lists().contains_key(build) {
+            let path = self.path(build);
+            fs::remove_file(&path).on_disk("remove", &path)?;
+            self.lists().remove(build);
+        }
+        Ok(gone)
+    }
+
+    /// Removes with `remove` what a build brought, but for what another build brought too or `stays`, and remembers the rest.
+    pub(super) fn remove(
+        &self,
+        build: &BuildId,
+        stays: impl Fn(&Sha256Digest) -> bool,
+        remove: impl Fn(&Sha256Digest) -> io::Result<()>,
+    ) -> Result<usize, StoreError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.remove_from_list(build, stays, remove)
+    }
+
+    /// To be called while `changing` is held. The list on disk goes on naming what is gone, which is simply not there.
+    fn remove_from_list(
+        &self,
+        build: &BuildId,
+        stays: impl Fn(&Sha256Digest) -> bool,
+        remove: impl Fn(&Sha256Digest) -> io::Result<()>,
+    ) -> Result<usize, StoreError> {
         let leaving: Vec<Sha256Digest> = {
             let lists = self.lists();
             let Some(list) = lists.get(build) else { return Ok(0) };
@@ -89,10 +116,10 @@ impl Brought {
         };
         for sha256 in &leaving {
             remove(sha256).on_disk("remove", Path::new(&sha256.to_string()))?;
+            if let Some(list) = self.lists().get_mut(build) {
+                list.remove(sha256);
+            }
         }
-        let path = self.path(build);
-        fs::remove_file(&path).on_disk("remove", &path)?;
-        self.lists().remove(build);
         Ok(leaving.len())
     }
 
@@ -136,6 +163,19 @@ mod tests {
         assert_eq!(store.release(&second, |_| false).unwrap(), 1);
         assert!(!store.contains(&shared) && store.contains(&published));
         assert_eq!(store.release(&second, |_| false).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_removed_of_a_build_is_forgotten_and_the_rest_leaves_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ArtifactStore::open(folder.path()).unwrap();
+        let [own, foreign] = [b"own".as_slice(), b"foreign"].map(|bytes| put(&store, &build(0), bytes));
+        assert_eq!(store.remove_brought(&build(0), |sha256| *sha256 == own).unwrap(), 1);
+        assert_eq!([own, foreign].map(|sha256| store.contains(&sha256)), [true, false]);
+        assert_eq!([own, foreign].map(|sha256| store.builds_that_brought(&sha256).len()), [1, 0]);
+        put(&store, &build(0), b"foreign");
+        assert_eq!(store.release(&build(0), |_| false).unwrap(), 2);
+        assert_eq!(store.builds_with_artifacts(), []);
     }
 
     #[test]

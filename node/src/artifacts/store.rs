@@ -178,6 +178,11 @@ impl ArtifactStore {
         self.folder.brought.release(build, stays, |sha256| self.remove(sha256))
     }
 
+    /// Removes what only this build brought, but for what `stays`; returns how many artifacts are gone.
+    pub(crate) fn remove_brought(&self, build: &BuildId, stays: impl Fn(&Sha256Digest) -> bool) -> Result<usize, StoreError> {
+        self.folder.brought.remove(build, stays, |sha256| self.remove(sha256))
+    }
+
     /// Up to `count_max` artifacts that are here, in the order of their digests.
     pub fn digests(&self, count_max: usize) -> io::Result<Vec<Sha256Digest>> {
         let mut folders: Vec<PathBuf> =

@@ -37,6 +37,8 @@ const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
 const STEPS_IN_A_ROW_MAX: usize = 8;
 /// Candidates and groups that the verifier looks at at the same time.
 const JUDGED_AT_ONCE_MAX: usize = 2;
+/// Disputes whose groups are fetched and compared at the same time.
+const COMPARED_AT_ONCE_MAX: usize = 2;
 
 pub(super) struct Driver {
     me: NodeId,
@@ -95,6 +97,7 @@ impl Driver {
             p2p: p2p.clone(),
             verifiers: runner.verifiers.clone(),
             places: Arc::new(Semaphore::new(JUDGED_AT_ONCE_MAX)),
+            comparing: Arc::new(Semaphore::new(COMPARED_AT_ONCE_MAX)),
             // What cannot be had is said before the others have waited long enough.
             patience: patience.vouch / 2,
             bytes_per_second: patience.vouch_bytes_per_second,
@@ -404,6 +407,7 @@ impl Driver {
             Some(BuildStatus::Failed) => tracing::warn!("Build with ID {id} failed: most judges could not build it"),
             Some(BuildStatus::Disputed { .. }) => {
                 tracing::warn!("Build with ID {id} is disputed: the judges got different results");
+                self.leftovers.clear_foreign(state, &id, &self.me).await;
             }
             _ => {}
         }

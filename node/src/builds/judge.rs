@@ -27,7 +27,7 @@ use crate::verifiers::Verifiers;
 /// A candidate may be so many times as large as this node's own build, and so many bytes more, to be fetched.
 const CANDIDATE_TIMES_MAX: u64 = 4;
 const CANDIDATE_MORE_BYTES_MAX: u64 = 64 << 20;
-/// The largest build of a group that is fetched to be compared.
+/// The largest build of a group that is fetched to be compared by one who has not built it.
 const COMPARED_BYTES_MAX: u64 = 8 << 30;
 
 /// A build of some judges, as the ledger has it.
@@ -91,6 +91,8 @@ pub(super) struct Judge {
     pub(super) verifiers: Verifiers,
     /// Places for calls of the verifier: bytes that do not come keep nobody from being looked at.
     pub(super) places: Arc<Semaphore>,
+    /// Places for comparisons with all they fetch. Nobody waits for a report, so bytes may hold up others here.
+    pub(super) comparing: Arc<Semaphore>,
     /// How long bytes are waited for, besides the time to move them.
     pub(super) patience: Duration,
     /// The slowest transfer that is waited for.
@@ -103,9 +105,7 @@ impl Judge {
         let Some((own, _)) = case.own() else {
             return unavailable("this node has lost what it built itself");
         };
-        let own_bytes = own.iter().fold(0u64, |total, artifact| total.saturating_add(artifact.size_bytes));
-        let bytes_max = own_bytes.saturating_mul(CANDIDATE_TIMES_MAX).saturating_add(CANDIDATE_MORE_BYTES_MAX);
-        match self.fetch(case, candidate, bytes_max).await {
+        match self.fetch(case, candidate, candidate_bytes_max(own)).await {
             Ok(()) => {}
             Err(error @ OutputError::Contradicts { .. }) => return different(&error.to_string()),
             Err(error) => return unavailable(&error.to_string()),
@@ -133,6 +133,7 @@ impl Judge {
 
     /// What the groups do not agree on.
     pub(super) async fn compare(&self, case: &Case, groups: &[JudgesBuild]) -> DisputeReport {
+        let _place = self.comparing.acquire().await;
         let mut pairs: Vec<(&JudgesBuild, &JudgesBuild)> = vec![];
         for (at, a) in groups.iter().enumerate() {
             pairs.extend(groups[at + 1..].iter().map(|b| (a, b)));
@@ -153,8 +154,9 @@ impl Judge {
         if (&a.source.kind, &a.source.revision) != (&b.source.kind, &b.source.revision) {
             return nothing_to_list(GroupVerdict::OtherSource);
         }
+        let bytes_max = compared_bytes_max(case.own().map(|(own, _)| own));
         for build in [a, b] {
-            match self.fetch(case, build, COMPARED_BYTES_MAX).await {
+            match self.fetch(case, build, bytes_max).await {
                 Ok(()) => {}
                 Err(error @ OutputError::Contradicts { .. }) => {
                     return nothing_to_list(GroupVerdict::Undecidable { reason: short(&error.to_string()) });
@@ -206,6 +208,17 @@ impl Judge {
         };
         files.iter().map(of).collect()
     }
+}
+
+fn candidate_bytes_max(own: &[BuiltArtifact]) -> u64 {
+    let own_bytes = own.iter().fold(0u64, |total, artifact| total.saturating_add(artifact.size_bytes));
+    own_bytes.saturating_mul(CANDIDATE_TIMES_MAX).saturating_add(CANDIDATE_MORE_BYTES_MAX)
+}
+
+/// How large a build of another group may be to be fetched.
+fn compared_bytes_max(own: Option<&[BuiltArtifact]>) -> u64 {
+    // Where the sizes are so far apart, that says enough.
+    own.map_or(COMPARED_BYTES_MAX, |own| candidate_bytes_max(own).min(COMPARED_BYTES_MAX))
 }
 
 /// The verifier's answer about a candidate against what the candidate's judges revealed and what this node built.
@@ -334,6 +347,14 @@ mod tests {
         assert_eq!(check("honest", "honest", "honest"), Vouch::Same);
         assert!(matches!(check("honest", "honest", "something else"), Vouch::Different { .. }));
         assert!(matches!(check("honest", "other", "other"), Vouch::Different { .. }));
+    }
+
+    #[test]
+    fn who_has_built_it_fetches_no_giant_to_find_out_that_it_differs() {
+        let own = [BuiltArtifact { size_bytes: 1 << 20, ..artifact("a.jar", "mine", "mine") }];
+        assert_eq!(compared_bytes_max(Some(&own)), (4 << 20) + (64 << 20));
+        let huge = [BuiltArtifact { size_bytes: u64::MAX, ..artifact("a.jar", "mine", "mine") }];
+        assert_eq!([compared_bytes_max(Some(&huge)), compared_bytes_max(None)], [COMPARED_BYTES_MAX; 2]);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! Owns the times. What belongs to a build is remembered by the store, so nothing is left behind by a restart; what is published
 //! under any record stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pyrsia_ledger::projection::builds::BuildStatus;
-use pyrsia_ledger::{BuildId, Projections};
+use pyrsia_ledger::{BuildId, NodeId, Projections, Sha256Digest};
 
 use crate::artifacts::ArtifactStore;
 
@@ -52,6 +52,21 @@ impl Leftovers {
             }
         }
         next_ms
+    }
+}
+
+impl Leftovers {
+    /// Removes what came here of other judges only to be compared; who wants it has it from them.
+    pub(super) async fn clear_foreign(&self, state: &Projections, id: &BuildId, me: &NodeId) {
+        let own = state.builds.result(id, me).and_then(|revealed| revealed.built());
+        let own: BTreeSet<Sha256Digest> =
+            own.into_iter().flat_map(|(_, artifacts)| artifacts).map(|built| built.sha256).collect();
+        let (store, state, id) = (self.store.clone(), state.clone(), *id);
+        let stays = move |sha256: &Sha256Digest| own.contains(sha256) || state.packages.digest(sha256).is_some();
+        match tokio::task::spawn_blocking(move || store.remove_brought(&id, stays)).await {
+            Ok(Err(error)) => tracing::warn!(build_id = %id, %error, "artifacts of other judges are removed later"),
+            Ok(Ok(_)) | Err(_) => {}
+        }
     }
 }
 
