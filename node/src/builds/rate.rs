@@ -1,4 +1,5 @@
-//! How many builds one peer may ask for: a bucket of tokens for each, refilled with time. Plain values, no clock.
+//! How many builds one peer may ask for, and how many all of them may have: buckets of tokens, refilled with time. Plain values,
+//! no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,6 +14,32 @@ const WISH_INTERVAL: Duration = Duration::from_millis(250);
 /// Peers beyond this number are remembered instead of those whose buckets have been full for longest.
 const PEERS_MAX: usize = 1024;
 
+/// Peer ids cost nothing: all peers together may have so many builds requested at once, …
+const REQUESTS_AT_ONCE_MAX: u32 = 1_024;
+/// … and then one more in each such time.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The new builds that peers ask for, all together.
+#[derive(Debug, Default)]
+pub(super) struct RequestRate {
+    full_at: Option<Instant>,
+}
+
+impl RequestRate {
+    /// Takes one token, or says how long until there is one.
+    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.full_at = Some(full_after(self.full_at, REQUESTS_AT_ONCE_MAX, REQUEST_INTERVAL, now)?);
+        Ok(())
+    }
+}
+
+/// When a bucket is full again from which one token is taken, or how long until there is one.
+fn full_after(full_at: Option<Instant>, capacity: u32, interval: Duration, now: Instant) -> Result<Instant, Duration> {
+    let full_at = full_at.unwrap_or(now).max(now) + interval;
+    let over = full_at.duration_since(now).saturating_sub(interval * capacity);
+    if over.is_zero() { Ok(full_at) } else { Err(over) }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct WishRate {
     /// When the bucket of each peer will be full again. Full buckets need no entry.
@@ -22,12 +49,7 @@ pub(super) struct WishRate {
 impl WishRate {
     /// Takes one token of a peer, or says how long until there is one.
     pub(super) fn take(&mut self, peer: NodeId, now: Instant) -> Result<(), Duration> {
-        let capacity = WISH_INTERVAL * WISHES_AT_ONCE_MAX;
-        let full_at = self.full_at.get(&peer).copied().unwrap_or(now).max(now) + WISH_INTERVAL;
-        let over = full_at.duration_since(now).saturating_sub(capacity);
-        if !over.is_zero() {
-            return Err(over);
-        }
+        let full_at = full_after(self.full_at.get(&peer).copied(), WISHES_AT_ONCE_MAX, WISH_INTERVAL, now)?;
         if self.full_at.len() >= PEERS_MAX {
             self.full_at.retain(|_, full_at| *full_at > now);
         }
@@ -55,6 +77,16 @@ mod tests {
         assert_eq!(rate.take(modest, now), Ok(()));
         assert_eq!(rate.take(greedy, now + WISH_INTERVAL), Ok(()));
         assert!(rate.take(greedy, now + WISH_INTERVAL).is_err());
+    }
+
+    #[test]
+    fn many_peers_have_no_more_built_than_a_few() {
+        let (mut rate, now) = (RequestRate::default(), Instant::now());
+        let granted = (0..10_000).filter(|_| rate.take(now).is_ok()).count();
+        assert_eq!(granted, REQUESTS_AT_ONCE_MAX as usize);
+        assert_eq!(rate.take(now), Err(REQUEST_INTERVAL));
+        assert_eq!(rate.take(now + REQUEST_INTERVAL), Ok(()));
+        assert!(rate.take(now + REQUEST_INTERVAL).is_err());
     }
 
     #[test]

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use pyrsia_ledger::event::BuildRequested;
+use pyrsia_ledger::policy::UNFINISHED_BUILDS_PER_NODE_MAX;
 use pyrsia_ledger::projection::builds::{Build, BuildStatus};
 use pyrsia_ledger::{BuildId, Event, NodeId, PackageCoordinate, Projections, Refusal};
 use tokio::sync::{Semaphore, mpsc};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::background::BackgroundWishes;
 use super::pipeline_client::quoted;
-use super::rate::WishRate;
+use super::rate::{RequestRate, WishRate};
 use super::wish::{BuildReceipt, BuildWish, WishError};
 use crate::consensus::{ConsensusHandle, ProposeError};
 use crate::ledger_wait::{self, Waited};
@@ -37,8 +38,8 @@ const ATTEMPTS_AHEAD_MAX: u32 = 16;
 const PEER_WISHES_AT_ONCE_MAX: usize = 64;
 /// Wishes nobody waits for that are worked on at the same time.
 const BACKGROUND_WISHES_MAX: usize = 16;
-/// While so many builds of the network are not closed, this node requests no more: each is work for every judge.
-const OPEN_BUILDS_MAX: usize = 4_096;
+/// A peer may have a build that came to nothing tried again so long after it was requested.
+const PEERS_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Why a peer did not take a wish, as numbers on the wire.
 mod code {
@@ -59,6 +60,8 @@ pub(super) struct Wishes {
     proposing: Mutex<BTreeSet<BuildId>>,
     background: Mutex<BackgroundWishes>,
     background_places: Arc<Semaphore>,
+    /// What all peers together may have requested.
+    peer_requests: Mutex<RequestRate>,
 }
 
 impl Wishes {
@@ -78,6 +81,7 @@ impl Wishes {
             proposing: Mutex::default(),
             background: Mutex::default(),
             background_places: Arc::new(Semaphore::new(BACKGROUND_WISHES_MAX)),
+            peer_requests: Mutex::default(),
         }
     }
 
@@ -96,7 +100,7 @@ impl Wishes {
         let package_type = &coordinate.package_type;
         let verifier =
             state.verifiers.current(package_type).ok_or_else(|| WishError::NoVerifier { package_type: package_type.clone() })?;
-        if state.builds.unfinished_count() >= OPEN_BUILDS_MAX {
+        if requests_enough(state, &self.me) {
             return Err(WishError::Busy);
         }
         let (attempt, build_id) = (state.next_attempt(&coordinate), state.next_build_id(&coordinate));
@@ -112,6 +116,7 @@ impl Wishes {
             // Another node was first: the build with this id is theirs.
             Err(ProposeError::Refused(Refusal::Attempt { .. })) => {}
             Err(ProposeError::Refused(Refusal::NoAuthorizedNodes)) => return Err(WishError::NoAuthorizedNodes),
+            Err(ProposeError::Refused(Refusal::TooManyBuilds { .. })) => return Err(WishError::Busy),
             Err(ProposeError::Refused(refusal)) => return Err(WishError::Refused(refusal.to_string())),
             Err(ProposeError::NoNetwork) => return Err(WishError::NoNetwork),
             Err(ProposeError::MempoolFull) => return Err(WishError::Busy),
@@ -255,6 +260,18 @@ impl Wishes {
         working.shutdown().await;
     }
 
+    async fn request_of_peer(&self, wish: BuildWish) -> Result<BuildReceipt, WishError> {
+        let view = self.consensus.view();
+        let state = view.state.as_deref().ok_or(WishError::NoNetwork)?;
+        let time_ms = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
+        if let Some(receipt) = settled_for_peer(state, &wish, time_ms)? {
+            return Ok(receipt);
+        }
+        let granted = self.peer_requests.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        granted.map_err(|_| WishError::Busy)?;
+        self.request(wish).await
+    }
+
     async fn of_peer(&self, wish: BuildWish) -> NodeResponse {
         let view = self.consensus.view();
         if !view.state.as_deref().is_some_and(|state| state.members.contains(&self.me)) {
@@ -263,7 +280,7 @@ impl Wishes {
         }
         let PackageCoordinate { package_type, id } = &wish.coordinate;
         match self.package_types.parse(package_type.as_str(), id.as_str()).await {
-            Ok(canonical) if canonical == wish.coordinate => response(self.request(wish).await),
+            Ok(canonical) if canonical == wish.coordinate => response(self.request_of_peer(wish).await),
             Ok(canonical) => {
                 let sentence = format!("{} is not in its canonical form, {canonical} is", wish.coordinate);
                 NodeResponse::Error { code: code::REFUSED, sentence }
@@ -301,6 +318,32 @@ fn settled(state: &Projections, wish: &BuildWish) -> Result<Option<BuildReceipt>
         coordinate: coordinate.clone(),
         disputed: matches!(build.status, BuildStatus::Disputed { .. }),
     }))
+}
+
+/// Whether a node has as many builds on the ledger that are not finished as it may have.
+fn requests_enough(state: &Projections, node: &NodeId) -> bool {
+    state.builds.unfinished_of(node) >= UNFINISHED_BUILDS_PER_NODE_MAX
+}
+
+/// The answer to a wish of a peer that needs no new build. Anybody can be a peer, under any number of names: what is published is
+/// built again only for those whose node is authorized, and what came to nothing once in a while.
+fn settled_for_peer(state: &Projections, wish: &BuildWish, time_ms: u64) -> Result<Option<BuildReceipt>, WishError> {
+    let once = BuildWish { coordinate: wish.coordinate.clone(), again: false };
+    let settled = settled(state, &once)?;
+    let Some(BuildReceipt::NotPublished { build, .. }) = &settled else { return Ok(settled) };
+    if !wish.again {
+        return Ok(settled);
+    }
+    let requested_ms = state.builds.get(build).map_or(0, |build| build.requested_time_ms);
+    let age = Duration::from_millis(time_ms.saturating_sub(requested_ms));
+    match PEERS_AGAIN_AFTER.saturating_sub(age) {
+        Duration::ZERO => Ok(None),
+        wait => Err(WishError::Refused(format!(
+            "the newest build of {} came to nothing; try again in {} s, or at an authorized node",
+            wish.coordinate,
+            wait.as_secs() + 1
+        ))),
+    }
 }
 
 /// Whether a receipt of another node, which may be some builds ahead, is about what was wished for.
@@ -394,8 +437,41 @@ impl Drop for Proposing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builds::plan::tests::{Ledger, built, failed};
     use ed25519_dalek::SigningKey;
+    use pyrsia_ledger::event::BuildOutcome;
     use pyrsia_ledger::projection::genesis;
+
+    /// What a peer is answered that wants a package to be built again, so long after it was asked for.
+    fn again_for_peer(outcomes: &[BuildOutcome], after: Duration) -> Result<Option<BuildReceipt>, WishError> {
+        let mut ledger = Ledger::with_members(outcomes.len() as u8);
+        let id = ledger.open_build();
+        ledger.judge_all(id, outcomes);
+        ledger.publish(id);
+        let build = ledger.state.builds.get(&id).unwrap();
+        let wish = BuildWish { coordinate: build.coordinate.clone(), again: true };
+        let time_ms = build.requested_time_ms + after.as_millis() as u64;
+        settled_for_peer(&ledger.state, &wish, time_ms)
+    }
+
+    #[test]
+    fn peers_have_nothing_built_again_that_is_published_and_the_rest_once_in_a_while() {
+        let long = 10 * PEERS_AGAIN_AFTER;
+        let published = again_for_peer(&[built("a"), built("a")], long);
+        assert!(matches!(published, Ok(Some(BuildReceipt::AlreadyPublished { artifacts: 2, .. }))), "{published:?}");
+        for outcomes in [[failed(), failed()], [built("a"), built("b")]] {
+            let soon = again_for_peer(&outcomes, PEERS_AGAIN_AFTER - Duration::from_secs(1));
+            assert!(matches!(soon, Err(WishError::Refused(_))), "{soon:?}");
+            assert_eq!(again_for_peer(&outcomes, PEERS_AGAIN_AFTER), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_node_that_has_requested_enough_builds_keeps_no_other_from_requesting() {
+        let mut ledger = Ledger::with_members(2);
+        ledger.open_builds(1, UNFINISHED_BUILDS_PER_NODE_MAX);
+        assert_eq!([0, 1].map(|node| requests_enough(&ledger.state, &ledger.node(node))), [false, true]);
+    }
 
     #[test]
     fn a_receipt_about_another_package_is_no_answer() {
