@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyrsia_verifiers::{Abstention, InputFile, Limits, LoadError, Outcome, Verifier, VerifierHost, limits};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -21,6 +21,9 @@ pub(crate) const TIGHT: Limits = Limits {
 };
 
 pub(crate) static TIGHT_HOST: LazyLock<VerifierHost> = LazyLock::new(|| VerifierHost::new(TIGHT).unwrap());
+
+/// What a busy machine may add to a deadline.
+const SLACK: Duration = Duration::from_secs(10);
 
 pub(crate) const UNREACHABLE: &str = "(unreachable)";
 
@@ -122,7 +125,10 @@ fn a_call_that_never_ends_is_stopped_at_its_deadline() {
     let limits = Limits { fuel: u64::MAX, deadline: Duration::from_millis(100), ..TIGHT };
     let host = VerifierHost::new(limits).unwrap();
     let verifier = host.load(&component("(loop $on (br $on)) (unreachable)", UNREACHABLE)).unwrap();
+    let start = Instant::now();
     assert_eq!(verifier.parse_coordinate("x"), Outcome::Abstained(Abstention::Deadline { limit: limits.deadline }));
+    let taken = start.elapsed();
+    assert!(taken >= limits.deadline && taken < limits.deadline + SLACK, "stopped after {taken:?}");
 }
 
 #[test]
