@@ -166,7 +166,8 @@ fn exchanged(one: &Comparison, other: &Comparison) -> Result<()> {
         (Comparison::Different(one), Comparison::Different(other)) => {
             let mut one: Vec<_> = one.differences.iter().map(|difference| key(difference, false)).collect();
             let mut other: Vec<_> = other.differences.iter().map(|difference| key(difference, true)).collect();
-            (one.sort(), other.sort());
+            one.sort();
+            other.sort();
             one == other
         }
         // Its text names the side.
