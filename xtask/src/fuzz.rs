@@ -7,9 +7,11 @@ use std::process::Command;
 /// What every change must pass; half a minute.
 const SEEDS_OF_TEST: &str = "0..1000";
 
-/// `--seeds A..B [--type T]`, as the runner takes it.
+/// `--seeds A..B [--type T] [--modules DIR]`, as the runner takes it.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
-    let ["--seeds", seeds, kind @ ..] = arguments else { bail!("usage: cargo xtask fuzz --seeds A..B [--type PACKAGE-TYPE]") };
+    let ["--seeds", seeds, kind @ ..] = arguments else {
+        bail!("usage: cargo xtask fuzz --seeds A..B [--type PACKAGE-TYPE] [--modules DIR]")
+    };
     run(&mut cargo(&["build", "--workspace", "--bins", "--examples"]))?;
     run(Command::new(built("debug/examples/fuzz")?).arg(seeds).args(kind))
 }

@@ -1,5 +1,6 @@
 //! Outputs of builds to begin with: the cases that every guest keeps, and the folders a call's files are lent from.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -15,8 +16,8 @@ pub(crate) struct Case {
     pub(crate) files: Vec<(String, Vec<u8>)>,
 }
 
-/// The outputs in the cases of every guest that is shipped, in a fixed order.
-pub(crate) fn corpus(package_types: &[String]) -> Result<Vec<Case>> {
+/// The outputs in the guests' cases for these types, in a fixed order.
+pub(crate) fn corpus(package_types: &BTreeSet<String>) -> Result<Vec<Case>> {
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
     let mut cases = Vec::new();
     for package_type in package_types {

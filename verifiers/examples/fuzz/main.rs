@@ -1,16 +1,17 @@
-//! `cargo xtask fuzz --seeds A..B [--type T]`: changed build outputs for the shipped verifiers, in the sandbox.
+//! `cargo xtask fuzz --seeds A..B [--type T] [--modules DIR]`: changed build outputs for the shipped verifiers, or those of a folder, in the sandbox.
 //!
 //! Each seed takes one output out of the guests' cases and changes it: bytes, or what an archive, a document or an entry consists of, with what refers to it put
 //! right again. Then the two outputs are checked, put into canonical form and compared. A failure is a call without an answer, a comparison that depends on which
-//! output is called A, canonical digests that contradict it, or "the same" for outputs in which other readers (the crates `tar`, `zip` and `flate2`)
-//! find different things. Prints the seeds that fail and keeps their outputs in `target/fuzz-failures`.
+//! output is called A, canonical digests that contradict it, a document that a changed output spoils for a sound one, or "the same" for outputs in which other
+//! readers (the crates `tar`, `zip` and `flate2`) find different things. Prints the seeds that fail and keeps their outputs in `target/fuzz-failures`.
 
 mod case;
+mod document;
 mod meaning;
 mod mutation;
 mod random;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -23,6 +24,7 @@ use pyrsia_verifiers::{
 use case::Case;
 use random::Random;
 
+const USAGE: &str = "usage: fuzz A..B [--type PACKAGE-TYPE] [--modules DIR]";
 /// Which digests two outputs of one canonical form may have is a set, for names differ where a name is a digest.
 type Digests = Vec<String>;
 
@@ -42,19 +44,26 @@ impl Tally {
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (seeds, wanted) = match words[..] {
-        [seeds] => (seeds, None),
-        [seeds, "--type", package_type] => (seeds, Some(package_type)),
-        _ => bail!("usage: fuzz A..B [--type PACKAGE-TYPE]"),
-    };
+    let (mut wanted, mut modules) = (None, None);
+    let [seeds, options @ ..] = &words[..] else { bail!(USAGE) };
+    for option in options.chunks(2) {
+        match *option {
+            ["--type", package_type] => wanted = Some(package_type),
+            ["--modules", folder] => modules = Some(Path::new(folder)),
+            _ => bail!(USAGE),
+        }
+    }
     let (first, end) = seeds.split_once("..").context("seeds are A..B")?;
     let (first, end): (u64, u64) = (first.parse()?, end.parse()?);
 
     let host = VerifierHost::new(Limits::default())?;
-    let verifiers = VerifierSet::open(&host, None)?;
+    let verifiers = VerifierSet::open(&host, modules)?;
+    if let Some(unusable) = verifiers.unusable().first() {
+        bail!("{unusable}: {}", unusable.source);
+    }
     let package_types = verifiers.iter().map(|verifier| verifier.description().package_type.to_string());
-    let package_types: Vec<String> = package_types.filter(|known| wanted.is_none_or(|wanted| wanted == known)).collect();
-    ensure!(!package_types.is_empty(), "no shipped verifier is for {}", wanted.unwrap_or_default());
+    let package_types: BTreeSet<String> = package_types.filter(|known| wanted.is_none_or(|wanted| wanted == known)).collect();
+    ensure!(!package_types.is_empty(), "no verifier is for {}", wanted.unwrap_or_default());
     let corpus = case::corpus(&package_types)?;
     let mut sound = Vec::new();
     for case in &corpus {
@@ -103,6 +112,9 @@ fn outputs(verifier: &Verifier, a: &Case, b: &Case, tally: &mut Tally) -> Result
         let published = answer("check", verifier.check(coordinate, &files_b))?;
         tally.count(if published.is_some() { "accepted" } else { "refused" });
         answer("check", verifier.check("", &files_b))?;
+        if document::of_both(verifier, a, b)? {
+            tally.count("documents");
+        }
     }
     let forms_a = answer("canonicalize", verifier.canonicalize(None, &files_a))?;
     let forms_b = answer("canonicalize", verifier.canonicalize(None, &files_b))?;

@@ -1,6 +1,7 @@
 //! Changes to what tar and zip archives consist of. What else refers to the changed place mostly says the same afterwards, so that readers get beyond it.
 
 use std::io::{Cursor, Read, Write};
+use std::ops::Range;
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
@@ -9,6 +10,7 @@ use super::{UNPACKED_BYTES_MAX, bytes, text};
 use crate::random::Random;
 
 const BLOCK_BYTES: usize = 512;
+const MODE: Range<usize> = 100..108;
 /// Fields of a tar header: where, and how long.
 const TAR_FIELDS: [(usize, usize); 14] = [
     (0, 100),
@@ -47,13 +49,17 @@ const END: &[u8] = b"PK\x05\x06";
 fn tar_entries(archive: &[u8]) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
     let (mut entries, mut at) = (Vec::new(), 0);
     while archive.get(at..at + BLOCK_BYTES)?.iter().any(|byte| *byte != 0) {
-        let digits = archive[at + 124..at + 136].iter().filter(|byte| byte.is_ascii_digit());
-        let size = digits.fold(0usize, |sum, digit| sum.wrapping_mul(8).wrapping_add(usize::from(digit - b'0')));
+        let size = octal(&archive[at + 124..at + 136]);
         let end = at.checked_add(BLOCK_BYTES)?.checked_add(size.checked_next_multiple_of(BLOCK_BYTES)?)?;
         entries.push(archive.get(at..end)?.to_vec());
         at = end;
     }
     Some((entries, archive[at..].to_vec()))
+}
+
+fn octal(field: &[u8]) -> usize {
+    let digits = field.iter().filter(|byte| byte.is_ascii_digit());
+    digits.fold(0, |sum, digit| sum.wrapping_mul(8).wrapping_add(usize::from(digit - b'0')))
 }
 
 fn seal(header: &mut [u8]) {
@@ -70,7 +76,7 @@ pub(super) fn tar(archive: &[u8], random: &mut Random, depth: u32) -> Option<Vec
     let (mut entries, mut end) = tar_entries(archive)?;
     let at = random.below(entries.len());
     let other = random.below(entries.len());
-    match random.below(10) {
+    match random.below(11) {
         0 => drop(entries.remove(at)),
         1 => entries.swap(at, other),
         2 => entries.insert(at, entries[other].clone()),
@@ -92,13 +98,19 @@ pub(super) fn tar(archive: &[u8], random: &mut Random, depth: u32) -> Option<Vec
         5 | 6 => {
             let entry = entries.get_mut(at)?;
             let content = entry.split_off(BLOCK_BYTES);
-            let digits = entry[124..136].iter().filter(|byte| byte.is_ascii_digit());
-            let size = digits.fold(0usize, |sum, digit| sum * 8 + usize::from(digit - b'0'));
+            let size = octal(&entry[124..136]);
             let mut content = bytes(&content[..size.min(content.len())], random, depth + 1);
             size_field(entry, content.len());
             content.resize(content.len().next_multiple_of(BLOCK_BYTES), 0);
             seal(entry);
             entry.extend(content);
+        }
+        // Each of these bits is a right; among all digits of all fields it would seldom have its turn.
+        7 => {
+            let entry = entries.get_mut(at)?;
+            let mode = octal(&entry[MODE]) ^ 1 << random.below(12);
+            entry[MODE].copy_from_slice(format!("{:07o}\0", mode & 0o777_7777).as_bytes());
+            seal(entry);
         }
         _ => {
             let (start, len) = *random.pick(&TAR_FIELDS)?;
