@@ -181,7 +181,7 @@ fn measure_memory(folder: &Path) -> Result<()> {
         ensure!(memory_bytes <= GUEST_MEMORY_BYTES, "a layer needs more than {GUEST_MEMORY_BYTES} bytes of memory");
     };
     println!(
-        "| a gzip layer of {:.1} GiB unpacked: guest memory it needs; time | {} MiB; {:.0} s |",
+        "| a gzip layer of {:.1} GiB unpacked: guest memory that is enough; time | {} MiB; {:.0} s |",
         sample.unpacked_bytes as f64 / (1u64 << 30) as f64,
         limit >> 20,
         taken.as_secs_f64()

@@ -5,6 +5,7 @@
 
 pub(crate) mod documents;
 
+use futures::{StreamExt, stream};
 use pyrsia_ledger::projection::packages::ArtifactRecord;
 use pyrsia_ledger::{ArtifactId, PackageCoordinate, PackageId, PackageType, Projections};
 use pyrsia_verifiers::{
@@ -20,6 +21,8 @@ const RECORDS_MAX: usize = 20_000;
 /// Files that are lent for one document, and what they may measure together.
 const FILES_MAX: usize = 2_000;
 const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Files that are fetched at a time for one document.
+const OPENED_AT_ONCE_MAX: usize = 8;
 
 /// What a path stands for.
 #[derive(Debug)]
@@ -110,17 +113,24 @@ impl NodeHandle {
 
     /// Gets the files that the document is also made from, from other nodes where need be.
     async fn lend(&self, package_type: &PackageType, sources: &DocumentSources, records: &mut [PublishedRecord]) -> Lent {
-        let (mut files, mut is_whole) = (Vec::new(), true);
-        let Some(suffix) = &sources.lent_suffix else { return Lent { files, is_whole } };
-        let mut left = FILE_BYTES_MAX;
-        for record in records.iter_mut().filter(|record| record.artifact_id.as_str().ends_with(suffix)) {
-            if files.len() == FILES_MAX || record.size_bytes > left {
+        let (mut wanted, mut left) = (Vec::new(), FILE_BYTES_MAX);
+        let suffix = sources.lent_suffix.as_deref();
+        let of_suffix = |record: &PublishedRecord| suffix.is_some_and(|suffix| record.artifact_id.as_str().ends_with(suffix));
+        for (index, record) in records.iter().enumerate().filter(|(_, record)| of_suffix(record)) {
+            if wanted.len() == FILES_MAX || record.size_bytes > left {
                 tracing::warn!(artifact = %record.artifact_id, "a document is made without this artifact and those after it: there are too many");
                 break;
             }
-            match self.open_artifact(package_type, &record.artifact_id).await {
+            left -= record.size_bytes;
+            wanted.push((index, record.artifact_id.clone()));
+        }
+        let open = |(index, id)| async move { (index, self.open_artifact(package_type, &id).await) };
+        let mut opened = stream::iter(wanted).map(open).buffered(OPENED_AT_ONCE_MAX);
+        let (mut files, mut is_whole) = (Vec::new(), true);
+        while let Some((index, outcome)) = opened.next().await {
+            let record = &mut records[index];
+            match outcome {
                 Ok(opened) if opened.sha256 == record.sha256 => {
-                    left -= record.size_bytes;
                     record.file = Some(files.len());
                     let path = self.store().blob_path(&record.sha256);
                     files.push(InputFile { name: record.artifact_id.to_string(), path, size_bytes: record.size_bytes });

@@ -4,6 +4,7 @@
 //! person could not type. Depends on next to nothing, so that it is built in seconds.
 
 mod clients;
+mod fuzz;
 mod guests;
 mod kit;
 mod sim;
@@ -26,6 +27,8 @@ cargo xtask TASK
   kit               the author's kit from `pyrsia verifier new` to a module that passes its cases
   sim --seeds A..B [--jobs N]
                     run the simulator on these seeds, on every core or on N
+  fuzz --seeds A..B [--type T]
+                    give the shipped verifiers changed build outputs, made from these seeds
   deny              licences, sources and banned packages of the lock file; known vulnerabilities where the list can be had
   bench [TASK]      the measurements of docs/performance.md, with optimized programs
   help              this text
@@ -54,6 +57,7 @@ fn task(words: &[&str]) -> Result<()> {
         ["guests", names @ ..] => guests::build(names),
         ["kit"] => kit::kit(),
         ["sim", arguments @ ..] => sim::sim(arguments),
+        ["fuzz", arguments @ ..] => fuzz::fuzz(arguments),
         ["deny"] => deny(),
         ["bench", arguments @ ..] => bench(arguments),
         [] | ["help" | "-h" | "--help"] => {

@@ -1,6 +1,6 @@
 //! What a change must pass, cheapest first, and which tests were skipped for want of a client.
 
-use crate::{GUESTS, cargo, clients, format, guests, kit, lint, run};
+use crate::{GUESTS, cargo, clients, format, fuzz, guests, kit, lint, run};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -11,6 +11,7 @@ pub(crate) fn everything() -> Result<()> {
     run(&mut cargo(&["test", "--workspace", "--test", "house_rules"]))?;
     run(cargo(&["test"]).args(GUESTS))?;
     only("")?;
+    fuzz::seeds_of_test()?;
     // With the program that the tests were built with.
     if guests::can_build()? {
         return kit::author();

@@ -6,8 +6,8 @@ use crate::exit::{self, Failure, chain};
 use crate::outputs;
 use pyrsia_ledger::Sha256Digest;
 use pyrsia_verifiers::{
-    Comparison, CompiledModules, Description, Difference, HostOptions, Limits, Outcome, SHIPPED, Verifier, VerifierHost,
-    VerifierSet,
+    Comparison, CompiledModules, Description, Difference, Finding, HostOptions, InputFile, Limits, Outcome, SHIPPED, Verifier,
+    VerifierHost, VerifierSet,
 };
 use serde::Serialize;
 use std::fmt::Write;
@@ -28,6 +28,25 @@ struct Answer<'a> {
     verdict: Verdict,
     package_type: &'a str,
     module: Sha256Digest,
+    /// What a person should know of the outputs, whatever they are to each other.
+    findings: &'a [Found],
+}
+
+#[derive(Serialize)]
+struct Found {
+    output: Side,
+    /// The file it is about.
+    file: String,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+enum Side {
+    A,
+    B,
+    #[serde(rename = "A and B")]
+    Both,
 }
 
 #[derive(Serialize)]
@@ -60,11 +79,23 @@ pub(super) fn run(arguments: CompareArguments) -> Result<ExitCode, Failure> {
         Verdict::Reached(Comparison::Different(_)) => DIFFERENT,
         Verdict::Reached(Comparison::Undecidable(_)) | Verdict::Abstained { .. } => UNDECIDED,
     };
+    let findings = match &verdict {
+        Verdict::Reached(Comparison::Undecidable(_)) | Verdict::Abstained { .. } => vec![],
+        Verdict::Reached(Comparison::Identical) => {
+            let mut found = findings(&verifier, coordinate.as_deref(), &a, Side::A);
+            found.iter_mut().for_each(|found| found.output = Side::Both);
+            found
+        }
+        Verdict::Reached(Comparison::SameAfter { .. } | Comparison::Different(_)) => {
+            let of = |output: &[InputFile], side| findings(&verifier, coordinate.as_deref(), output, side);
+            merged(of(&a, Side::A), of(&b, Side::B))
+        }
+    };
     if arguments.output.json {
         let package_type = verifier.description().package_type.as_str();
-        print_json(&Answer { verdict, package_type, module: verifier.digest() })?;
+        print_json(&Answer { verdict, package_type, module: verifier.digest(), findings: &findings })?;
     } else {
-        print(&text(&verdict, verifier.description()))?;
+        print(&(text(&verdict, verifier.description()) + &findings_text(&findings)))?;
     }
     Ok(ExitCode::from(code))
 }
@@ -107,6 +138,46 @@ pub(super) fn load_file(host: &VerifierHost, path: &Path) -> Result<Verifier, Fa
 pub(super) fn host() -> Result<VerifierHost, Failure> {
     let options = HostOptions { compiled: None::<CompiledModules>, ..HostOptions::default() };
     VerifierHost::with_options(Limits::default(), options).map_err(|error| Failure::because("verifiers cannot be run", &error))
+}
+
+/// What the verifier says of each file of an output that it could read.
+fn findings(verifier: &Verifier, coordinate: Option<&str>, output: &[InputFile], side: Side) -> Vec<Found> {
+    let canonical = verifier.canonicalize(coordinate, output).done().unwrap_or_default();
+    let of_file = |file: pyrsia_verifiers::CanonicalFile| {
+        let name = output[file.file].name.clone();
+        file.findings.into_iter().map(move |finding| Found { output: side, file: name.clone(), finding })
+    };
+    canonical.into_iter().flat_map(of_file).collect()
+}
+
+/// What is said of both outputs is said once.
+fn merged(of_a: Vec<Found>, of_b: Vec<Found>) -> Vec<Found> {
+    let mut all = of_a;
+    for found in of_b {
+        let is_same =
+            |other: &&mut Found| other.output == Side::A && (&other.file, &other.finding) == (&found.file, &found.finding);
+        match all.iter_mut().find(is_same) {
+            Some(other) => other.output = Side::Both,
+            None => all.push(found),
+        }
+    }
+    all
+}
+
+fn findings_text(findings: &[Found]) -> String {
+    let mut text = String::new();
+    if !findings.is_empty() {
+        text.push_str("worth knowing:\n");
+    }
+    for Found { output, file, finding } in findings {
+        let side = match output {
+            Side::A => "A",
+            Side::B => "B",
+            Side::Both => "A and B",
+        };
+        let _ = writeln!(text, "  {side}: {file}: {} ({}: {})", finding.sentence, finding.code, finding.subject);
+    }
+    text
 }
 
 fn text(verdict: &Verdict, described: &Description) -> String {

@@ -53,6 +53,23 @@ fn two_outputs_are_compared_without_a_node_and_the_exit_code_says_how_they_diffe
     }
 }
 
+#[test]
+fn what_a_verifier_finds_worth_knowing_stands_below_the_verdict_once() {
+    let home = tempfile::tempdir().unwrap();
+    let case = guests().join("npm/cases/other-script");
+    let [a, b] = ["a", "b"].map(|side| case.join(side).display().to_string());
+    let text = run(PYRSIA, home.path(), &format!("compare {a} {b} --type npm"));
+    let lines: Vec<&str> = text.stdout.lines().skip_while(|line| *line != "worth knowing:").collect();
+    let [_, of_a, of_b] = lines[..] else { panic!("{}", text.stdout) };
+    assert!(of_a.starts_with("  A: demo-1.0.0.tgz: ") && of_a.contains("node lib/index.js"), "{of_a}");
+    assert!(of_b.starts_with("  B: demo-1.0.0.tgz: ") && of_b.contains("node lib/steal.js"), "{of_b}");
+    let json = run(PYRSIA, home.path(), &format!("compare {a} {a} --type npm --json"));
+    let answer: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let findings = answer["findings"].as_array().unwrap();
+    assert_eq!((findings.len(), &findings[0]["output"]), (1, &"A and B".into()), "{answer}");
+    assert_eq!((&findings[0]["code"], json.code), (&"install-script".into(), Some(0)));
+}
+
 /// The first case of a package type whose outputs get one of these verdicts.
 fn case(package_type: &str, verdicts: &[&str]) -> PathBuf {
     let cases = guests().join(package_type).join("cases");

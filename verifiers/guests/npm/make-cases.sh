@@ -154,9 +154,24 @@ odd file-twice "occurs twice" <<'E'
 add("package/index.js", b"one")
 add("package/index.js", b"other")
 E
-odd names-in-two-cases "case only" <<'E'
+odd names-in-two-cases "one path on some" <<'E'
 add("package/index.js", b"one")
 add("package/INDEX.js", b"other")
+E
+odd accent-in-two-forms "one path on some" <<'E'
+add("package/caf\u00e9.js", b"one")
+add("package/cafe\u0301.js", b"other")
+E
+odd path-in-a-time "cannot be one" <<'E'
+archive.format = tarfile.PAX_FORMAT
+add("package/index.js", b"x", pax_headers={"atime": "1\n25 path=package/other.js"})
+E
+odd path-in-an-attribute "several lines" <<'E'
+archive.format = tarfile.PAX_FORMAT
+add("package/index.js", b"x", pax_headers={"SCHILY.xattr.user.note": "1\n25 path=package/other.js"})
+E
+odd bytes-behind-a-name "followed by bytes" <<'E'
+add("package/index.js\0\nand-more", b"x")
 E
 odd file-as-folder "is a file and the folder" <<'E'
 add("package/lib", b"x")

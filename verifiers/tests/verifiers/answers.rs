@@ -1,6 +1,6 @@
 //! Answers of components that are not what the contract promises, and hashers they were not given.
 
-use pyrsia_verifiers::{Abstention, Comparison, HttpTarget, Outcome};
+use pyrsia_verifiers::{Abstention, Comparison, HttpTarget, Limits, Outcome, VerifierHost, limits};
 
 use crate::image::Output;
 use crate::sandbox::{Bodies, CRASHING, TIGHT, TIGHT_HOST, UNREACHABLE, tight};
@@ -35,10 +35,18 @@ fn the_same_after_no_pass_or_an_unknown_one_is_not_believed() {
 #[test]
 fn a_report_of_nothing_or_of_too_much_is_not_believed() {
     check_broken(compared("(i32.store8 (i32.const 704) (i32.const 2)) (i32.const 704)"));
-    // 1001 differences of 48 bytes each, all of them zeros.
-    let many = "(drop (memory.grow (i32.const 4))) (i32.store8 (i32.const 704) (i32.const 2)) (i32.store (i32.const 712) (i32.const 65536)) \
-        (i32.store (i32.const 716) (i32.const 1001)) (i32.const 704)";
-    check_broken(compared(many));
+    // Differences of 48 bytes each, all of them zeros, the first with a path of some names.
+    let report = |differences: usize, names: usize| {
+        compared(&format!(
+            "(drop (memory.grow (i32.const 4))) (i32.store8 (i32.const 704) (i32.const 2)) (i32.store (i32.const 712) (i32.const 65536)) \
+            (i32.store (i32.const 716) (i32.const {differences})) (i32.store (i32.const 65544) (i32.const 131072)) \
+            (i32.store (i32.const 65548) (i32.const {names})) (i32.const 704)"
+        ))
+    };
+    let most = report(limits::DIFFERENCES_MAX, limits::DIFFERENCE_PATH_MAX);
+    assert!(matches!(most, Outcome::Done(Comparison::Different(_))), "{most:?}");
+    check_broken(report(limits::DIFFERENCES_MAX + 1, 0));
+    check_broken(report(1, limits::DIFFERENCE_PATH_MAX + 1));
     let huge = "(i32.store8 (i32.const 704) (i32.const 2)) (i32.store (i32.const 712) (i32.const 65536)) (i32.store (i32.const 716) (i32.const 0x7fffffff)) (i32.const 704)";
     assert!(matches!(compared(huge), Outcome::Abstained(_)));
     // Neither of the four answers.
@@ -86,6 +94,24 @@ fn a_document_without_a_media_type_or_of_any_size_is_not_served() {
     let sound = "(i32.store (i32.const 708) (i32.const 256)) (i32.store (i32.const 712) (i32.const 4)) \
         (i32.store (i32.const 716) (i32.const 256)) (i32.store (i32.const 720) (i32.const 4)) (i32.const 704)";
     assert_eq!(made(sound).done().unwrap().body, b"test");
+}
+
+#[test]
+fn a_document_is_bounded_however_large_an_answer_may_be() {
+    let host = VerifierHost::new(Limits { memory_bytes: 64 << 20, output_bytes: 64 << 20, ..TIGHT }).unwrap();
+    let made = |len: usize| {
+        let body = format!(
+            "(i32.store (i32.const 708) (i32.const 256)) (i32.store (i32.const 712) (i32.const 4)) (drop (memory.grow (i32.const 200))) \
+            (i32.store (i32.const 716) (i32.const 65536)) (i32.store (i32.const 720) (i32.const {len})) (i32.const 704)"
+        );
+        let verifier = host.load(&Bodies { http_document: &body, ..CRASHING }.component()).unwrap();
+        verifier.http_document("/x", "http://host/test", &[], &[])
+    };
+    assert_eq!(made(limits::DOCUMENT_BYTES_MAX).done().unwrap().body.len(), limits::DOCUMENT_BYTES_MAX);
+    let limit = limits::DOCUMENT_BYTES_MAX as u64;
+    assert!(
+        matches!(made(limits::DOCUMENT_BYTES_MAX + 1), Outcome::Abstained(Abstention::OutputTooLarge { limit: found }) if found == limit)
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Components that loop, hoard, crash, lie and reach for what they are not given: each is stopped with its reason, and the host goes on.
 
-use std::sync::LazyLock;
+use std::fs::File;
+use std::sync::{LazyLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyrsia_verifiers::{Abstention, InputFile, Limits, LoadError, Outcome, Verifier, VerifierHost, limits};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -21,6 +22,9 @@ pub(crate) const TIGHT: Limits = Limits {
 };
 
 pub(crate) static TIGHT_HOST: LazyLock<VerifierHost> = LazyLock::new(|| VerifierHost::new(TIGHT).unwrap());
+
+/// What a busy machine may add to a deadline.
+const SLACK: Duration = Duration::from_secs(10);
 
 pub(crate) const UNREACHABLE: &str = "(unreachable)";
 
@@ -112,6 +116,14 @@ fn check_abstains(body: &str, expected: Abstention) {
     check_parse(body, |outcome| *outcome == Outcome::Abstained(expected));
 }
 
+/// A call on a thread that nobody waits for, so that one without an end fails its test and does not hold up the others.
+fn begin<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
+    let (sender, answer) = mpsc::channel();
+    // Nobody listens where the test has failed.
+    thread::spawn(move || drop(sender.send(call())));
+    answer
+}
+
 #[test]
 fn an_endless_loop_runs_out_of_fuel() {
     check_abstains("(loop $on (br $on)) (unreachable)", Abstention::OutOfFuel { limit: TIGHT.fuel });
@@ -122,7 +134,26 @@ fn a_call_that_never_ends_is_stopped_at_its_deadline() {
     let limits = Limits { fuel: u64::MAX, deadline: Duration::from_millis(100), ..TIGHT };
     let host = VerifierHost::new(limits).unwrap();
     let verifier = host.load(&component("(loop $on (br $on)) (unreachable)", UNREACHABLE)).unwrap();
-    assert_eq!(verifier.parse_coordinate("x"), Outcome::Abstained(Abstention::Deadline { limit: limits.deadline }));
+    let start = Instant::now();
+    let answer = begin(move || verifier.parse_coordinate("x")).recv_timeout(limits.deadline + SLACK);
+    assert_eq!(answer, Ok(Outcome::Abstained(Abstention::Deadline { limit: limits.deadline })));
+    assert!(start.elapsed() >= limits.deadline, "stopped after {:?}", start.elapsed());
+}
+
+#[test]
+fn a_digest_the_host_makes_is_stopped_at_the_deadline() {
+    const ENDLESS_BYTES: u64 = 1 << 40;
+    let limits = Limits { deadline: Duration::from_millis(100), ..TIGHT };
+    let host = VerifierHost::new(limits).unwrap();
+    let hashing = "(call $sha256 (i32.const 0) (i64.const 0) (i64.const 0x10000000000) (i32.const 700)) (unreachable)";
+    let verifier = host.load(&component(UNREACHABLE, hashing)).unwrap();
+    // A file of holes takes no room.
+    let (folder, mut files) = Output(vec![("a".into(), vec![])]).lend();
+    File::options().write(true).open(&files[0].path).unwrap().set_len(ENDLESS_BYTES).unwrap();
+    files[0].size_bytes = ENDLESS_BYTES;
+    let answer = begin(move || verifier.check("test", &files)).recv_timeout(limits.deadline + SLACK);
+    assert_eq!(answer, Ok(Outcome::Abstained(Abstention::Deadline { limit: limits.deadline })));
+    drop(folder);
 }
 
 #[test]
@@ -200,6 +231,16 @@ fn files_are_lent_within_their_bounds_only() {
 }
 
 #[test]
+fn a_call_with_too_many_files_does_not_begin() {
+    let (_folder, files) = Output(vec![("a".into(), vec![7])]).lend();
+    let verifier = tight(UNREACHABLE, UNREACHABLE);
+    let check = |count: usize| verifier.check("test", &vec![files[0].clone(); count]);
+    assert!(matches!(check(limits::FILES_MAX), Outcome::Abstained(Abstention::Trap(_))));
+    let (count, limit) = (limits::FILES_MAX + 1, limits::FILES_MAX);
+    assert_eq!(check(count), Outcome::Abstained(Abstention::TooManyFiles { count, limit }));
+}
+
+#[test]
 fn making_the_host_work_without_end_is_stopped_by_what_was_lent() {
     let bytes = vec![7; 1 << 20];
     let limit = bytes.len() as u64 * limits::INPUT_PASSES_MAX + limits::INPUT_BYTES_FLOOR;
@@ -216,7 +257,11 @@ fn making_the_host_work_without_end_is_stopped_by_what_was_lent() {
 #[test]
 fn a_file_that_changed_or_went_is_an_abstention_and_not_a_refusal() {
     let output = Output::docker();
-    for change in [|file: &mut InputFile| file.size_bytes += 1, |file: &mut InputFile| file.path.push("absent")] {
+    // A shorter one can be read to its announced end all the same.
+    let longer = |file: &mut InputFile| file.size_bytes += 1;
+    let shorter = |file: &mut InputFile| file.size_bytes -= 1;
+    let gone = |file: &mut InputFile| file.path.push("absent");
+    for change in [longer, shorter, gone] {
         let (_folder, mut files) = output.lend();
         change(&mut files[1]);
         let outcome = DOCKER.check("alpine:1", &files);
@@ -256,11 +301,36 @@ fn what_is_not_a_component_is_refused() {
 }
 
 #[test]
+fn many_memories_tables_or_instances_do_not_add_up_to_more_than_the_limit_of_one() {
+    let load = |module: &str, instances: usize| {
+        let text = format!("(component (core module $m {module}) {})", "(core instance (instantiate $m))".repeat(instances));
+        HOST.load(&wat::parse_str(text).unwrap()).unwrap_err()
+    };
+    for (module, allowed) in [("(memory 1)", 2), ("(table 1 funcref) (table 1 funcref)", 4), ("", 8)] {
+        // All that is wrong with as many as are allowed is that they verify nothing.
+        assert!(matches!(load(module, allowed), LoadError::WrongContract { .. }), "{module}");
+        let error = load(module, allowed + 1);
+        assert!(matches!(&error, LoadError::Malformed { reason } if reason.contains("maximum")), "{module}: {error:?}");
+    }
+}
+
+#[test]
 fn a_module_that_cannot_describe_itself_does_not_load() {
     let mut bytes = component(UNREACHABLE, UNREACHABLE);
     let at = bytes.windows(4).rposition(|word| word == b"test").unwrap();
     bytes[at..at + 4].copy_from_slice(b"Te/t");
     assert!(matches!(HOST.load(&bytes), Err(LoadError::Describe(Abstention::BrokenContract(_)))));
+    // One more path than a description may have: the list behind the examples and the passes, in free space.
+    let mut bytes = component(UNREACHABLE, UNREACHABLE);
+    let lists = [0, 2, 0, 0, 1, 0, 0, 0, 0x80, 2, 0, 0];
+    let at = bytes.windows(lists.len()).position(|window| window == lists).unwrap();
+    bytes[at + 16..at + 20].copy_from_slice(&704u32.to_le_bytes());
+    bytes[at + 20] = limits::DESCRIPTION_ITEMS_MAX as u8 + 1;
+    let error = HOST.load(&bytes).unwrap_err();
+    assert!(
+        matches!(&error, LoadError::Describe(Abstention::BrokenContract(reason)) if reason.contains("too long")),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -283,12 +353,11 @@ fn other_calls_go_on_while_one_loops() {
     let host = VerifierHost::new(limits).unwrap();
     let looping = host.load(&component("(loop $on (br $on)) (unreachable)", UNREACHABLE)).unwrap();
     let quick = host.load(&component("(i32.const 600)", UNREACHABLE)).unwrap();
-    thread::scope(|scope| {
-        let stuck = scope.spawn(|| looping.parse_coordinate("x"));
-        for _ in 0..100 {
-            assert_eq!(quick.parse_coordinate("x"), Outcome::Done("test".into()));
-        }
-        assert!(!stuck.is_finished(), "a hundred calls took longer than the deadline of another");
-        assert_eq!(stuck.join().unwrap(), Outcome::Abstained(Abstention::Deadline { limit: limits.deadline }));
-    });
+    let stuck = begin(move || looping.parse_coordinate("x"));
+    for _ in 0..100 {
+        assert_eq!(quick.parse_coordinate("x"), Outcome::Done("test".into()));
+    }
+    assert!(stuck.try_recv().is_err(), "a hundred calls took longer than the deadline of another");
+    let answer = stuck.recv_timeout(limits.deadline + SLACK);
+    assert_eq!(answer, Ok(Outcome::Abstained(Abstention::Deadline { limit: limits.deadline })));
 }

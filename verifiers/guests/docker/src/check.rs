@@ -13,6 +13,9 @@ use crate::coordinate::{Coordinate, Reference, is_digest};
 use crate::files::{Blob, Files, MANIFEST, file_name};
 use crate::manifest::{Descriptor, Document, Image, check_config, read_document};
 
+/// What a node records of a media type.
+const MEDIA_TYPE_BYTES_MAX: usize = 255;
+
 /// What a descriptor is allowed to point to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
@@ -121,6 +124,11 @@ impl Output<'_> {
                 format!("The {role}'s digest is not `sha256:` and 64 lower-case hexadecimal digits."),
             ));
         }
+        // A statement may consist of anything, but it is served with what is written here.
+        if !is_header_value(media_type) {
+            let sentence = format!("The {role}'s media type is not 1 to {MEDIA_TYPE_BYTES_MAX} printable ASCII characters.");
+            return Err(Refusal::new("malformed-media-type", digest, sentence));
+        }
         let platform = descriptor.platform_name().map(|platform| format!(" for the platform {platform}")).unwrap_or_default();
         let Some(blob) = self.files.claim(digest) else {
             return Err(Refusal::new(
@@ -167,6 +175,10 @@ impl Output<'_> {
         }
         Ok(published)
     }
+}
+
+fn is_header_value(text: &str) -> bool {
+    (1..=MEDIA_TYPE_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn unknown_media_type(descriptor: &Descriptor, wanted: &str) -> Refusal {

@@ -10,6 +10,7 @@ pub mod contract;
 pub mod files;
 pub mod hash;
 pub mod inflate;
+pub mod names;
 pub mod report;
 pub mod strict_json;
 pub mod tar;

@@ -1,7 +1,8 @@
 //! Tar archives as bytes: ustar, pax and the GNU format, decoded into one kind of entry; nothing is extracted.
 //!
 //! Follows POSIX.1-2017, pax interchange format, and the GNU manual's description of its own. What programs read in more than one way is [`Unreadable`]: numbers that are not
-//! octal, checksums that are wrong, sparse files, entries other than files that have content, no end, bytes after the end.
+//! octal, checksums that are wrong, bytes behind the end of a name, records that hold another when they are read line by line, sizes that disagree, sparse files, entries other
+//! than files that have content, no end, bytes after the end.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -13,6 +14,12 @@ const BLOCK_BYTES: usize = 512;
 const NAME_BYTES_MAX: u64 = 4096;
 /// The extended attributes and other records of one entry, in bytes.
 const RECORDS_BYTES_MAX: u64 = 1 << 20;
+/// What eleven octal digits hold; a larger size stands in a record.
+const HEADER_SIZE_MAX: u64 = 0o77_777_777_777;
+/// pax records that are times, in seconds.
+const TIME_RECORDS: [&[u8]; 4] = [b"mtime", b"atime", b"ctime", b"LIBARCHIVE.creationtime"];
+/// pax records that are a line of text.
+const LINE_RECORDS: [&[u8]; 6] = [b"uname", b"gname", b"comment", b"SCHILY.dev", b"SCHILY.ino", b"SCHILY.nlink"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -101,6 +108,9 @@ impl<R: Read> TarReader<R> {
                 b'L' if long_path.is_some() => return repeated(),
                 b'K' if long_link.is_some() => return repeated(),
                 b'x' if records.is_some() => return repeated(),
+                // Some programs apply the records to the header that follows them, whichever that is.
+                b'L' | b'K' if records.is_some() => return Err(two_dialects()),
+                b'x' if long_path.is_some() || long_link.is_some() => return Err(two_dialects()),
                 b'L' => long_path = Some(self.long_name()?),
                 b'K' => long_link = Some(self.long_name()?),
                 b'x' => records = Some(pax_records(&self.content(RECORDS_BYTES_MAX)?)?),
@@ -238,9 +248,13 @@ impl Header {
         if !ustar && !gnu && magic != [0; 8] {
             return Err(Unreadable::new("a header is of an unknown dialect"));
         }
-        let mut path = text(&block[..100]);
-        // GNU keeps other things where POSIX has the prefix.
-        let prefix = if ustar { text(&block[345..500]) } else { Vec::new() };
+        let mut path = name(&block[..100])?;
+        // GNU keeps other things where POSIX has the prefix; some programs end it after 130 bytes and have two times behind that.
+        let prefix = match ustar {
+            false => Vec::new(),
+            true if block[475] == 0 => name(&block[345..476])?,
+            true => name(&block[345..500])?,
+        };
         if !prefix.is_empty() {
             path = [&prefix[..], b"/", &path].concat();
         }
@@ -257,7 +271,7 @@ impl Header {
             group: named(297..329),
             modified: number(&block[136..148], "time")?,
             size: number(&block[124..136], "size")?,
-            link: text(&block[157..257]),
+            link: name(&block[157..257])?,
             device: (device(329..337)?, device(337..345)?),
         })
     }
@@ -265,6 +279,15 @@ impl Header {
 
 fn text(field: &[u8]) -> Vec<u8> {
     field.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
+}
+
+/// Programs do not agree about what follows a zero in a name.
+fn name(field: &[u8]) -> Result<Vec<u8>> {
+    let name = text(field);
+    if field[name.len()..].iter().any(|byte| *byte != 0) {
+        return Err(Unreadable::new(format!("the name {:?} is followed by bytes", String::from_utf8_lossy(&name))));
+    }
+    Ok(name)
 }
 
 /// Octal digits with spaces in front and a space or zero behind, or GNU's binary form for what does not fit.
@@ -300,12 +323,32 @@ fn pax_records(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
         let record = rest.get(space + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(wrong)?;
         let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
         let (key, value) = (record[..equals].to_vec(), record[equals + 1..].to_vec());
+        let sound = match &key[..] {
+            key if TIME_RECORDS.contains(&key) => is_time(&value),
+            // Programs that look for records line by line would find one of its own in a second line.
+            key if LINE_RECORDS.contains(&key) => !value.iter().any(|byte| matches!(byte, 0 | b'\n')),
+            _ => true,
+        };
+        if !sound {
+            return Err(Unreadable::new(format!("the pax record {} cannot be one", String::from_utf8_lossy(&key))));
+        }
         if key.is_empty() || records.insert(key, value).is_some() {
             return Err(Unreadable::new("two pax records of an entry have one key"));
         }
         rest = &rest[length..];
     }
     Ok(records)
+}
+
+/// Seconds, perhaps before 1970 and perhaps with a fraction. An empty record takes back what another said.
+fn is_time(value: &[u8]) -> bool {
+    let seconds = value.strip_prefix(b"-").unwrap_or(value);
+    let mut parts = seconds.splitn(2, |byte| *byte == b'.');
+    value.is_empty() || parts.all(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
+}
+
+fn two_dialects() -> Unreadable {
+    Unreadable::new("an entry is described in two dialects")
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -322,10 +365,6 @@ fn entry(
 ) -> Result<Entry> {
     if records.keys().any(|key| key.starts_with(b"GNU.sparse")) {
         return Err(Unreadable::new("it has a sparse file"));
-    }
-    if long_path.is_some() && records.contains_key(&b"path"[..]) || long_link.is_some() && records.contains_key(&b"linkpath"[..])
-    {
-        return Err(Unreadable::new("an entry has its name in two dialects"));
     }
     let mut numeric = |key: &str| match records.remove(key.as_bytes()) {
         None => Ok(None),
@@ -352,6 +391,10 @@ fn entry(
         b'S' => return Err(Unreadable::new("it has a sparse file")),
         other => return Err(Unreadable::new(format!("it has an entry of the unknown type {:?}", char::from(other)))),
     };
+    // Programs that know no such record go on where the header's size says.
+    if size.is_some_and(|size| size != header.size && size <= HEADER_SIZE_MAX) {
+        return Err(Unreadable::new("an entry has two sizes"));
+    }
     let size = size.unwrap_or(header.size);
     let (is_file, is_link) = (kind == Kind::File, matches!(kind, Kind::HardLink | Kind::SymbolicLink));
     let fault = if !is_file && size != 0 {

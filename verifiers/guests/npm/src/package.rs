@@ -1,13 +1,14 @@
 //! One package archive: gzip around tar, every path below `package/`, as `npm pack` writes it.
 //!
 //! What it means stands in memory that grows with the number of files and not with their contents. Entries that two systems would unpack differently make the whole archive
-//! [`Unreadable`]: links and devices, which npm leaves out, two entries of one path, paths that differ in case only, a file where another entry needs a folder.
+//! [`Unreadable`]: links and devices, which npm leaves out, two entries of one path, paths that are one where case or accents are folded, a file where another entry needs a folder.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use pyrsia_verifier_kit::hash::FieldHasher;
 use pyrsia_verifier_kit::inflate::{Bounds, GzipReader, read_all};
+use pyrsia_verifier_kit::names;
 use pyrsia_verifier_kit::tar::{self, Kind, TarReader, clean_path};
 use pyrsia_verifier_kit::tree::Tree;
 use pyrsia_verifier_kit::{File, Hasher, Sha256, Unreadable};
@@ -184,6 +185,11 @@ impl<'f> Archive<'f> {
         if !matches!(entry.kind, Kind::File | Kind::Directory) {
             return Err(Unreadable::new(format!("{path} is a {}", entry.kind.word())));
         }
+        // npm splits records into lines before it looks at their lengths, and finds what a value has in a line of its own.
+        let mut records = entry.records.iter().chain(&entry.attributes);
+        if records.any(|(key, value)| key.contains(&b'\n') || value.contains(&b'\n')) {
+            return Err(Unreadable::new(format!("{path} has a pax record of several lines")));
+        }
         self.entries += 1;
         self.names_bytes += path.len();
         if self.entries > ENTRIES_MAX || self.names_bytes > NAMES_BYTES_MAX {
@@ -245,18 +251,20 @@ fn extra(entry: &tar::Entry) -> Option<Sha256> {
 
 /// Whether every entry has a place of its own on every system.
 fn check_places(entries: &BTreeMap<String, Entry>) -> Result<(), Unreadable> {
-    let mut folded: BTreeMap<String, &str> = BTreeMap::new();
+    let (mut folded, mut outlined) = (BTreeMap::<String, &str>::new(), BTreeMap::<String, &str>::new());
+    let has_marks = entries.keys().any(|path| path.chars().any(names::is_part_of_a_letter));
     for path in entries.keys() {
         let folders = path.match_indices('/').map(|(at, _)| &path[..at]);
         for place in folders.chain([&path[..]]) {
             if place.len() < path.len() && entries.get(place).is_some_and(|entry| entry.kind == Kind::File) {
                 return Err(Unreadable::new(format!("{place} is a file and the folder of {path}")));
             }
-            match folded.insert(place.to_lowercase(), place) {
-                Some(other) if other != place => {
-                    return Err(Unreadable::new(format!("{other} and {place} differ in case only")));
-                }
-                _ => {}
+            let mut others = vec![folded.insert(names::folded(place), place)];
+            if has_marks && !place.is_ascii() {
+                others.push(outlined.insert(names::outline(place), place));
+            }
+            if let Some(other) = others.into_iter().flatten().find(|other| *other != place) {
+                return Err(Unreadable::new(format!("{other} and {place} are one path on some file systems")));
             }
         }
     }

@@ -174,6 +174,22 @@ fn a_statement_is_only_allowed_where_it_is_marked_as_one() {
 }
 
 #[test]
+fn a_statement_with_a_media_type_that_cannot_be_served_is_refused() {
+    for media_type in ["application/\u{fffd}", "", r"a\tb", &"x".repeat(300)] {
+        let mut build = Build::default();
+        let image = build.image(OCI, "amd64", &[b"layer"]);
+        let image = build.blob(OCI_MANIFEST, image);
+        let statement = build.image([OCI_MANIFEST, media_type, "application/vnd.in-toto+json"], "none", &[b"statement"]);
+        let child = format!(
+            r#"{{{},"platform":{{"os":"unknown","architecture":"unknown"}},"annotations":{{"vnd.docker.reference.type":"attestation-manifest"}}}}"#,
+            build.blob(OCI_MANIFEST, statement)
+        );
+        let index = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{{{image}}},{child}]}}"#);
+        check_refused(&build.with_manifest(index), "malformed-media-type");
+    }
+}
+
+#[test]
 fn an_index_within_an_index_is_refused_however_it_calls_itself() {
     let (mut build, index) = oci_index();
     build.0.retain(|(name, _)| name != "manifest");

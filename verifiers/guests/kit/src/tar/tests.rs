@@ -119,6 +119,55 @@ fn what_programs_read_in_two_ways_is_not_read() {
 }
 
 #[test]
+fn names_and_records_that_programs_end_in_two_places_are_not_read() {
+    let with = |change: &dyn Fn(&mut [u8; 512])| {
+        let mut changed = header("x", 0);
+        change(changed.as_mut_bytes());
+        changed.set_cksum();
+        archive(|builder| builder.append(&changed, &b""[..]).unwrap())
+    };
+    // A name is the text up to the first zero, or up to the end of its line.
+    check_fault(&with(&|bytes| bytes[2..6].copy_from_slice(b"\ny.s")), "followed by bytes");
+    check_fault(&with(&|bytes| bytes[346..350].copy_from_slice(b"\n/y.")), "followed by bytes");
+    check_fault(&with(&|bytes| bytes[475] = b'y'), "followed by bytes");
+    let times = with(&|bytes| bytes[476..500].copy_from_slice(b"00000000001\x0000000000002\0"));
+    assert_eq!(entries(&times).unwrap()[0].0.path, b"x", "two times behind a short prefix");
+    let record = |key: &str, value: &[u8]| {
+        archive(|builder| {
+            builder.append_pax_extensions([(key, value)]).unwrap();
+            builder.append(&header("x", 2), &b"hi"[..]).unwrap();
+        })
+    };
+    for key in ["mtime", "atime", "ctime", "LIBARCHIVE.creationtime", "uname", "gname", "comment", "SCHILY.ino"] {
+        check_fault(&record(key, b"0\n10 path=y"), key);
+    }
+    for time in ["1600000000", "1600000000.123456789", "-1.5", ""] {
+        assert!(entries(&record("mtime", time.as_bytes())).is_ok(), "{time}");
+    }
+    for time in ["soon", "1.", ".5", "1.2.3", "--1"] {
+        check_fault(&record("mtime", time.as_bytes()), "mtime");
+    }
+    check_fault(&record("size", b"1"), "two sizes");
+    assert_eq!(entries(&record("size", b"2")).unwrap()[0].1, b"hi");
+    let both = archive(|builder| {
+        builder.append_pax_extensions([("uid", &b"5"[..])]).unwrap();
+        let mut gnu = tar::Header::new_gnu();
+        gnu.set_size(2);
+        builder.append_data(&mut gnu, "long".repeat(60), &b"hi"[..]).unwrap();
+    });
+    check_fault(&both, "two dialects");
+    let global = archive(|builder| {
+        let text = b"24 comment=0\n10 size=3\n\n";
+        let mut global = header("g", text.len() as u64);
+        global.set_entry_type(tar::EntryType::XGlobalHeader);
+        global.set_cksum();
+        builder.append(&global, &text[..]).unwrap();
+        builder.append(&header("x", 0), &b""[..]).unwrap();
+    });
+    check_fault(&global, "comment");
+}
+
+#[test]
 fn paths_have_one_form_or_none() {
     let clean = |path: &str| clean_path(path.as_bytes()).ok().map(|path| String::from_utf8(path).unwrap());
     for path in ["a/b", "./a/b", "/a/b", "a/b/", ".//a/b"] {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Entry;
+use crate::names::{folded, is_part_of_a_letter};
 use crate::unreadable::{Result, Unreadable};
 
 /// Refuses names that lead elsewhere, names that programs decode differently, and two entries in one place.
@@ -36,13 +37,13 @@ pub(super) fn check(entries: &[Entry]) -> Result<()> {
 
 /// The numbers of the entries that share a place with another, or lie below a file, once names are folded.
 pub(super) fn contested(entries: &[Entry]) -> BTreeSet<usize> {
-    let folded: Vec<String> = entries.iter().map(|entry| String::from_utf8_lossy(place(entry)).to_lowercase()).collect();
+    let names: Vec<String> = entries.iter().map(|entry| folded(&String::from_utf8_lossy(place(entry)))).collect();
     let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (at, name) in folded.iter().enumerate() {
+    for (at, name) in names.iter().enumerate() {
         places.entry(name).or_default().push(at);
     }
     let mut contested: BTreeSet<usize> = places.values().filter(|sharing| sharing.len() > 1).flatten().copied().collect();
-    for (at, name) in folded.iter().enumerate() {
+    for (at, name) in names.iter().enumerate() {
         for (slash, _) in name.match_indices('/') {
             let above = places.get(&name[..slash]).into_iter().flatten();
             let files: Vec<usize> = above.copied().filter(|above| !entries[*above].is_directory()).collect();
@@ -53,16 +54,11 @@ pub(super) fn contested(entries: &[Entry]) -> BTreeSet<usize> {
         }
     }
     // Composing would take the tables of Unicode. Names with such characters are rare; next to them every name beyond ASCII is in doubt.
-    let beyond_ascii: Vec<usize> = (0..folded.len()).filter(|at| !folded[*at].is_ascii()).collect();
-    if beyond_ascii.len() > 1 && beyond_ascii.iter().any(|at| folded[*at].chars().any(is_part_of_a_letter)) {
+    let beyond_ascii: Vec<usize> = (0..names.len()).filter(|at| !names[*at].is_ascii()).collect();
+    if beyond_ascii.len() > 1 && beyond_ascii.iter().any(|at| names[*at].chars().any(is_part_of_a_letter)) {
         contested.extend(beyond_ascii);
     }
     contested
-}
-
-/// Combining marks, the parts of Korean syllables, and the marks of Japanese sounds: what takes part in a composition.
-fn is_part_of_a_letter(character: char) -> bool {
-    matches!(character, '\u{300}'..='\u{36f}' | '\u{1100}'..='\u{11ff}' | '\u{3099}' | '\u{309a}')
 }
 
 fn place(entry: &Entry) -> &[u8] {

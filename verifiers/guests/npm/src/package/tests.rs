@@ -148,8 +148,12 @@ fn what_systems_would_unpack_differently_is_not_read() {
     let with = |more: Written| [entries(), vec![more]].concat();
     let kind = |kind, path: &str| with(Written { kind, ..file(path, "") });
     check_unreadable(&with(file("package/index.js", "other")), "occurs twice");
-    check_unreadable(&with(file("package/Index.js", "")), "case only");
-    check_unreadable(&[with(file("package/lib/a", "")), vec![file("package/Lib/b", "")]].concat(), "case only");
+    check_unreadable(&with(file("package/Index.js", "")), "one path on some");
+    check_unreadable(&[with(file("package/lib/a", "")), vec![file("package/Lib/b", "")]].concat(), "one path on some");
+    for (one, other) in [("caf\u{e9}", "cafe\u{301}"), ("stra\u{df}e", "strasse")] {
+        let both = [file(&format!("package/{one}"), ""), file(&format!("package/{other}"), "")];
+        check_unreadable(&[entries(), both.to_vec()].concat(), "one path on some");
+    }
     check_unreadable(&with(file("package/index.js/a", "")), "is a file and the folder");
     check_unreadable(&with(file("package/../../etc/passwd", "")), "more than one meaning");
     check_unreadable(&with(file("/package/a", "")), "more than one meaning");
@@ -167,6 +171,29 @@ fn what_systems_would_unpack_differently_is_not_read() {
     check_unreadable(&[file("package/index.js", "")], "has no package/package.json");
     check_unreadable(&[file(MANIFEST_PATH, r#"{"name":"a","name":"b"}"#)], "occurs twice in one object");
     check_unreadable(&[file(MANIFEST_PATH, &" ".repeat(manifest::BYTES_MAX as usize + 1))], "has more than");
+}
+
+#[test]
+fn a_record_that_npm_finds_in_the_value_of_another_is_not_read() {
+    // npm splits the records into lines; `path` would be its name of the file.
+    let archive = |key: &str, value: &[u8]| {
+        let mut builder = tar_writer::Builder::new(Vec::new());
+        builder.append_pax_extensions([(key, value)]).unwrap();
+        for entry in entries() {
+            let mut header = tar_writer::Header::new_ustar();
+            header.set_size(entry.content.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, &entry.path, &entry.content[..]).unwrap();
+        }
+        let mut gzip = GzBuilder::new().write(Vec::new(), Compression::new(6));
+        gzip.write_all(&builder.into_inner().unwrap()).unwrap();
+        output(gzip.finish().unwrap())
+    };
+    let refused = |key: &str, value: &[u8]| Npm::canonicalize(None, archive(key, value).output()).map_err(|refusal| refusal.code);
+    for key in ["mtime", "uname", "comment", "SCHILY.xattr.user.note"] {
+        assert_eq!(refused(key, b"1\n24 path=package/evil.js").unwrap_err(), "unreadable", "{key}");
+        assert!(refused(key, b"1").is_ok(), "{key}");
+    }
 }
 
 #[test]
