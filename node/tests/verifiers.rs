@@ -106,7 +106,10 @@ async fn a_module_is_offered_approved_by_a_majority_and_comes_to_nodes_that_lack
     wait_for("the offer", || one.offered_verifiers().iter().any(|offered| offered.module == digest)).await;
     assert_eq!(current(&one), Some(shipped));
     assert!(matches!(two.approve_verifier(digest).await, Err(ApproveVerifierError::Unknown { .. })));
-    assert!(matches!(three.approve_verifier(digest).await, Err(ApproveVerifierError::NotStanding(NotStanding::NotAuthorized(_)))));
+    assert!(matches!(
+        three.approve_verifier(digest).await,
+        Err(ApproveVerifierError::NotStanding(NotStanding::NotAuthorized(_)))
+    ));
 
     let standing = one.approve_verifier(digest).await.unwrap();
     assert_eq!((standing.approvals, standing.needed, standing.current), (1, 2, false));
