@@ -63,9 +63,9 @@ impl Leftovers {
             own.into_iter().flat_map(|(_, artifacts)| artifacts).map(|built| built.sha256).collect();
         let (store, state, id) = (self.store.clone(), state.clone(), *id);
         let stays = move |sha256: &Sha256Digest| own.contains(sha256) || state.packages.digest(sha256).is_some();
-        match tokio::task::spawn_blocking(move || store.remove_brought(&id, stays)).await {
-            Ok(Err(error)) => tracing::warn!(build_id = %id, %error, "artifacts of other judges are removed later"),
-            Ok(Ok(_)) | Err(_) => {}
+        let removed = tokio::task::spawn_blocking(move || store.remove_brought(&id, stays)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(build_id = %id, %error, "artifacts of other judges are removed later");
         }
     }
 }

@@ -381,8 +381,8 @@ fn who_has_not_vouched_yet_ends_no_time_of_others() {
 #[test]
 fn bytes_that_do_not_come_hold_up_no_other_candidate() {
     let (ledger, id, candidate, voucher) = vouching();
-    let mut progress = Progress::default();
-    progress.vouching = Vouching { candidate: Some(Sha256Digest::of(b"the one before")), verdict: Work::UnderWay };
+    let before = Vouching { candidate: Some(Sha256Digest::of(b"the one before")), verdict: Work::UnderWay };
+    let mut progress = Progress { vouching: before, ..Progress::default() };
     assert_eq!(ledger.step(voucher, &id, &mut progress, 0), Step::CheckCandidate(candidate));
     progress.vouching.candidate = Some(candidate);
     assert!(matches!(ledger.step(voucher, &id, &mut progress, 0), Step::Idle | Step::Wait { .. }));
