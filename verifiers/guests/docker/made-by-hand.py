@@ -121,6 +121,17 @@ folder = compared("index-with-another-image", "different", "linux/arm64", "layer
 index(folder / "a", ["first", "first"], {})
 index(folder / "b", ["first", "other"], {})
 
+# A statement that is listed on both sides, and of which one side lacks the config.
+folder = case(
+    "statement-incomplete",
+    '[compare]\nverdict = "same-after"\npasses = ["tar-time", "created", "attestations", "references"]\n',
+)
+index(folder / "a", ["first", "first"], {})
+index(folder / "b", ["first", "second"], {})
+listed = json.loads((folder / "b/manifest").read_text())["manifests"]
+about = json.loads((folder / "b" / (listed[2]["digest"] + ".blob")).read_text())
+(folder / "b" / (about["config"]["digest"] + ".blob")).unlink()
+
 # What a layer removes of those below.
 below = tar(["etc"], ["etc/greeting", b"hello\n"], ["etc/secret", b"x\n"])
 folder = compared("whiteout", "different", "layer 2", "etc/.wh.secret", "only in A")

@@ -27,8 +27,7 @@ fn sides(a: Output<'_>, b: Output<'_>) -> Result<Comparison, Refusal> {
     }
     let (a, b) = both(Contents::read(files_a), Contents::read(files_b))?;
     let pair = Pair { a: &a, b: &b };
-    let extra = |contents: &Contents<'_>| contents.files.unreferenced().collect::<BTreeSet<_>>();
-    let (extra_a, extra_b) = (extra(pair.a), extra(pair.b));
+    let (extra_a, extra_b) = (pair.a.without_role(), pair.b.without_role());
     if pair.a.top.canonical() == pair.b.top.canonical() && extra_a == extra_b {
         return Ok(Comparison::SameAfter(pair.passes().names()));
     }
@@ -74,7 +73,7 @@ struct Pair<'p> {
 impl Pair<'_> {
     /// The passes without which two outputs of equal canonical form would not be the same.
     fn passes(&self) -> PassSet {
-        let passes = match (&self.a.top, &self.b.top) {
+        let mut passes = match (&self.a.top, &self.b.top) {
             (Top::Image(a), Top::Image(b)) => self.of_images(a, b),
             (Top::Index(a), Top::Index(b)) => {
                 let images = |index| Index::images(index).map(|(_, image)| image);
@@ -83,12 +82,11 @@ impl Pair<'_> {
             }
             (Top::Image(_), Top::Index(_)) | (Top::Index(_), Top::Image(_)) => PassSet::default(),
         };
-        if !passes.is_empty() {
-            return passes;
+        // A statement may be listed alike on both sides and yet be there, or complete, on one only.
+        if self.a.statement_objects() != self.b.statement_objects() {
+            passes.insert(Pass::Attestations);
         }
-        // What differs is not part of any image, such as an object of a statement that only one side has.
-        let all = |contents: &Contents<'_>| contents.form(contents.files.manifest()).1;
-        all(self.a).union(all(self.b))
+        passes
     }
 
     fn of_images(&self, a: &Image, b: &Image) -> PassSet {

@@ -3,7 +3,7 @@
 //! Reads whatever can be read and requires nothing more: an object that is absent, or not what its descriptor says, is compared by the descriptor; one that has no
 //! canonical form is compared bit for bit. What an image must be is for `check` to say. Layers are read once, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pyrsia_verifier_kit::hash::FieldHasher;
 use pyrsia_verifier_kit::inflate::Compression;
@@ -107,6 +107,18 @@ impl<'a> Contents<'a> {
             Some(form) => (form.canonical, form.passes),
             None => (*self.files.sha256_of(file), PassSet::default()),
         }
+    }
+
+    /// The names of the files that are no part of an image, a statement or an index, such as one whose descriptor tells another size.
+    pub fn without_role(&self) -> BTreeSet<String> {
+        self.files.all().filter(|file| self.forms[file.index() as usize].is_none()).map(|file| file.name().into()).collect()
+    }
+
+    /// The digests of the objects that belong to statements only.
+    pub fn statement_objects(&self) -> BTreeSet<&Sha256> {
+        // The top index has the pass too, for what it lists.
+        let files = self.files.all().map(|file| file.index()).filter(|file| *file != self.files.manifest());
+        files.filter(|file| self.form(*file).1.contains(Pass::Attestations)).map(|file| self.files.sha256_of(file)).collect()
     }
 
     pub fn canonical_files(&self) -> Vec<CanonicalFile> {

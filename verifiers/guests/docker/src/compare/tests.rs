@@ -5,6 +5,7 @@ use pyrsia_verifier_kit::{Comparison, DifferenceReport, Verifier};
 use serde_json::{Value, json};
 
 use crate::Docker;
+use crate::files::{digest_of_bytes, file_name};
 use crate::fixture::{Build, Layer, Member, OCI_INDEX, OCI_MANIFEST, TAR, config, gzip, image, ordinary, tar};
 
 fn compare(a: &MemoryFiles, b: &MemoryFiles) -> Comparison {
@@ -342,6 +343,43 @@ fn platforms_are_compared_and_statements_are_not() {
     assert_eq!(found, ["manifests / 2 / platform / architecture: value: \"arm64\" | \"riscv64\""]);
     let kinds = differences(&plain(), &index(1, "s", "arm64"));
     assert_eq!(kinds, [": kind: an image | an index of images"]);
+}
+
+/// The index without the object of this content.
+fn index_without(content: &str) -> MemoryFiles {
+    let (digest, whole) = (digest_of_bytes(content.as_bytes()), index(1, "s", "arm64"));
+    let count = whole.0.len();
+    let rest = MemoryFiles(whole.0.into_iter().filter(|(name, _)| *name != file_name(&digest)).collect());
+    assert_eq!(rest.0.len(), count - 1);
+    rest
+}
+
+#[test]
+fn an_object_of_a_statement_that_only_one_side_has_is_forgiven_by_name() {
+    for content in ["{}", "s"] {
+        let whole = |time| index(time, "s", "arm64");
+        let same_after = |passes: &[&str]| Comparison::SameAfter(passes.iter().map(|pass| String::from(*pass)).collect());
+        assert_eq!(compare(&whole(1), &index_without(content)), same_after(&["attestations"]));
+        let later = same_after(&["tar-time", "attestations", "references"]);
+        assert_eq!(compare(&whole(2), &index_without(content)), later);
+    }
+}
+
+#[test]
+fn an_object_that_is_not_what_its_descriptor_says_is_compared() {
+    let of = |has_it: bool| {
+        let mut build = Build::default();
+        let mut manifest = build.image(config(), &[Layer::gzip(tar(&ordinary()), 6)]);
+        let mut unknown = Build::default();
+        let mut layer = unknown.blob(TAR, b"x");
+        layer["size"] = 7.into();
+        manifest["layers"].as_array_mut().unwrap().push(layer);
+        if has_it {
+            build.0.extend(unknown.0);
+        }
+        build.finish(&manifest)
+    };
+    assert!(differences(&of(true), &of(false))[0].contains("only in A"));
 }
 
 #[test]
