@@ -2,7 +2,8 @@
 //!
 //! A claim is only a reason to ask, and costs nothing to make. Whoever claimed and did not deliver comes after all others, a
 //! validator before everybody else, and whoever has delivered before whoever has not: peers that only claim, however many and
-//! however high, cannot keep this node from those that have the blocks. What was not asked for is not looked at.
+//! however high, cannot keep this node from those that have the blocks. Nor does anything wait for the answer of a peer that
+//! failed before. What was not asked for is not looked at.
 
 use pyrsia_ledger::{Height, NodeId};
 use std::cmp::Reverse;
@@ -27,6 +28,22 @@ struct Claim {
 struct Question {
     peer: NodeId,
     asked_ms: u64,
+    /// Whether the peer had not failed when it was asked.
+    is_trusted: bool,
+}
+
+/// How much a claim is worth: the less, the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    failures: u32,
+    is_validator: Reverse<bool>,
+    has_delivered: Reverse<bool>,
+}
+
+impl Standing {
+    fn is_trusted(self) -> bool {
+        self.failures == 0
+    }
 }
 
 #[derive(Debug, Default)]
@@ -115,7 +132,21 @@ impl CatchUp {
         self.question.is_some()
     }
 
-    /// The peer to ask for blocks from `wanted` on, if it is time to ask somebody.
+    /// Whether there is reason to believe that this node is behind: the claim of a peer that failed before is none.
+    pub(super) fn is_behind(&self) -> bool {
+        self.question.is_some_and(|question| question.is_trusted)
+    }
+
+    fn standing(&self, peer: &NodeId, is_validator: impl Fn(&NodeId) -> bool) -> Standing {
+        Standing {
+            failures: self.failures.get(peer).copied().unwrap_or(0),
+            is_validator: Reverse(is_validator(peer)),
+            has_delivered: Reverse(self.delivered.contains(peer)),
+        }
+    }
+
+    /// The peer to ask for blocks from `wanted` on, if it is time to ask somebody. A question to a peer that failed before is
+    /// left as soon as there is a better one to ask; its answer is welcome all the same.
     pub(super) fn ask(
         &mut self,
         wanted: Height,
@@ -125,22 +156,24 @@ impl CatchUp {
     ) -> Option<NodeId> {
         if let Some(question) = self.question {
             // A clock that was set back must not make a lost question wait until then.
-            if (question.asked_ms..question.asked_ms + ANSWER_MS_MAX).contains(&now_ms) {
+            if !(question.asked_ms..question.asked_ms + ANSWER_MS_MAX).contains(&now_ms) {
+                self.failed(&question.peer);
+            } else if question.is_trusted {
                 return None;
             }
-            self.failed(&question.peer);
         }
         let is_due = |claim: &Claim| match work {
             Work::HeightRuns if claim.height == wanted => now_ms.abs_diff(claim.since_ms) >= PATIENCE_MS,
             Work::HeightRuns | Work::Idle => claim.height >= wanted,
         };
-        let rank = |peer: &NodeId, claim: &Claim| {
-            let failures = self.failures.get(peer).copied().unwrap_or(0);
-            (failures, Reverse(is_validator(peer)), Reverse(self.delivered.contains(peer)), claim.ordinal)
-        };
         let due = self.claims.iter().filter(|(_, claim)| is_due(claim));
-        let peer = due.min_by_key(|(peer, claim)| rank(peer, claim)).map(|(peer, _)| *peer)?;
-        self.question = Some(Question { peer, asked_ms: now_ms });
+        let ranked = due.map(|(peer, claim)| (self.standing(peer, &is_validator), claim.ordinal, *peer));
+        let (standing, _, peer) = ranked.min()?;
+        let is_better = |question: Question| standing < self.standing(&question.peer, &is_validator);
+        if !self.question.is_none_or(is_better) {
+            return None;
+        }
+        self.question = Some(Question { peer, asked_ms: now_ms, is_trusted: standing.is_trusted() });
         *self.unanswered.entry(peer).or_default() += 1;
         Some(peer)
     }
@@ -205,6 +238,29 @@ mod tests {
         assert_eq!(catch_up.ask(Height(1), Work::Idle, 0, |node| *node == peer(3)), Some(peer(3)));
         catch_up.failed(&peer(3));
         assert_eq!(catch_up.ask(Height(1), Work::Idle, 0, |node| *node == peer(3)), Some(peer(1)));
+    }
+
+    #[test]
+    fn a_question_to_a_peer_that_failed_gives_way_to_a_better_one_and_holds_nothing_up() {
+        let (liar, other) = (peer(1), peer(2));
+        let mut catch_up = CatchUp::default();
+        catch_up.claim(liar, Height(u64::MAX), 0);
+        assert_eq!(ask(&mut catch_up, 1, 0), Some(liar));
+        assert!(catch_up.is_behind(), "nothing is known against it yet");
+        catch_up.claim(other, Height(5), 1);
+        assert_eq!(ask(&mut catch_up, 1, 1), None, "the other one is no better");
+        catch_up.forget(&other);
+        assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX), None);
+        catch_up.claim(liar, Height(u64::MAX), ANSWER_MS_MAX);
+        assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX), Some(liar));
+        assert!(catch_up.is_asking() && !catch_up.is_behind());
+        catch_up.claim(other, Height(5), ANSWER_MS_MAX + 1);
+        assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX + 1), Some(other));
+        assert!(catch_up.is_behind());
+        assert!(catch_up.answered(&liar), "its answer is welcome all the same");
+        catch_up.delivered(&liar);
+        assert_eq!(ask(&mut catch_up, 1, 2 * ANSWER_MS_MAX + 1), Some(liar), "who delivers is believed again");
+        assert!(catch_up.is_behind());
     }
 
     #[test]

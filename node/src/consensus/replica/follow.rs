@@ -80,7 +80,7 @@ impl<S: Store> Replica<S> {
         }
         self.ask_for_blocks();
         // Not after each range of a long way.
-        if self.next_height() > before && !self.catch_up.is_asking() {
+        if self.next_height() > before && !self.catch_up.is_behind() {
             self.announce();
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::consensus::ballot::{Proposal, Vote, proposer};
+use crate::consensus::memory::Memory;
 use crate::consensus::message::Message;
 use crate::consensus::replica::{ConsensusConfig, Output, Replica};
 use crate::consensus::simulation::disk::{Disk, DiskStore};
@@ -92,6 +93,55 @@ fn strangers_who_claim_any_height_and_deliver_nothing_keep_nobody_from_the_ledge
         world.run(soon_us, |_| false).expect("runs");
     }
     assert_eq!(blocks_of(&world, 1), blocks_of(&world, 0));
+}
+
+/// Lets time pass until `wanted`, at most `wait_us`, while two strangers claim every height before one node and show nothing.
+fn is_reached_among_liars(world: &mut World, victim: usize, wait_us: u64, wanted: impl Fn(&World) -> bool) -> bool {
+    const CLAIM_INTERVAL_US: u64 = 500_000;
+    let network = *state(world).network();
+    let until_us = world.now_us + wait_us;
+    while world.now_us < until_us {
+        for liar in 0..2 {
+            tell(world, victim, stranger(liar), Message::Status { network: Some(network), height: Some(Height(u64::MAX)) });
+        }
+        let soon_us = until_us.min(world.now_us + CLAIM_INTERVAL_US);
+        if wanted(world) || world.run(soon_us, &wanted).expect("runs") {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn strangers_who_only_claim_do_not_keep_a_candidate_out() {
+    let mut world = founded(1, 2);
+    let candidate = world.nodes[1].id;
+    is_reached_among_liars(&mut world, 1, 20_000_000, |_| false);
+    workload::approve_member(&mut world, candidate).expect("is approved");
+    let joins = |world: &World| state(world).members.contains(&candidate);
+    assert!(is_reached_among_liars(&mut world, 1, 60_000_000, joins), "it says that it is there");
+}
+
+#[test]
+fn strangers_who_only_claim_do_not_keep_a_forgetful_validator_from_learning_what_it_forgot() {
+    let mut world = founded(4, 4);
+    world.lose_disk(3);
+    world.start(3).expect("starts");
+    let knows = |world: &World| matches!(world.nodes[3].disk.memory(), Memory::LostUntil(_));
+    assert!(is_reached_among_liars(&mut world, 3, 60_000_000, knows));
+}
+
+#[test]
+fn strangers_who_have_failed_do_not_delay_a_block() {
+    const SOON_US: u64 = 1_000_000;
+    let mut world = founded(1, 2);
+    for _ in 0..5 {
+        // Long enough for each of them to be asked and to fail.
+        is_reached_among_liars(&mut world, 1, 12_000_000, |_| false);
+        workload::approve_some_verifier(&mut world, 0).expect("is proposed");
+        let newest = blocks_of(&world, 1) + 1;
+        assert!(is_reached_among_liars(&mut world, 1, SOON_US, |world| blocks_of(world, 1) == newest), "block {newest} is late");
+    }
 }
 
 #[test]
