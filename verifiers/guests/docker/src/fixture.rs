@@ -227,3 +227,23 @@ pub(crate) fn image(config: Value, layers: &[Layer]) -> MemoryFiles {
 pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&sha256(bytes)))
 }
+
+/// The JSON pointer (RFC 6901) of everything inside a document.
+pub(crate) fn places_in(document: &Value) -> Vec<String> {
+    let mut places = vec![];
+    collect("", document, &mut places);
+    places
+}
+
+fn collect(place: &str, value: &Value, places: &mut Vec<String>) {
+    let mut add = |key: &str, value: &Value| {
+        let place = format!("{place}/{}", key.replace('/', "~1"));
+        places.push(place.clone());
+        collect(&place, value, places);
+    };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| add(key, value)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(at, value)| add(&at.to_string(), value)),
+        _ => {}
+    }
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::Docker;
 use crate::files::{digest_of_bytes, file_name};
-use crate::fixture::{Build, Layer, Member, OCI_INDEX, OCI_MANIFEST, TAR, config, gzip, image, ordinary, tar};
+use crate::fixture::{Build, Layer, Member, OCI_INDEX, OCI_MANIFEST, TAR, config, gzip, image, ordinary, places_in, tar};
 
 fn compare(a: &MemoryFiles, b: &MemoryFiles) -> Comparison {
     let files = MemoryFiles::side_by_side(a, b);
@@ -200,8 +200,7 @@ fn every_value_of_a_config_is_compared_unless_a_pass_names_it() {
         "/history/0/comment",
         "/history/1/created",
     ];
-    let mut places = Vec::new();
-    collect("", &config(), &mut places);
+    let places = places_in(&config());
     assert!(places.len() > 40, "{places:?}");
     let same = |edit: &dyn Fn(&mut Value)| !matches!(compare(&plain(), &with_config(edit)), Comparison::Different(_));
     for place in &places {
@@ -223,19 +222,6 @@ fn every_value_of_a_config_is_compared_unless_a_pass_names_it() {
             _ => unreachable!("a place lies in something"),
         };
         assert_eq!(same(&removed), forgiven, "the removal of {place}");
-    }
-}
-
-fn collect(place: &str, value: &Value, places: &mut Vec<String>) {
-    let mut add = |key: &str, value: &Value| {
-        let place = format!("{place}/{}", key.replace('/', "~1"));
-        places.push(place.clone());
-        collect(&place, value, places);
-    };
-    match value {
-        Value::Object(map) => map.iter().for_each(|(key, value)| add(key, value)),
-        Value::Array(items) => items.iter().enumerate().for_each(|(at, value)| add(&at.to_string(), value)),
-        _ => {}
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::Docker;
-use crate::fixture::{Build, Layer, Member, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, config, gzip, ordinary, tar, zstd};
+use crate::fixture::{Build, Layer, Member, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, config, gzip, ordinary, places_in, tar, zstd};
 
 /// How an image is written, with all that a pass forgives.
 #[derive(Clone, Debug, Default)]
@@ -242,8 +242,7 @@ impl Mutation {
             }
             Self::Removal(at) => drop(content.members.remove(at.index(content.members.len()))),
             Self::Config(at) => {
-                let mut places = Vec::new();
-                collect("", &content.config, &mut places);
+                let places = places_in(&content.config);
                 let place = &places[at.index(places.len())];
                 change(content.config.pointer_mut(place).unwrap());
             }
@@ -269,19 +268,6 @@ fn mutate(member: &mut Member, aspect: u8, bit: u16) {
         }
         7 => member.pax.push(("SCHILY.xattr.security.capability2".into(), b"x".into())),
         _ => member.path.push('x'),
-    }
-}
-
-fn collect(place: &str, value: &Value, places: &mut Vec<String>) {
-    let mut add = |key: &str, value: &Value| {
-        let place = format!("{place}/{}", key.replace('/', "~1"));
-        places.push(place.clone());
-        collect(&place, value, places);
-    };
-    match value {
-        Value::Object(map) => map.iter().for_each(|(key, value)| add(key, value)),
-        Value::Array(items) => items.iter().enumerate().for_each(|(at, value)| add(&at.to_string(), value)),
-        _ => {}
     }
 }
 
@@ -339,13 +325,8 @@ fn every_value_of_an_index_and_a_manifest_is_compared_unless_a_pass_names_it() {
     let child = format!("{}.blob", index["manifests"][0]["digest"].as_str().unwrap());
     let manifest: Value = serde_json::from_slice(&plain.0.iter().find(|(name, _)| *name == child).unwrap().1).unwrap();
     let is_same = |other: &MemoryFiles| matches!(compare(&plain, other), Comparison::SameAfter(_) | Comparison::Identical);
-    let places = |document: &Value| {
-        let mut places = Vec::new();
-        collect("", document, &mut places);
-        places
-    };
     let mut seen = 0;
-    for place in places(&index) {
+    for place in places_in(&index) {
         let mut changed = index.clone();
         change(changed.pointer_mut(&place).unwrap());
         let mut other = plain.clone();
@@ -357,7 +338,7 @@ fn every_value_of_an_index_and_a_manifest_is_compared_unless_a_pass_names_it() {
         assert!(is_same(&other) == forgiven || may_be_forgiven, "{place}");
         seen += 1;
     }
-    for place in places(&manifest) {
+    for place in places_in(&manifest) {
         let mut changed = manifest.clone();
         change(changed.pointer_mut(&place).unwrap());
         let mut build = Build(plain.0.iter().filter(|(name, _)| *name != child && name != "manifest").cloned().collect());
