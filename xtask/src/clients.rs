@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 /// A program, the Debian package it comes in, and what is not tested without it.
-const CLIENTS: [(&str, &str, &str); 6] = [
+const CLIENTS: [(&str, &str, &str); 9] = [
     ("dockerd", "docker.io", "pulls with the real docker engine"),
     ("docker", "docker.io", "pulls with the real docker engine"),
     ("docker-registry", "docker-registry", "imports from a real registry"),
     ("busybox", "busybox-static", "images that run as containers"),
     ("skopeo", "skopeo", "pulls with a second client"),
     ("git", "git", "builds from source and the demo"),
+    ("npm", "npm, or nodejs where that brings it", "npm packages from source to their client"),
+    ("node", "nodejs", "npm packages from source to their client"),
+    ("ip", "iproute2", "networks that are parted by network namespaces"),
 ];
 
 /// Where distributions put programs that are no user's everyday tools.
