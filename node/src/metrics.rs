@@ -84,7 +84,7 @@ impl NodeMetrics {
             set(&gauges.height, state.height().0);
             set(&gauges.events, state.tree_size());
             set(&gauges.validators, state.validators().nodes().len() as u64);
-            set(&gauges.open_builds, state.builds.unfinished().count() as u64);
+            set(&gauges.open_builds, state.builds.unfinished_count() as u64);
             set(&gauges.artifacts, state.packages.artifact_count() as u64);
             gauges.judging.read_off(state);
         }

@@ -4,7 +4,8 @@ use super::{node, print, print_json, request_failure};
 use crate::arguments::OutputArguments;
 use crate::exit::Failure;
 use pyrsia_ledger::NodeId;
-use pyrsia_registry::wire::{NodesView, TallyView};
+use pyrsia_ledger::projection::builds::Tally;
+use pyrsia_registry::wire::NodesView;
 use std::fmt::Write;
 
 pub(super) async fn run(output: OutputArguments) -> Result<(), Failure> {
@@ -72,7 +73,7 @@ fn listed(nodes: &[NodeId]) -> String {
     nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn built(tally: &TallyView) -> String {
+fn built(tally: &Tally) -> String {
     let all = [
         (tally.agreed, "with the majority"),
         (tally.dissented, "dissenting"),
@@ -91,8 +92,8 @@ mod tests {
 
     #[test]
     fn what_a_judge_did_is_told_without_what_it_did_not() {
-        assert_eq!(built(&TallyView::default()), "no builds yet");
-        let tally = TallyView { agreed: 7, withheld: 1, ..TallyView::default() };
+        assert_eq!(built(&Tally::default()), "no builds yet");
+        let tally = Tally { agreed: 7, withheld: 1, ..Tally::default() };
         assert_eq!(built(&tally), "builds: 7 with the majority, 1 withheld");
     }
 }

@@ -4,7 +4,7 @@ use super::{body, error::Refused, json};
 use crate::server::Front;
 use crate::wire::{
     AtRiskView, AuthorizedNodeView, FormerNodeView, NodesView, PendingRevocationView, RevocationState, RevokeRequest,
-    RevokeResponse, TallyView,
+    RevokeResponse,
 };
 use poem::http::StatusCode;
 use poem::{Request, Response};
@@ -62,7 +62,7 @@ fn nodes_view(state: &Projections, me: NodeId, peers: &[NodeId]) -> NodesView {
         since,
         this_node: node == me,
         connected: node == me || peers.contains(&node),
-        builds: tally(state, &node),
+        builds: state.builds.tally(&node),
     };
     let count = members.nodes().len();
     NodesView {
@@ -87,21 +87,9 @@ fn nodes_view(state: &Projections, me: NodeId, peers: &[NodeId]) -> NodesView {
                 until: former.until,
                 compromised_since: former.compromised_since,
                 suspended_by: members.suspended(node).map(|suspension| *suspension.event.digest()),
-                builds: tally(state, node),
+                builds: state.builds.tally(node),
             })
             .collect(),
-    }
-}
-
-fn tally(state: &Projections, node: &NodeId) -> TallyView {
-    let tally = state.builds.tally(node);
-    TallyView {
-        agreed: tally.agreed,
-        dissented: tally.dissented,
-        failed: tally.failed,
-        abstained: tally.abstained,
-        timed_out: tally.timed_out,
-        withheld: tally.withheld,
     }
 }
 

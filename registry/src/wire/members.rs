@@ -1,6 +1,7 @@
 //! Who is authorized, who is on the way in or out, and what each of them did as a judge.
 
 use super::CandidateView;
+use pyrsia_ledger::projection::builds::Tally;
 use pyrsia_ledger::{BuildId, Height, NodeId, PackageType, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
@@ -58,20 +59,7 @@ pub struct AuthorizedNodeView {
     pub this_node: bool,
     /// Whether this node is connected to it.
     pub connected: bool,
-    pub builds: TallyView,
-}
-
-/// The closed builds a node was a judge of, by what became of its result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TallyView {
-    pub agreed: u64,
-    pub dissented: u64,
-    pub failed: u64,
-    pub abstained: u64,
-    /// It committed to no result while the others waited.
-    pub timed_out: u64,
-    /// It committed to a result and never showed it.
-    pub withheld: u64,
+    pub builds: Tally,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +78,7 @@ pub struct FormerNodeView {
     pub compromised_since: Option<Height>,
     /// The event that proves that its key signed two contradictory statements.
     pub suspended_by: Option<Sha256Digest>,
-    pub builds: TallyView,
+    pub builds: Tally,
 }
 
 /// `GET /api/v1/at-risk`: one build whose majority does not hold without nodes that turned out to be compromised.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::management::status::OPENAPI;
 use pyrsia_ledger::event::BuildSource;
+use pyrsia_ledger::projection::builds::Tally;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -75,7 +76,7 @@ const SCHEMAS: &[(&str, Through)] = &[
     ("RevokeResponse", through::<RevokeResponse>),
     ("NodesView", through::<NodesView>),
     ("AuthorizedNodeView", through::<AuthorizedNodeView>),
-    ("TallyView", through::<TallyView>),
+    ("Tally", through::<Tally>),
     ("PendingRevocationView", through::<PendingRevocationView>),
     ("FormerNodeView", through::<FormerNodeView>),
     ("AtRiskView", through::<AtRiskView>),
