@@ -5,15 +5,14 @@
 
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::audit::{Audit, SignatureWork};
-use pyrsia_ledger::certificate::{VoteKind, vote_bytes};
 use pyrsia_ledger::event::{
     AddArtifact, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed, BuildSource, BuiltArtifact,
     NodeActivated, NodeAuthorizationApproved, VerifierApproved, commitment,
 };
 use pyrsia_ledger::projection::genesis;
-use pyrsia_ledger::signed::{node_id_of, sign};
+use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{
-    ArtifactId, BuildId, CommitCertificate, Event, NodeId, PackageCoordinate, PackageType, Projections, Purpose, SealedBlock,
+    ArtifactId, BuildId, CommitCertificate, Event, NodeId, PackageCoordinate, PackageType, Projections, SealedBlock,
     Sha256Digest, SignedEvent, UnsignedEvent,
 };
 use std::collections::BTreeMap;
@@ -68,17 +67,9 @@ impl Network {
         if let Some((_, refusal)) = proposal.refused.first() {
             return Err(refusal.to_string().into());
         }
-        let (height, hash) = (proposal.block.height(), proposal.block.hash());
-        let message = vote_bytes(VoteKind::Precommit, height, 0, Some(hash));
         let validators = self.state.validators();
-        let mut signatures: Vec<_> = self
-            .keys
-            .iter()
-            .filter(|key| validators.contains(&node_id_of(key)))
-            .map(|key| (node_id_of(key), sign(key, Purpose::Vote, self.state.network(), &message)))
-            .collect();
-        signatures.sort();
-        let certificate = CommitCertificate { height, round: 0, block: hash, signatures };
+        let keys = self.keys.iter().filter(|key| validators.contains(&node_id_of(key)));
+        let certificate = CommitCertificate::signed(&proposal.block.header, 0, keys);
         self.log.push(SealedBlock { block: proposal.block, certificate }.encode());
         self.state = proposal.next;
         self.events.clear();

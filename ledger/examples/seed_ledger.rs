@@ -3,14 +3,13 @@
 //! `seed_ledger LEDGER_FOLDER KEY_FILE RECORDS`, with the node stopped. For tests and measurements: the packages do not exist.
 
 use ed25519_dalek::SigningKey;
-use pyrsia_ledger::certificate::{VoteKind, vote_bytes};
 use pyrsia_ledger::event::{
     AddArtifact, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed, BuildSource, BuiltArtifact, commitment,
 };
 use pyrsia_ledger::log::BlockLog;
-use pyrsia_ledger::signed::{node_id_of, sign};
+use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{
-    ArtifactId, CommitCertificate, Event, NodeId, PackageCoordinate, PackageType, Projections, Purpose, SealedBlock,
+    ArtifactId, CommitCertificate, Event, NodeId, PackageCoordinate, PackageType, Projections, SealedBlock,
     Sha256Digest, SignedEvent, UnsignedEvent,
 };
 use std::error::Error;
@@ -72,13 +71,10 @@ impl Founder {
         if let Some((_, refusal)) = proposal.refused.first() {
             return Err(refusal.to_string().into());
         }
-        let (height, block) = (proposal.block.height(), proposal.block.hash());
         if proposal.block.events.len() != self.events.len() {
             return Err("the events of one block do not fit into it".into());
         }
-        let message = vote_bytes(VoteKind::Precommit, height, 0, Some(block));
-        let signatures = vec![(self.id, sign(&self.key, Purpose::Vote, self.state.network(), &message))];
-        let certificate = CommitCertificate { height, round: 0, block, signatures };
+        let certificate = CommitCertificate::signed(&proposal.block.header, 0, [&self.key]);
         self.log.append(&SealedBlock { block: proposal.block, certificate })?;
         self.state = proposal.next;
         self.events.clear();

@@ -340,7 +340,8 @@ impl Audit {
         let claims = &mut self.work.claims;
         claims.extend(events.iter().map(|event| (height, Signed::Event(event.id), event.claim())));
         let network = self.summary.network.unwrap_or(sealed.block.header.network);
-        claims.extend(sealed.certificate.claims(&network).map(|claim| (height, Signed::Precommit, claim)));
+        let precommits = sealed.certificate.claims(&network, &sealed.block.header);
+        claims.extend(precommits.map(|claim| (height, Signed::Precommit, claim)));
     }
 
     /// Ends the audit. `verified` is what came of all the work that was taken.

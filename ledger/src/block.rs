@@ -8,8 +8,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The version of the header that this code writes and reads.
-pub const HEADER_VERSION: u16 = 1;
+/// The version of the header that this code writes and reads. In version 1 a precommit was no cosignature of a checkpoint.
+pub const HEADER_VERSION: u16 = 2;
 /// The most events of one block.
 pub const EVENTS_PER_BLOCK_MAX: usize = 1_000;
 /// The most bytes of events in one block; a block always has room for one event.
@@ -60,6 +60,23 @@ impl fmt::Debug for BlockHash {
     }
 }
 
+/// What a vote for a block names: its hash, and what of its header its checkpoint states ([`crate::checkpoint`]). It all follows from
+/// the header, so a vote with other numbers is a vote for another block; and a vote can be verified before its block is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct BlockId {
+    pub hash: BlockHash,
+    pub tree_size: u64,
+    pub tree_root: Sha256Digest,
+    /// Whole seconds of the block's time since the Unix epoch.
+    pub time_s: u64,
+}
+
+impl fmt::Display for BlockId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.hash.fmt(f)
+    }
+}
+
 /// What the validators sign. The roots and the size are those *after* the block's events.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct BlockHeader {
@@ -84,6 +101,11 @@ impl BlockHeader {
         let bytes = borsh::to_vec(self).expect("writing to memory cannot fail");
         BlockHash(Sha256Digest::of_parts(&[b"pyrsia/block/v1\0", &bytes]))
     }
+
+    pub fn id(&self) -> BlockId {
+        let Self { tree_size, tree_root, time_ms, .. } = *self;
+        BlockId { hash: self.hash(), tree_size, tree_root, time_s: time_ms / 1_000 }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -95,6 +117,10 @@ pub struct Block {
 impl Block {
     pub fn hash(&self) -> BlockHash {
         self.header.hash()
+    }
+
+    pub fn id(&self) -> BlockId {
+        self.header.id()
     }
 
     pub fn height(&self) -> Height {
@@ -121,6 +147,12 @@ impl SealedBlock {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > SEALED_BLOCK_BYTES_MAX {
             return Err(DecodeError::TooLarge { what: "block", size_bytes: bytes.len(), limit_bytes: SEALED_BLOCK_BYTES_MAX });
+        }
+        // Before anything else: of another version the rest may mean something else.
+        if let Some(version) = bytes.first_chunk().map(|version| u16::from_le_bytes(*version))
+            && version != HEADER_VERSION
+        {
+            return Err(DecodeError::Version { what: "block", version, known: HEADER_VERSION });
         }
         decode_canonical("block", bytes)
     }

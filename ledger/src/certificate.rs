@@ -1,12 +1,16 @@
 //! Commit certificates: who signed a block, who must have, and what exactly a vote signs.
 //!
-//! The preimage of a vote is the ledger's own, so that an auditor needs nothing of the consensus engine that collected it.
+//! The preimage of a vote is the ledger's own, so that an auditor needs nothing of the consensus engine that collected it. A
+//! precommit to a block is the C2SP cosignature of that block's checkpoint: a certificate is a checkpoint that a quorum
+//! cosigned ([`crate::checkpoint`]). Prevotes, and precommits to nil, are signed like everything else ([`crate::signed`]).
 
-use crate::block::{BlockHash, BlockHeader, Height};
+use crate::block::{BlockHash, BlockHeader, BlockId, Height};
+use crate::checkpoint::precommit_bytes;
 use crate::digest::Sha256Digest;
 use crate::identity::NodeId;
-use crate::signed::{Claim, NetworkId, Purpose, Signature, wrong_claims};
+use crate::signed::{Claim, NetworkId, Purpose, Signature, node_id_of, preimage, sign_bytes, wrong_claims};
 use borsh::{BorshDeserialize, BorshSerialize};
+use ed25519_dalek::SigningKey;
 use serde::Serialize;
 
 /// The validators of a height, in ascending order of their keys.
@@ -62,17 +66,39 @@ pub enum VoteKind {
     Precommit,
 }
 
-/// What a validator signs when it votes; `block` is none for a vote for nil.
-pub fn vote_bytes(kind: VoteKind, height: Height, round: u32, block: Option<BlockHash>) -> Vec<u8> {
-    borsh::to_vec(&(kind, height, round, block)).expect("writing to memory cannot fail")
+/// What a validator says when it votes; `block` is none for a vote for nil.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize)]
+pub struct UnsignedVote {
+    pub kind: VoteKind,
+    pub height: Height,
+    pub round: u32,
+    pub block: Option<BlockId>,
+}
+
+impl UnsignedVote {
+    fn bytes(&self, network: &NetworkId) -> Vec<u8> {
+        match (self.kind, &self.block) {
+            (VoteKind::Precommit, Some(block)) => precommit_bytes(network, self.height, self.round, block),
+            _ => preimage(Purpose::Vote, network, &borsh::to_vec(self).expect("writing to memory cannot fail")),
+        }
+    }
+
+    pub fn sign(&self, key: &SigningKey, network: &NetworkId) -> Signature {
+        sign_bytes(key, &self.bytes(network))
+    }
+
+    /// That `author` cast this vote.
+    pub fn claim(&self, author: NodeId, network: &NetworkId, signature: Signature) -> Claim {
+        Claim::of_bytes(author, self.bytes(network), signature)
+    }
 }
 
 /// What a proposer signs; `valid_round` is the earlier round in which a quorum prevoted for the block.
-pub fn proposal_bytes(height: Height, round: u32, valid_round: Option<u32>, block: BlockHash) -> Vec<u8> {
+pub fn proposal_bytes(height: Height, round: u32, valid_round: Option<u32>, block: BlockId) -> Vec<u8> {
     borsh::to_vec(&(height, round, valid_round, block)).expect("writing to memory cannot fail")
 }
 
-/// Precommits for one block in one round, in ascending order of their signers.
+/// Precommits for one block in one round, in ascending order of their signers: the cosignatures of its checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct CommitCertificate {
     pub height: Height,
@@ -102,10 +128,20 @@ pub enum CertificateError {
 }
 
 impl CommitCertificate {
+    /// The precommits of these keys to a block of this header.
+    pub fn signed<'k>(header: &BlockHeader, round: u32, keys: impl IntoIterator<Item = &'k SigningKey>) -> Self {
+        let (height, block) = (header.height, header.id());
+        let vote = UnsignedVote { kind: VoteKind::Precommit, height, round, block: Some(block) };
+        let sign = |key| (node_id_of(key), vote.sign(key, &header.network));
+        let mut signatures: Vec<_> = keys.into_iter().map(sign).collect();
+        signatures.sort_unstable();
+        Self { height, round, block: block.hash, signatures }
+    }
+
     /// Checks that a quorum of `validators` signed exactly this header.
     pub fn verify(&self, network: &NetworkId, header: &BlockHeader, validators: &ValidatorSet) -> Result<(), CertificateError> {
         self.check_signers(header, validators)?;
-        let claims: Vec<Claim> = self.claims(network).collect();
+        let claims: Vec<Claim> = self.claims(network, header).collect();
         match wrong_claims(&claims).first() {
             Some(wrong) => Err(CertificateError::Signature(claims[*wrong].author())),
             None => Ok(()),
@@ -131,10 +167,11 @@ impl CommitCertificate {
         }
     }
 
-    /// The precommits it is made of.
-    pub(crate) fn claims(&self, network: &NetworkId) -> impl Iterator<Item = Claim> {
-        let message = vote_bytes(VoteKind::Precommit, self.height, self.round, Some(self.block));
-        self.signatures.iter().map(move |(node, signature)| Claim::new(*node, Purpose::Vote, network, &message, *signature))
+    /// The precommits it is made of, if it is for this header.
+    pub(crate) fn claims(&self, network: &NetworkId, header: &BlockHeader) -> impl Iterator<Item = Claim> {
+        let block = BlockId { hash: self.block, ..header.id() };
+        let bytes = precommit_bytes(network, self.height, self.round, &block);
+        self.signatures.iter().map(move |(node, signature)| Claim::of_bytes(*node, bytes.clone(), *signature))
     }
 }
 

@@ -3,12 +3,13 @@
 //! Owns what such a proof is made of and when it holds: a function of the network and the proof alone, so that everybody who
 //! reads the ledger checks it again. Never decides what follows from it.
 
-use crate::block::{BlockHash, Height};
-use crate::certificate::{VoteKind, proposal_bytes, vote_bytes};
+use crate::block::{BlockId, Height};
+use crate::certificate::{UnsignedVote, VoteKind, proposal_bytes};
 use crate::event::{BuildResultCommitted, Event};
 use crate::identity::NodeId;
-use crate::signed::{NetworkId, Purpose, Signature, SignedEvent, UnsignedEvent, verify};
+use crate::signed::{NetworkId, Purpose, Signature, SignedEvent, UnsignedEvent, node_id_of, verify};
 use borsh::{BorshDeserialize, BorshSerialize};
+use ed25519_dalek::SigningKey;
 use serde::Serialize;
 
 /// A validator's vote, with what it takes to verify it.
@@ -19,7 +20,7 @@ pub struct SignedVote {
     pub height: Height,
     pub round: u32,
     /// None for a vote for nil.
-    pub block: Option<BlockHash>,
+    pub block: Option<BlockId>,
     pub signature: Signature,
 }
 
@@ -31,7 +32,7 @@ pub struct SignedProposal {
     pub round: u32,
     /// The earlier round in which a quorum prevoted for this block.
     pub valid_round: Option<u32>,
-    pub block: BlockHash,
+    pub block: BlockId,
     pub signature: Signature,
 }
 
@@ -72,9 +73,18 @@ pub enum EvidenceError {
 }
 
 impl SignedVote {
+    pub fn new(key: &SigningKey, network: &NetworkId, vote: UnsignedVote) -> Self {
+        let UnsignedVote { kind, height, round, block } = vote;
+        Self { author: node_id_of(key), kind, height, round, block, signature: vote.sign(key, network) }
+    }
+
+    fn unsigned(&self) -> UnsignedVote {
+        let Self { kind, height, round, block, .. } = *self;
+        UnsignedVote { kind, height, round, block }
+    }
+
     pub fn verify(&self, network: &NetworkId) -> bool {
-        let message = vote_bytes(self.kind, self.height, self.round, self.block);
-        verify(&self.author, Purpose::Vote, network, &message, &self.signature)
+        self.unsigned().claim(self.author, network, self.signature).holds()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The ledger: the facts of a Pyrsia network and what they mean.
 //!
-//! Owns events, blocks, certificates, the Merkle tree over all events, the projections that are folded from them, every
-//! rule that can refuse one, and the block log on disk. Everything but [`log`] is plain functions over values: no clock,
-//! no network, no `async`, no randomness, no thread.
+//! Owns events, blocks, certificates, checkpoints, the Merkle tree over all events, the projections that are folded from
+//! them, every rule that can refuse one, and the block log on disk. Everything but [`log`] is plain functions over values:
+//! no clock, no network, no `async`, no randomness, no thread.
 
 pub mod coordinate;
 pub mod digest;
@@ -13,7 +13,9 @@ pub mod signed;
 
 pub mod block;
 pub mod certificate;
+pub mod checkpoint;
 pub mod evidence;
+pub mod note;
 pub mod proof;
 pub mod tree;
 
@@ -24,7 +26,7 @@ pub mod state_root;
 pub mod audit;
 pub mod log;
 
-pub use block::{Block, BlockHash, BlockHeader, Height, SealedBlock};
+pub use block::{Block, BlockHash, BlockHeader, BlockId, Height, SealedBlock};
 pub use certificate::{CommitCertificate, ValidatorSet};
 pub use coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageId, PackageType};
 pub use digest::Sha256Digest;

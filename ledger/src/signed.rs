@@ -3,6 +3,10 @@
 //! What is signed is `pyrsia/<role>/v1`, a zero byte, the network id, the length of the message as a little-endian u64, and
 //! the message: bytes signed for one purpose or network can never stand for another. Verification follows ZIP-215, single
 //! and batched alike, so that every node and every later auditor comes to the same answer about the same bytes.
+//!
+//! Two things are signed in the form of others, so that their tools can check them: a precommit to a block, which is a
+//! cosignature, and the checkpoint that a node serves ([`crate::checkpoint`]). The first begins with `cosignature/v1` and a line
+//! feed, the second with `pyrsia/` and the id of the network in hexadecimal: no purpose begins so.
 
 pub mod batch;
 
@@ -114,7 +118,10 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const fn prefix(self) -> &'static [u8] {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 3] = [Self::Event, Self::Proposal, Self::Vote];
+
+    pub(crate) const fn prefix(self) -> &'static [u8] {
         match self {
             Self::Event => b"pyrsia/event/v1\0",
             Self::Proposal => b"pyrsia/proposal/v1\0",
@@ -123,7 +130,7 @@ impl Purpose {
     }
 }
 
-fn preimage(purpose: Purpose, network: &NetworkId, message: &[u8]) -> Vec<u8> {
+pub(crate) fn preimage(purpose: Purpose, network: &NetworkId, message: &[u8]) -> Vec<u8> {
     let prefix = purpose.prefix();
     let mut bytes = Vec::with_capacity(prefix.len() + 32 + 8 + message.len());
     bytes.extend_from_slice(prefix);
@@ -134,7 +141,12 @@ fn preimage(purpose: Purpose, network: &NetworkId, message: &[u8]) -> Vec<u8> {
 }
 
 pub fn sign(key: &SigningKey, purpose: Purpose, network: &NetworkId, message: &[u8]) -> Signature {
-    Signature(key.sign(&preimage(purpose, network, message)).to_bytes())
+    sign_bytes(key, &preimage(purpose, network, message))
+}
+
+/// Signs bytes that say themselves what they are for.
+pub(crate) fn sign_bytes(key: &SigningKey, bytes: &[u8]) -> Signature {
+    Signature(key.sign(bytes).to_bytes())
 }
 
 /// Verifies one signature under ZIP-215.
@@ -193,6 +205,8 @@ pub enum DecodeError {
     },
     #[error("{what} is not in its one canonical encoding")]
     NotCanonical { what: &'static str },
+    #[error("this {what} is of version {version}, and this program reads version {known} only")]
+    Version { what: &'static str, version: u16, known: u16 },
     #[error("{what} has {size_bytes} bytes, more than {limit_bytes}")]
     TooLarge { what: &'static str, size_bytes: usize, limit_bytes: usize },
 }

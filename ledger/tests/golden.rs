@@ -11,8 +11,8 @@ use pyrsia_ledger::event::{
 };
 use pyrsia_ledger::evidence::{SignedCommitment, SignedProposal, SignedVote};
 use pyrsia_ledger::{
-    ArtifactId, BlockHash, BuildId, Event, Evidence, Height, NetworkId, NodeId, PackageCoordinate, PackageType, Sha256Digest,
-    Signature, SignedEvent, UnsignedEvent,
+    ArtifactId, BlockHash, BlockId, BuildId, Event, Evidence, Height, NetworkId, NodeId, PackageCoordinate, PackageType,
+    Sha256Digest, Signature, SignedEvent, UnsignedEvent,
 };
 use std::path::Path;
 
@@ -119,6 +119,10 @@ fn report() -> DisputeReport {
     DisputeReport { comparisons: (2..).zip(verdicts).map(compare).collect(), omitted: 2 }
 }
 
+fn block_id(text: &str) -> BlockId {
+    BlockId { hash: BlockHash(digest(text)), tree_size: 42, tree_root: digest("tree"), time_s: 1_671_002_963 }
+}
+
 fn proved(evidence: Evidence) -> Event {
     Event::EquivocationProved(EquivocationProved { evidence })
 }
@@ -132,7 +136,7 @@ fn votes() -> Evidence {
         block,
         signature: Signature::from_bytes([6; 64]),
     };
-    let block = Some(BlockHash(digest("block")));
+    let block = Some(block_id("block"));
     Evidence::Votes { first: vote(VoteKind::Prevote, None), second: vote(VoteKind::Precommit, block) }
 }
 
@@ -142,7 +146,7 @@ fn proposals() -> Evidence {
         height: Height(12),
         round: 2,
         valid_round,
-        block: BlockHash(digest(block)),
+        block: block_id(block),
         signature: Signature::from_bytes([6; 64]),
     };
     Evidence::Proposals { first: proposal(None, "one"), second: proposal(Some(1), "two") }

@@ -79,10 +79,10 @@ fn every_wrong_is_named_by_kind_and_the_blocks_behind_it_are_still_checked() {
     };
     use FindingKind::{Certificate, Chain, Network, Rule, Signature as Wrong, StateRoot, Tree};
     check(&|b| b.block.header.parent = BlockHash::NONE, &[Chain, Certificate]);
-    check(&|b| b.block.header.time_ms = 1, &[Chain, StateRoot, Certificate]);
+    check(&|b| b.block.header.time_ms = 1, &[Chain, StateRoot, Certificate, Wrong]);
     check(&|b| b.block.header.height = Height(99), &[Chain, Certificate]);
     check(&|b| b.block.header.network = NetworkId::UNFOUNDED, &[Network, Certificate]);
-    check(&|b| b.block.header.tree_root = Sha256Digest::of(b""), &[Tree, Certificate]);
+    check(&|b| b.block.header.tree_root = Sha256Digest::of(b""), &[Tree, Certificate, Wrong]);
     check(&|b| b.block.header.state_root = Sha256Digest::of(b""), &[StateRoot, Certificate]);
     check(&|b| b.block.events[0].signature = Signature::from_bytes([1; 64]), &[Tree, Wrong]);
     check(&|b| b.block.events[0].unsigned.claimed_time_ms += 1, &[Tree, StateRoot, Wrong]);

@@ -1,25 +1,24 @@
 use super::*;
+use crate::block::BlockHash;
 use crate::coordinate::{BuildId, PackageCoordinate};
 use crate::digest::Sha256Digest;
-use crate::signed::{node_id_of, sign};
-use ed25519_dalek::SigningKey;
+use crate::signed::sign;
 use proptest::prelude::*;
 
 fn network() -> NetworkId {
     NetworkId::new(Sha256Digest::of(b"network"))
 }
 
-fn block(contents: &[u8]) -> BlockHash {
-    BlockHash(Sha256Digest::of(contents))
+fn block(contents: &[u8]) -> BlockId {
+    let digest = Sha256Digest::of(contents);
+    BlockId { hash: BlockHash(digest), tree_size: 7, tree_root: digest, time_s: 5 }
 }
 
-fn vote(key: &SigningKey, kind: VoteKind, height: u64, round: u32, block: Option<BlockHash>) -> SignedVote {
-    let height = Height(height);
-    let signature = sign(key, Purpose::Vote, &network(), &vote_bytes(kind, height, round, block));
-    SignedVote { author: node_id_of(key), kind, height, round, block, signature }
+fn vote(key: &SigningKey, kind: VoteKind, height: u64, round: u32, block: Option<BlockId>) -> SignedVote {
+    SignedVote::new(key, &network(), UnsignedVote { kind, height: Height(height), round, block })
 }
 
-fn proposal(key: &SigningKey, height: u64, round: u32, valid_round: Option<u32>, block: BlockHash) -> SignedProposal {
+fn proposal(key: &SigningKey, height: u64, round: u32, valid_round: Option<u32>, block: BlockId) -> SignedProposal {
     let height = Height(height);
     let signature = sign(key, Purpose::Proposal, &network(), &proposal_bytes(height, round, valid_round, block));
     SignedProposal { author: node_id_of(key), height, round, valid_round, block, signature }
@@ -33,12 +32,16 @@ fn commitment(key: &SigningKey, sequence: u64, attempt: u32, contents: &[u8]) ->
     SignedCommitment::of(&signed).expect("a commitment")
 }
 
-fn each_kind(key: &SigningKey) -> [Evidence; 4] {
+fn each_kind(key: &SigningKey) -> [Evidence; 6] {
     let (one, other) = (block(b"one"), block(b"other"));
-    let kind = VoteKind::Prevote;
+    let (kind, precommit) = (VoteKind::Prevote, VoteKind::Precommit);
+    // What no header has, and no honest node votes for: the hash of one block with the size of another.
+    let no_block = BlockId { tree_size: 8, ..one };
     [
         Evidence::Votes { first: vote(key, kind, 4, 1, Some(one)), second: vote(key, kind, 4, 1, Some(other)) },
         Evidence::Votes { first: vote(key, kind, 4, 1, Some(one)), second: vote(key, kind, 4, 1, None) },
+        Evidence::Votes { first: vote(key, precommit, 4, 1, Some(one)), second: vote(key, precommit, 4, 1, Some(no_block)) },
+        Evidence::Votes { first: vote(key, precommit, 4, 1, None), second: vote(key, precommit, 4, 1, Some(one)) },
         Evidence::Proposals { first: proposal(key, 4, 1, None, one), second: proposal(key, 4, 1, Some(0), other) },
         Evidence::Commitments { first: commitment(key, 7, 0, b"one"), second: commitment(key, 8, 0, b"other") },
     ]
@@ -84,7 +87,7 @@ fn what_an_honest_node_signs_is_no_evidence() {
 proptest! {
     /// Evidence that was made up or changed in any byte holds against nobody.
     #[test]
-    fn evidence_forged_in_any_byte_is_refused(kind in 0usize..4, at in any::<prop::sample::Index>(), flip in 1u8..) {
+    fn evidence_forged_in_any_byte_is_refused(kind in 0usize..6, at in any::<prop::sample::Index>(), flip in 1u8..) {
         let mut bytes = borsh::to_vec(&each_kind(&SigningKey::from_bytes(&[1; 32]))[kind]).expect("encodes");
         let at = at.index(bytes.len());
         bytes[at] ^= flip;

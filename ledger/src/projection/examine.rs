@@ -97,7 +97,7 @@ impl Projections {
         let next = self.apply_encoded(&sealed.block, &events)?;
         let not_final = |source| BlockError::Certificate { height, source };
         sealed.certificate.check_signers(header, &self.validators()).map_err(not_final)?;
-        let claims: Vec<Claim> = events.iter().map(EncodedEvent::claim).chain(sealed.certificate.claims(&self.network)).collect();
+        let claims: Vec<Claim> = events.iter().map(EncodedEvent::claim).chain(sealed.certificate.claims(&self.network, header)).collect();
         match wrong_claims(&claims).first() {
             None => Ok(next),
             Some(wrong) => Err(match events.get(*wrong) {

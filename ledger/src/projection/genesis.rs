@@ -2,14 +2,14 @@
 
 use super::{BlockError, HeaderPart, Projections, TIME_MS_MAX, Table};
 use crate::block::{BlockHash, Height, SealedBlock};
-use crate::certificate::{CommitCertificate, VoteKind, vote_bytes};
+use crate::certificate::CommitCertificate;
 use crate::event::{Event, NetworkFounded};
 use crate::policy;
 use crate::projection::builds::Builds;
 use crate::projection::members::Members;
 use crate::projection::packages::Packages;
 use crate::projection::verifiers::Verifiers;
-use crate::signed::{NetworkId, Purpose, SignedEvent, UnsignedEvent, node_id_of, sign};
+use crate::signed::{NetworkId, SignedEvent, UnsignedEvent, node_id_of};
 use crate::state_root::{StateSum, TableId};
 use crate::tree::{Frontier, leaf_hash};
 use ed25519_dalek::SigningKey;
@@ -22,10 +22,7 @@ pub fn genesis(key: &SigningKey, name: &str, nonce: [u8; 32], time_ms: u64) -> S
     let founded = SignedEvent::new(key, UnsignedEvent::new(NetworkId::UNFOUNDED, founder, 0, time_ms, event));
     let state = Projections::founded(&founded, name.to_owned());
     let block = state.seal_header(founder, time_ms, vec![founded]);
-    let message = vote_bytes(VoteKind::Precommit, Height::GENESIS, 0, Some(block.hash()));
-    let signature = sign(key, Purpose::Vote, &state.network, &message);
-    let certificate =
-        CommitCertificate { height: Height::GENESIS, round: 0, block: block.hash(), signatures: vec![(founder, signature)] };
+    let certificate = CommitCertificate::signed(&block.header, 0, [key]);
     SealedBlock { block, certificate }
 }
 

@@ -1,13 +1,13 @@
 use super::builds::BuildStatus;
 use super::*;
 use crate::block::{Block, SealedBlock};
-use crate::certificate::{CommitCertificate, VoteKind, vote_bytes};
+use crate::certificate::CommitCertificate;
 use crate::coordinate::{ArtifactId, PackageType};
 use crate::event::{
     AddArtifact, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed, BuildSource, BuildWaitEnded,
     BuiltArtifact, NodeActivated, NodeAuthorizationApproved, NodeRevocationApproved, VerifierApproved, WaitPhase, commitment,
 };
-use crate::signed::{Purpose, UnsignedEvent, node_id_of, sign};
+use crate::signed::{UnsignedEvent, node_id_of};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
@@ -124,13 +124,8 @@ impl Bench {
 
     pub(crate) fn seal(&self, block: Block) -> SealedBlock {
         let validators = self.state.validators();
-        let message = vote_bytes(VoteKind::Precommit, block.height(), 0, Some(block.hash()));
-        let mut signatures: Vec<_> = (0..self.keys.len())
-            .filter(|key| validators.contains(&self.node(*key)))
-            .map(|key| (self.node(key), sign(&self.keys[key], Purpose::Vote, self.state.network(), &message)))
-            .collect();
-        signatures.sort();
-        let certificate = CommitCertificate { height: block.height(), round: 0, block: block.hash(), signatures };
+        let keys = self.keys.iter().filter(|key| validators.contains(&node_id_of(key)));
+        let certificate = CommitCertificate::signed(&block.header, 0, keys);
         SealedBlock { block, certificate }
     }
 
@@ -334,7 +329,7 @@ fn a_changed_block_is_refused() {
     refused(&|b| b.block.header.time_ms = TIME_MS_MAX + 1);
     refused(&|b| b.block.header.height = Height(99));
     refused(&|b| b.block.header.validators = Sha256Digest::of(b""));
-    refused(&|b| b.block.header.version = 2);
+    refused(&|b| b.block.header.version = 1);
     refused(&|b| b.block.header.time_ms += 1);
     refused(&|b| b.block.events.clear());
     refused(&|b| b.block.events[0].signature = crate::signed::Signature::from_bytes([1; 64]));

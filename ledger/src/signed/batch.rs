@@ -26,7 +26,12 @@ pub struct Claim {
 
 impl Claim {
     pub fn new(author: NodeId, purpose: Purpose, network: &NetworkId, message: &[u8], signature: Signature) -> Self {
-        Self { author, signature, preimage: preimage(purpose, network, message) }
+        Self::of_bytes(author, preimage(purpose, network, message), signature)
+    }
+
+    /// Of bytes that say themselves what they are for.
+    pub(crate) fn of_bytes(author: NodeId, preimage: Vec<u8>, signature: Signature) -> Self {
+        Self { author, signature, preimage }
     }
 
     pub fn author(&self) -> NodeId {

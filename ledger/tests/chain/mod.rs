@@ -4,14 +4,13 @@
 
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::audit::{Audit, AuditReport};
-use pyrsia_ledger::certificate::{CommitCertificate, VoteKind, vote_bytes};
+use pyrsia_ledger::certificate::CommitCertificate;
 use pyrsia_ledger::event::VerifierApproved;
 use pyrsia_ledger::log::{LedgerReader, Row};
 use pyrsia_ledger::projection::genesis;
-use pyrsia_ledger::signed::{node_id_of, sign};
+use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{
-    Block, BlockHash, Event, Height, NodeId, PackageType, Projections, Purpose, SealedBlock, Sha256Digest, SignedEvent,
-    UnsignedEvent,
+    Block, BlockHash, Event, Height, NodeId, PackageType, Projections, SealedBlock, Sha256Digest, SignedEvent, UnsignedEvent,
 };
 use std::path::{Path, PathBuf};
 
@@ -27,10 +26,8 @@ pub(crate) fn genesis_block() -> SealedBlock {
     genesis(&key(), "chain", [7; 32], 1_000)
 }
 
-fn seal(state: &Projections, block: Block) -> SealedBlock {
-    let message = vote_bytes(VoteKind::Precommit, block.height(), 0, Some(block.hash()));
-    let signatures = vec![(founder(), sign(&key(), Purpose::Vote, state.network(), &message))];
-    let certificate = CommitCertificate { height: block.height(), round: 0, block: block.hash(), signatures };
+fn seal(block: Block) -> SealedBlock {
+    let certificate = CommitCertificate::signed(&block.header, 0, [&key()]);
     SealedBlock { block, certificate }
 }
 
@@ -44,7 +41,7 @@ pub(crate) fn next_block(state: &Projections, events: u64) -> SealedBlock {
         SignedEvent::new(&key(), UnsignedEvent::new(*state.network(), founder(), sequence, 0, event))
     };
     let events: Vec<SignedEvent> = (0..events).map(event).collect();
-    seal(state, state.propose(founder(), 0, &events).block)
+    seal(state.propose(founder(), 0, &events).block)
 }
 
 /// The first `count` blocks.

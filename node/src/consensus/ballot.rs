@@ -1,14 +1,14 @@
 //! What validators sign while they agree on a block, in the project's own words and encoding.
 //!
-//! A precommit is the signature that ends up in a [`pyrsia_ledger::CommitCertificate`], so its preimage is the ledger's. The
+//! A precommit is the cosignature that ends up in a [`pyrsia_ledger::CommitCertificate`], so its preimage is the ledger's. The
 //! consensus engine has types of its own for all of this; they are translated at its border and never travel or rest.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::SigningKey;
-use pyrsia_ledger::certificate::{VoteKind, proposal_bytes, vote_bytes};
+use pyrsia_ledger::certificate::{UnsignedVote, VoteKind, proposal_bytes};
 use pyrsia_ledger::evidence::{SignedProposal, SignedVote};
 use pyrsia_ledger::signed::{node_id_of, sign, verify};
-use pyrsia_ledger::{BlockHash, Height, NetworkId, NodeId, Purpose, Signature, ValidatorSet};
+use pyrsia_ledger::{BlockId, Height, NetworkId, NodeId, Purpose, Signature, ValidatorSet};
 
 /// A vote of a validator; `block` is none for nil.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -16,7 +16,7 @@ pub struct Vote {
     pub kind: VoteKind,
     pub height: Height,
     pub round: u32,
-    pub block: Option<BlockHash>,
+    pub block: Option<BlockId>,
     pub validator: NodeId,
     pub signature: Signature,
 }
@@ -28,7 +28,7 @@ pub struct Proposal {
     pub round: u32,
     /// The earlier round in which a quorum prevoted for this block.
     pub polka_round: Option<u32>,
-    pub block: BlockHash,
+    pub block: BlockId,
     pub proposer: NodeId,
     pub signature: Signature,
 }
@@ -38,7 +38,7 @@ pub struct Proposal {
 pub(super) struct PolkaCertificate {
     pub height: Height,
     pub round: u32,
-    pub block: BlockHash,
+    pub block: BlockId,
     pub signatures: Vec<(NodeId, Signature)>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct RoundCertificate {
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(super) struct RoundVote {
     pub kind: VoteKind,
-    pub block: Option<BlockHash>,
+    pub block: Option<BlockId>,
     pub validator: NodeId,
     pub signature: Signature,
 }
@@ -97,15 +97,14 @@ impl Vote {
         kind: VoteKind,
         height: Height,
         round: u32,
-        block: Option<BlockHash>,
+        block: Option<BlockId>,
     ) -> Self {
-        let signature = sign(key, Purpose::Vote, network, &vote_bytes(kind, height, round, block));
-        Self { kind, height, round, block, validator: node_id_of(key), signature }
+        SignedVote::new(key, network, UnsignedVote { kind, height, round, block }).into()
     }
 
     pub fn verify(&self, network: &NetworkId) -> bool {
-        let message = vote_bytes(self.kind, self.height, self.round, self.block);
-        verify(&self.validator, Purpose::Vote, network, &message, &self.signature)
+        let Self { kind, height, round, block, .. } = *self;
+        UnsignedVote { kind, height, round, block }.claim(self.validator, network, self.signature).holds()
     }
 }
 
@@ -116,7 +115,7 @@ impl Proposal {
         height: Height,
         round: u32,
         polka_round: Option<u32>,
-        block: BlockHash,
+        block: BlockId,
     ) -> Self {
         let signature = sign(key, Purpose::Proposal, network, &proposal_bytes(height, round, polka_round, block));
         Self { height, round, polka_round, block, proposer: node_id_of(key), signature }
@@ -141,10 +140,10 @@ impl PolkaCertificate {
 
     /// Whether at least one validator signed its part: what it takes to wake a sleeping node.
     pub(super) fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
-        let message = vote_bytes(VoteKind::Prevote, self.height, self.round, Some(self.block));
+        let vote = UnsignedVote { kind: VoteKind::Prevote, height: self.height, round: self.round, block: Some(self.block) };
         self.signatures
             .iter()
-            .any(|(node, signature)| validators.contains(node) && verify(node, Purpose::Vote, network, &message, signature))
+            .any(|(node, signature)| validators.contains(node) && vote.claim(*node, network, *signature).holds())
     }
 }
 
@@ -157,8 +156,8 @@ impl RoundCertificate {
     /// Whether at least one validator signed its part.
     pub(super) fn is_vouched_for(&self, network: &NetworkId, validators: &ValidatorSet) -> bool {
         self.votes.iter().any(|vote| {
-            let message = vote_bytes(vote.kind, self.height, self.round, vote.block);
-            validators.contains(&vote.validator) && verify(&vote.validator, Purpose::Vote, network, &message, &vote.signature)
+            let unsigned = UnsignedVote { kind: vote.kind, height: self.height, round: self.round, block: vote.block };
+            validators.contains(&vote.validator) && unsigned.claim(vote.validator, network, vote.signature).holds()
         })
     }
 }
@@ -173,22 +172,29 @@ pub(super) fn proposer(validators: &ValidatorSet, height: Height, round: u32) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyrsia_ledger::Sha256Digest;
+    use pyrsia_ledger::{BlockHash, Sha256Digest};
 
     fn network() -> NetworkId {
         NetworkId::new(Sha256Digest::of(b"network"))
     }
 
+    fn block() -> BlockId {
+        let digest = Sha256Digest::of(b"block");
+        BlockId { hash: BlockHash(digest), tree_size: 3, tree_root: digest, time_s: 1 }
+    }
+
     #[test]
     fn a_vote_cannot_stand_for_another_height_round_or_block() {
         let key = SigningKey::from_bytes(&[1; 32]);
-        let block = BlockHash(Sha256Digest::of(b"block"));
+        let block = block();
         let vote = Vote::signed(&key, &network(), VoteKind::Precommit, Height(3), 1, Some(block));
         assert!(vote.verify(&network()));
         for changed in [
             Vote { height: Height(4), ..vote.clone() },
             Vote { round: 2, ..vote.clone() },
             Vote { block: None, ..vote.clone() },
+            Vote { block: Some(BlockId { tree_size: 4, ..block }), ..vote.clone() },
+            Vote { block: Some(BlockId { time_s: 2, ..block }), ..vote.clone() },
             Vote { kind: VoteKind::Prevote, ..vote.clone() },
         ] {
             assert!(!changed.verify(&network()));
@@ -199,7 +205,7 @@ mod tests {
     fn a_proposal_out_of_turn_is_not_rightful() {
         let keys = [SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32])];
         let validators = ValidatorSet::new(keys.iter().map(node_id_of).collect());
-        let block = BlockHash(Sha256Digest::of(b"block"));
+        let block = block();
         for round in 0..4 {
             let rightful = keys
                 .iter()

@@ -23,7 +23,7 @@ use context::{Address, Context, LedgerVerifier, Validators, Value};
 use ed25519_dalek::SigningKey;
 use futures::FutureExt as _;
 use pyrsia_ledger::signed::{DecodeError, node_id_of};
-use pyrsia_ledger::{BlockHash, CommitCertificate, Evidence, Height, NetworkId, ValidatorSet};
+use pyrsia_ledger::{BlockId, CommitCertificate, Evidence, Height, NetworkId, ValidatorSet};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -59,7 +59,7 @@ pub(super) enum Input {
     Propose {
         height: Height,
         round: u32,
-        block: BlockHash,
+        block: BlockId,
     },
     /// A rightful, verified proposal; the engine does not ask again whether it is.
     Proposal(Proposal, BlockVerdict),

@@ -40,7 +40,7 @@ use own_events::OwnEvents;
 use pyrsia_ledger::log::LogError;
 use pyrsia_ledger::projection::{BlockError, genesis};
 use pyrsia_ledger::signed::{DecodeError, node_id_of};
-use pyrsia_ledger::{Block, BlockHash, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
+use pyrsia_ledger::{Block, BlockHash, BlockId, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
 use serving::Serving;
 use silence::Inquiry;
 use statements::Statements;
@@ -163,7 +163,7 @@ pub(super) struct Replica<S> {
     block_wanted: Option<u32>,
     bodies: BTreeMap<BlockHash, Body>,
     /// The blocks proposed in each round of the running height.
-    proposals: BTreeMap<u32, BTreeSet<BlockHash>>,
+    proposals: BTreeMap<u32, BTreeSet<BlockId>>,
     /// Messages for the height after the next.
     early: Vec<(NodeId, Message)>,
     early_bytes: usize,
@@ -409,8 +409,8 @@ impl<S: Store> Replica<S> {
         self.store.append(&sealed)?;
         self.learn_from(&sealed)?;
         // With the validators who signed it, before their set changes.
-        self.watch_certificate(&sealed.certificate);
-        self.pass_on_odd_votes(&sealed.certificate);
+        self.watch_certificate(&sealed);
+        self.pass_on_odd_votes(&sealed.block);
         self.statements.forget_below(sealed.height());
         self.state = Some(next.clone());
         self.running = None;

@@ -1,6 +1,7 @@
 use super::Suspension;
-use crate::block::{BlockHash, Height};
-use crate::certificate::VoteKind;
+use crate::Refusal;
+use crate::block::{BlockHash, BlockId, Height};
+use crate::certificate::{UnsignedVote, VoteKind};
 use crate::coordinate::BuildId;
 use crate::digest::Sha256Digest;
 use crate::event::{BuildOutcome, EquivocationProved, Event, NodeAuthorizationApproved};
@@ -8,15 +9,13 @@ use crate::evidence::{Evidence, SignedCommitment, SignedVote};
 use crate::policy::OPEN_CANDIDATES_PER_NODE_MAX;
 use crate::projection::builds::BuildStatus;
 use crate::projection::tests::{Bench, built};
-use crate::signed::{Purpose, sign};
-use crate::{Refusal, certificate};
 use ed25519_dalek::SigningKey;
 
 fn vote(bench: &Bench, key: &SigningKey, block: &[u8]) -> SignedVote {
-    let (kind, height, round, block) = (VoteKind::Precommit, Height(9), 0, Some(BlockHash(Sha256Digest::of(block))));
-    let message = certificate::vote_bytes(kind, height, round, block);
-    let signature = sign(key, Purpose::Vote, bench.state.network(), &message);
-    SignedVote { author: crate::signed::node_id_of(key), kind, height, round, block, signature }
+    let digest = Sha256Digest::of(block);
+    let block = BlockId { hash: BlockHash(digest), tree_size: 9, tree_root: digest, time_s: 1 };
+    let vote = UnsignedVote { kind: VoteKind::Precommit, height: Height(9), round: 0, block: Some(block) };
+    SignedVote::new(key, bench.state.network(), vote)
 }
 
 fn proved(bench: &Bench, accused: usize) -> Event {

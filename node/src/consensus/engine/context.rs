@@ -5,7 +5,7 @@ use arc_malachitebft_core_types as core;
 use arc_malachitebft_signing::{Error as SigningError, VerificationResult, Verifier};
 use core::{NilOrVal, Round, SignedExtension, VoteType};
 use ed25519_dalek::SigningKey;
-use pyrsia_ledger::{BlockHash, NetworkId, NodeId, Signature, ValidatorSet};
+use pyrsia_ledger::{BlockId, NetworkId, NodeId, Signature, ValidatorSet};
 use std::fmt;
 
 /// A node is its key, so one type is the engine's address and its public key.
@@ -26,9 +26,9 @@ impl fmt::Display for Address {
     }
 }
 
-/// The engine agrees on the hash of a block; bodies are the replica's.
+/// The engine agrees on a block by what names it; bodies are the replica's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Value(pub(super) BlockHash);
+pub(super) struct Value(pub(super) BlockId);
 
 impl core::Value for Value {
     type Id = Self;

@@ -9,7 +9,7 @@ use arc_malachitebft_core_consensus::{Input, ProposedValue};
 use arc_malachitebft_core_types::{Round, Validity, ValueOrigin};
 use borsh::{BorshDeserialize, BorshSerialize};
 use pyrsia_ledger::signed::{DecodeError, decode_canonical};
-use pyrsia_ledger::{BlockHash, NodeId};
+use pyrsia_ledger::{BlockId, NodeId};
 
 #[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 enum Step {
@@ -25,7 +25,7 @@ struct JudgedBlock {
     round: u32,
     polka_round: Option<u32>,
     proposer: NodeId,
-    block: BlockHash,
+    block: BlockId,
     is_valid: bool,
 }
 

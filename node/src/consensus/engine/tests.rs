@@ -1,6 +1,6 @@
 use super::*;
 use arc_malachitebft_core_types::{Context as _, Validator as _};
-use pyrsia_ledger::Sha256Digest;
+use pyrsia_ledger::{BlockHash, Sha256Digest};
 
 const HEIGHT: Height = Height(1);
 
@@ -11,8 +11,9 @@ fn lone() -> (Engine, ValidatorSet) {
     (Engine::new(key, network, HEIGHT, &validators), validators)
 }
 
-fn block() -> BlockHash {
-    BlockHash(Sha256Digest::of(b"block"))
+fn block() -> BlockId {
+    let digest = Sha256Digest::of(b"block");
+    BlockId { hash: BlockHash(digest), tree_size: 3, tree_root: digest, time_s: 1 }
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn a_lone_validator_decides_its_own_block_and_journals_before_it_publishes() {
     let outputs = engine.step(Input::Propose { height: HEIGHT, round: 0, block: block() }).expect("decides");
     let place = |wanted: fn(&Output) -> bool| outputs.iter().position(wanted).expect("the output is there");
     let journaled = place(|output| matches!(output, Output::Journal(..)));
-    let decided = place(|output| matches!(output, Output::Decide(certificate) if certificate.block == block()));
+    let decided = place(|output| matches!(output, Output::Decide(certificate) if certificate.block == block().hash));
     let published = place(|output| matches!(output, Output::PublishProposal(_)));
     assert!(journaled < decided && decided < published, "publishing comes after deciding: {outputs:?}");
 }
@@ -51,7 +52,7 @@ fn a_restarted_node_says_what_its_journal_says_and_a_damaged_entry_stops_it() {
 
     let (mut again, _) = lone();
     let outputs = again.recover(HEIGHT, validators.clone(), entries.clone()).expect("recovers");
-    assert!(outputs.iter().any(|output| matches!(output, Output::Decide(certificate) if certificate.block == block())));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Decide(certificate) if certificate.block == block().hash)));
     assert!(!outputs.iter().any(|output| matches!(output, Output::Journal(..))), "nothing is journaled twice");
 
     entries[0].push(0);

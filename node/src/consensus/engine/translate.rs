@@ -8,7 +8,7 @@ use arc_malachitebft_core_types::{
     SignedMessage, SignedProposal, SignedVote, Timeout, TimeoutKind, VoteType,
 };
 use pyrsia_ledger::certificate::VoteKind;
-use pyrsia_ledger::{BlockHash, Signature};
+use pyrsia_ledger::{BlockId, Signature};
 
 fn round_number(round: Round) -> u32 {
     round.as_u32().expect("the engine signs and reports in defined rounds only")
@@ -28,14 +28,14 @@ fn core_kind(kind: VoteKind) -> VoteType {
     }
 }
 
-fn block(value: &NilOrVal<Value>) -> Option<BlockHash> {
+fn block(value: &NilOrVal<Value>) -> Option<BlockId> {
     match value {
         NilOrVal::Nil => None,
         NilOrVal::Val(value) => Some(value.0),
     }
 }
 
-fn core_value(block: Option<BlockHash>) -> NilOrVal<Value> {
+fn core_value(block: Option<BlockId>) -> NilOrVal<Value> {
     block.map_or(NilOrVal::Nil, |block| NilOrVal::Val(Value(block)))
 }
 
@@ -146,7 +146,7 @@ pub(super) fn commit_certificate(certificate: CommitCertificate<Context>) -> pyr
     pyrsia_ledger::CommitCertificate {
         height: height(certificate.height),
         round: round_number(certificate.round),
-        block: certificate.value_id.0,
+        block: certificate.value_id.0.hash,
         signatures,
     }
 }

@@ -67,7 +67,7 @@ impl<S: Store> Replica<S> {
         let (network, validators) = (state.network(), state.validators());
         match message {
             // The engine trusts a judged block, so this check is not for waking only.
-            Message::Proposal { proposal, block } => block.hash() == proposal.block && proposal.is_rightful(network, &validators),
+            Message::Proposal { proposal, block } => block.id() == proposal.block && proposal.is_rightful(network, &validators),
             // However many signatures, an honest certificate has no more than there are validators.
             Message::PolkaCertificate(certificate) if !certificate.fits(&validators) => false,
             Message::RoundCertificate(certificate) if !certificate.fits(&validators) => false,
@@ -111,10 +111,10 @@ impl<S: Store> Replica<S> {
         }
         let verdict = match self.judge(state, &block) {
             Some(next) => {
-                if !self.bodies.contains_key(&proposal.block) {
+                if !self.bodies.contains_key(&proposal.block.hash) {
                     self.store.keep_body(&block);
                 }
-                self.bodies.insert(proposal.block, Body { block: *block, next: Some(Arc::new(next)) });
+                self.bodies.insert(proposal.block.hash, Body { block: *block, next: Some(Arc::new(next)) });
                 BlockVerdict::Valid
             }
             None => BlockVerdict::Invalid,
@@ -196,7 +196,7 @@ impl<S: Store> Replica<S> {
                 }
                 engine::Output::PublishVote(vote) => self.publish(Message::Vote(vote))?,
                 engine::Output::PublishVoteAgain(vote) => self.publish(Message::VoteAgain(vote))?,
-                engine::Output::PublishProposal(proposal) => match self.bodies.get(&proposal.block) {
+                engine::Output::PublishProposal(proposal) => match self.bodies.get(&proposal.block.hash) {
                     Some(body) => {
                         let block = Box::new(body.block.clone());
                         self.publish(Message::Proposal { proposal, block })?;
@@ -256,10 +256,10 @@ impl<S: Store> Replica<S> {
             return None;
         }
         self.block_wanted = None;
-        let hash = proposal.block.hash();
+        let block = proposal.block.id();
         self.store.keep_body(&proposal.block);
-        self.bodies.insert(hash, Body { block: proposal.block, next: Some(Arc::new(proposal.next)) });
-        Some(Input::Propose { height, round, block: hash })
+        self.bodies.insert(block.hash, Body { block: proposal.block, next: Some(Arc::new(proposal.next)) });
+        Some(Input::Propose { height, round, block })
     }
 
     pub(super) fn retry_block(&mut self) -> Result<(), ReplicaError> {

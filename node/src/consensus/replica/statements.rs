@@ -9,7 +9,7 @@ use crate::consensus::ballot::{PolkaCertificate, Proposal, RoundCertificate, pro
 use crate::consensus::message::Message;
 use pyrsia_ledger::certificate::VoteKind;
 use pyrsia_ledger::evidence::{SignedProposal, SignedVote};
-use pyrsia_ledger::{CommitCertificate, Evidence, Height, NodeId};
+use pyrsia_ledger::{Block, CommitCertificate, Evidence, Height, NodeId, SealedBlock};
 use std::collections::BTreeMap;
 
 /// The highest round of which something is remembered. A liar that contradicts itself only later than that has had many chances.
@@ -78,10 +78,11 @@ impl<S: Store> Replica<S> {
     }
 
     /// The precommits that made a block final.
-    pub(super) fn watch_certificate(&mut self, certificate: &CommitCertificate) {
-        let CommitCertificate { height, round, block, signatures } = certificate;
+    pub(super) fn watch_certificate(&mut self, sealed: &SealedBlock) {
+        let CommitCertificate { height, round, signatures, .. } = &sealed.certificate;
+        let block = Some(sealed.block.id());
         for (author, signature) in signatures {
-            let (author, signature, height, round, block) = (*author, *signature, *height, *round, Some(*block));
+            let (author, signature, height, round) = (*author, *signature, *height, *round);
             let vote = SignedVote { author, kind: VoteKind::Precommit, height, round, block, signature };
             self.watch_vote(vote, Source::Hearsay);
         }
@@ -89,10 +90,11 @@ impl<S: Store> Replica<S> {
 
     /// Votes that are not for the block that was decided go to one validator, another one at each height: who tells each half of
     /// the others something else contradicts himself before nobody, unless somebody hears both. Mostly there are none.
-    pub(super) fn pass_on_odd_votes(&mut self, decided: &CommitCertificate) {
-        let of_height = (decided.height, 0, false, NodeId::from_public_key([0; 32]))..;
-        let odd = self.statements.votes.range(of_height).take_while(|((height, ..), _)| *height == decided.height);
-        let odd = odd.filter(|(_, vote)| vote.block != Some(decided.block)).map(|(_, vote)| vote.clone());
+    pub(super) fn pass_on_odd_votes(&mut self, decided: &Block) {
+        let (height, block) = (decided.height(), Some(decided.id()));
+        let of_height = (height, 0, false, NodeId::from_public_key([0; 32]))..;
+        let odd = self.statements.votes.range(of_height).take_while(|((at, ..), _)| *at == height);
+        let odd = odd.filter(|(_, vote)| vote.block != block).map(|(_, vote)| vote.clone());
         for vote in odd.take(ODD_VOTES_MAX).collect::<Vec<_>>() {
             self.pass_on(vote);
         }
@@ -113,8 +115,10 @@ impl<S: Store> Replica<S> {
         }
         let key = (vote.height, vote.round, vote.kind == VoteKind::Precommit, vote.author);
         let Some(first) = self.statements.votes.get(&key).cloned() else {
-            let is_late =
-                self.state.as_ref().is_some_and(|state| vote.height == state.height() && vote.block != Some(state.tip()));
+            let is_late = self
+                .state
+                .as_ref()
+                .is_some_and(|state| vote.height == state.height() && vote.block.map(|block| block.hash) != Some(state.tip()));
             self.statements.votes.insert(key, vote.clone());
             if is_late && source == Source::Author {
                 self.pass_on(vote);

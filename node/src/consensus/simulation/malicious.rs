@@ -7,7 +7,7 @@ use crate::consensus::message::Message;
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::certificate::VoteKind;
 use pyrsia_ledger::signed::node_id_of;
-use pyrsia_ledger::{Block, BlockHash, Height, NetworkId, Sha256Digest};
+use pyrsia_ledger::{Block, BlockHash, BlockId, Height, NetworkId, Sha256Digest};
 
 /// Rounds for which it makes proposals, whosever turn it is.
 const ROUNDS: u32 = 3;
@@ -32,10 +32,13 @@ pub(super) fn lies(key: &SigningKey, network: &NetworkId, heard: &Message, rando
 
 fn contradictory_votes(key: &SigningKey, network: &NetworkId, proposal: &Proposal, random: &mut Random) -> Vec<Vec<u8>> {
     let mut vote = |kind| {
-        let block = match random.below(3) {
+        let proposed = proposal.block;
+        let block = match random.below(4) {
             0 => None,
-            1 => Some(proposal.block),
-            _ => Some(BlockHash(Sha256Digest::of(proposal.block.0.as_bytes()))),
+            1 => Some(proposed),
+            // The block itself, with another checkpoint than its header has.
+            2 => Some(BlockId { tree_size: proposed.tree_size + 1, ..proposed }),
+            _ => Some(BlockId { hash: BlockHash(Sha256Digest::of(proposed.hash.0.as_bytes())), ..proposed }),
         };
         let round = proposal.round + random.below(2) as u32;
         Message::Vote(Vote::signed(key, network, kind, proposal.height, round, block)).encode()
@@ -48,7 +51,7 @@ fn other_proposal(key: &SigningKey, network: &NetworkId, round: u32, block: &Blo
     let mut block = block.clone();
     block.header.proposer = node_id_of(key);
     block.header.time_ms += 1 + random.below(3);
-    let proposal = Proposal::signed(key, network, block.height(), round, None, block.hash());
+    let proposal = Proposal::signed(key, network, block.height(), round, None, block.id());
     Message::Proposal { proposal, block: Box::new(block) }.encode()
 }
 

@@ -6,7 +6,7 @@ use crate::consensus::ballot::{Proposal, Vote};
 use crate::consensus::message::Message;
 use pyrsia_ledger::certificate::VoteKind;
 use pyrsia_ledger::event::AddArtifact;
-use pyrsia_ledger::{BlockHash, BuildId, Event, Height, NodeId, Projections, SealedBlock, Sha256Digest, SignedEvent};
+use pyrsia_ledger::{BlockHash, BlockId, BuildId, Event, Height, NodeId, Projections, SealedBlock, Sha256Digest, SignedEvent};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -22,7 +22,7 @@ pub(super) struct Oracle {
     /// The one chain: hash and state root of each block.
     chain: Vec<(BlockHash, Sha256Digest)>,
     state: Option<Projections>,
-    said: BTreeMap<(NodeId, Statement, Height, u32), Option<BlockHash>>,
+    said: BTreeMap<(NodeId, Statement, Height, u32), Option<BlockId>>,
     commitments: BTreeMap<(NodeId, BuildId), Sha256Digest>,
 }
 
@@ -126,7 +126,7 @@ impl Oracle {
         statement: Statement,
         height: Height,
         round: u32,
-        block: Option<BlockHash>,
+        block: Option<BlockId>,
     ) -> Result<(), String> {
         match self.said.entry((node, statement, height, round)) {
             Entry::Vacant(entry) => {

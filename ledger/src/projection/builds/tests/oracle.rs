@@ -4,7 +4,7 @@
 use super::{different, failed, noisy, salt};
 use crate::Refusal;
 use crate::block::Height;
-use crate::certificate::VoteKind;
+use crate::certificate::{UnsignedVote, VoteKind};
 use crate::coordinate::{ArtifactId, BuildId};
 use crate::digest::Sha256Digest;
 use crate::event::{
@@ -16,8 +16,8 @@ use crate::identity::NodeId;
 use crate::projection::Projections;
 use crate::projection::builds::{BuildStatus, ResultDigests};
 use crate::projection::tests::{Bench, alpine, artifact, built};
-use crate::signed::{Purpose, SignedEvent, sign};
-use crate::{BlockHash, certificate};
+use crate::signed::SignedEvent;
+use crate::{BlockHash, BlockId};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -483,10 +483,10 @@ impl World {
             15 => self.bench.activation(),
             _ => {
                 let vote = |contents: &[u8]| {
-                    let (kind, height, block) = (VoteKind::Prevote, Height(2), Some(BlockHash(Sha256Digest::of(contents))));
-                    let message = certificate::vote_bytes(kind, height, 0, block);
-                    let signature = sign(&self.bench.keys[other], Purpose::Vote, self.bench.state.network(), &message);
-                    SignedVote { author: node, kind, height, round: 0, block, signature }
+                    let digest = Sha256Digest::of(contents);
+                    let block = BlockId { hash: BlockHash(digest), tree_size: 2, tree_root: digest, time_s: 1 };
+                    let vote = UnsignedVote { kind: VoteKind::Prevote, height: Height(2), round: 0, block: Some(block) };
+                    SignedVote::new(&self.bench.keys[other], self.bench.state.network(), vote)
                 };
                 let evidence = Evidence::Votes { first: vote(b"one"), second: vote(b"two") };
                 Event::EquivocationProved(EquivocationProved { evidence })

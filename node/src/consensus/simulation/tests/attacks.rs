@@ -41,7 +41,7 @@ fn a_copy_of_a_proposal_with_other_events_does_not_spoil_the_block() {
 
     let unsigned = UnsignedEvent::new(*state.network(), rightful, state.next_sequence(&rightful), 1, some_event(1));
     let block = state.propose(rightful, state.time_ms(), [&SignedEvent::new(&key, unsigned)]).block;
-    let proposal = Proposal::signed(&key, state.network(), height, 0, None, block.hash());
+    let proposal = Proposal::signed(&key, state.network(), height, 0, None, block.id());
     let mut copy = block.clone();
     copy.events.clear();
     let others: Vec<usize> = (0..4).filter(|other| *other != index).collect();
