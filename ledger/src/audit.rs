@@ -189,8 +189,8 @@ impl Audit {
         self.summary.to = Some(position);
         match std::mem::replace(&mut self.follow, Follow::Lost(None)) {
             Follow::Start => self.found(&sealed, &events),
-            Follow::Known(state) => self.follow(position, &state, &sealed, &events, false),
-            Follow::Doubtful(state) => self.follow(position, &state, &sealed, &events, true),
+            Follow::Known(state) => self.follow(position, *state, &sealed, &events, false),
+            Follow::Doubtful(state) => self.follow(position, *state, &sealed, &events, true),
             Follow::Lost(validators) => self.glance(position, validators, &sealed, &events),
         }
         self.previous = Some((sealed.block.hash(), sealed.block.header.time_ms));
@@ -268,24 +268,27 @@ impl Audit {
     fn follow(
         &mut self,
         position: Height,
-        state: &Projections,
+        state: Projections,
         sealed: &SealedBlock,
         events: &[EncodedEvent<'_>],
         doubtful: bool,
     ) {
         let mut errors = vec![];
+        let validators = state.validators();
+        // What is not kept is changed in place.
+        let before = doubtful.then(|| state.clone());
         let examined = state.examine(&sealed.block, events, &mut |error| {
             errors.push(error);
             ControlFlow::Continue(())
         });
         let ControlFlow::Continue(next) = examined else { unreachable!("no error breaks this examination off") };
-        if let Err(source) = sealed.certificate.check_signers(&sealed.block.header, &state.validators()) {
+        if let Err(source) = sealed.certificate.check_signers(&sealed.block.header, &validators) {
             errors.push(BlockError::Certificate { height: position, source });
         }
         self.queue(position, sealed, events);
         let in_step = next.state_root() == sealed.block.header.state_root;
-        if doubtful && !in_step {
-            self.follow = Follow::Known(Box::new(state.clone()));
+        if let Some(before) = before.filter(|_| !in_step) {
+            self.follow = Follow::Known(Box::new(before));
             self.lose(position);
             // What the state could not be followed to is no finding of its own; the chain and the certificate are.
             errors.retain(|error| {

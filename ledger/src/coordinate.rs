@@ -9,6 +9,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 /// The longest package type, in bytes.
 pub const PACKAGE_TYPE_BYTES_MAX: usize = 32;
@@ -26,19 +27,25 @@ pub enum CoordinateError {
 macro_rules! checked_text {
     ($name:ident, $check:ident, $doc:literal) => {
         #[doc = $doc]
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             pub fn new(text: impl Into<String>) -> Result<Self, CoordinateError> {
                 let text = text.into();
                 $check(&text)?;
-                Ok(Self(text))
+                Ok(Self(text.into()))
             }
 
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl BorshSerialize for $name {
+            fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+                BorshSerialize::serialize(self.as_str(), writer)
             }
         }
 
@@ -57,7 +64,7 @@ macro_rules! checked_text {
 
         impl From<$name> for String {
             fn from(value: $name) -> String {
-                value.0
+                value.as_str().to_owned()
             }
         }
 

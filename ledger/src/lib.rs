@@ -17,6 +17,7 @@ pub mod checkpoint;
 pub mod evidence;
 pub mod note;
 pub mod proof;
+pub mod tiles;
 pub mod tree;
 
 pub mod policy;

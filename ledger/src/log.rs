@@ -7,14 +7,23 @@
 //!
 //! ```text
 //! <folder>/db/    fjall:  blocks   height (u64 be)                 -> SealedBlock
+//!                         tiles    level (u8), index (u64 be)      -> tile of the tree over all events
+//!                         starts   index of first event (u64 be)   -> height (u64 be)
+//!                         events   event id                        -> index (u64 be)
 //!                         journal  height (u64 be), index (u64 be) -> entry of the consensus journal
 //!                         bodies   height (u64 be), block hash     -> Block that is proposed and not decided
 //!                         outbox   event id                        -> SignedEvent of this node, not on the ledger yet
 //! <folder>/tip    two slots of (height, block hash, check sum), written in turn
+//! <folder>/snapshots/     the state after some blocks, so that a start folds only what follows
 //! ```
+//!
+//! Tiles, starts, events and snapshots follow from the blocks: whatever of them is missing or wrong is made again.
 
+mod covered;
 pub mod export;
 mod reader;
+mod snapshot;
+mod stored;
 mod tip;
 mod transfer;
 
@@ -23,15 +32,22 @@ use crate::projection::{BlockError, Projections};
 use crate::signed::{DecodeError, EventId, decode_canonical};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::path::{Path, PathBuf};
+use stored::{DERIVED, TreeWriter};
 use tip::{Tip, TipFile, read as read_tip};
 
+pub use covered::Covered;
 pub use reader::{LedgerReader, ReadError, Row, ledger_folder};
+pub use snapshot::{SnapshotError, write_snapshot};
+pub use stored::{PlacedEvent, StoredTree, TreeError};
 pub use transfer::{SoundBlocks, TransferError, export_log, import_log, replay_to};
 
 const KEYSPACE_BLOCKS: &str = "blocks";
 const KEYSPACES: [&str; 4] = [KEYSPACE_BLOCKS, "journal", "bodies", "outbox"];
 /// How much of each keyspace waits in memory for its table: bounds the memory of a node and the time of a start.
 const MEMTABLE_BYTES: u64 = 8 << 20;
+/// How long the database's own journals grow together before rarely written keyspaces are written to tables as well: bounds
+/// the disk and the time of a start.
+const JOURNALS_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -70,13 +86,26 @@ pub enum LogError {
     Short { end: String, announced: u64 },
     #[error("the block log has another block at height {height} than the one that was announced")]
     OtherTip { height: u64 },
+    #[error("the block log is damaged at height {height}: the block does not follow from the one before")]
+    Chain { height: u64 },
+    #[error("the snapshot that was started from is not the state after block {height}")]
+    OtherState { height: u64 },
+    #[error("the block log is damaged: {sentence}")]
+    Tree { sentence: String },
 }
 
 impl LogError {
     /// Whether what is on disk is wrong, and not only hard to reach.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Missing { .. } | Self::Decode { .. } | Self::Block { .. } | Self::Short { .. } | Self::OtherTip { .. } => true,
+            Self::Missing { .. }
+            | Self::Decode { .. }
+            | Self::Block { .. }
+            | Self::Short { .. }
+            | Self::OtherTip { .. }
+            | Self::Chain { .. }
+            | Self::OtherState { .. }
+            | Self::Tree { .. } => true,
             Self::Tip { source, .. } => source.kind() == std::io::ErrorKind::InvalidData,
             Self::Open { source, .. } | Self::Database(source) => !matches!(source, fjall::Error::Io(_) | fjall::Error::Locked),
             Self::Locked { .. } => false,
@@ -91,10 +120,24 @@ pub struct BlockLog {
     journal: Keyspace,
     bodies: Keyspace,
     outbox: Keyspace,
+    tree: StoredTree,
+    writer: TreeWriter,
     tip: TipFile,
     /// Writes that wait for the next [`BlockLog::flush`] or [`BlockLog::append`].
     pending: Option<OwnedWriteBatch>,
     next_journal_index: u64,
+    opening: Opening,
+}
+
+/// What opening leaves to whoever opened: checks that may be made later, and what to tell the operator.
+#[derive(Default)]
+pub struct Opening {
+    /// The blocks that a snapshot spared, with the state it gave for them.
+    pub covered: Option<Covered>,
+    /// Why snapshots were not used, in words.
+    pub discarded: Vec<String>,
+    /// Whether tree and indexes were made again.
+    pub has_rebuilt: bool,
 }
 
 fn two_part_key(height: Height, rest: &[u8]) -> Vec<u8> {
@@ -109,7 +152,7 @@ fn after(height: Height) -> [u8; 8] {
 }
 
 fn database(folder: &Path) -> Result<Database, fjall::Error> {
-    Database::builder(folder).worker_threads(1).open()
+    Database::builder(folder).worker_threads(1).max_journaling_size(JOURNALS_BYTES_MAX).open()
 }
 
 fn keyspace(database: &Database, name: &str) -> Result<Keyspace, fjall::Error> {
@@ -126,7 +169,7 @@ fn make_database(folder: &Path) -> Result<(), fjall::Error> {
     }
     {
         let database = database(&making)?;
-        for name in KEYSPACES {
+        for name in KEYSPACES.into_iter().chain(DERIVED) {
             keyspace(&database, name)?;
         }
         database.persist(PersistMode::SyncAll)?;
@@ -154,8 +197,21 @@ impl BlockLog {
         let database = database(&folder.join("db")).map_err(open)?;
         let [blocks, journal, bodies, outbox] = KEYSPACES.map(|name| keyspace(&database, name));
         let (blocks, journal, bodies, outbox) = (blocks?, journal?, bodies?, outbox?);
+        let tree = StoredTree::open(&database, &blocks, MEMTABLE_BYTES)?;
         let (tip, announced) = TipFile::open(&folder.join("tip"))?;
-        let mut log = Self { database, blocks, journal, bodies, outbox, tip, pending: None, next_journal_index: 0 };
+        let mut log = Self {
+            database,
+            blocks,
+            journal,
+            bodies,
+            outbox,
+            tree,
+            writer: TreeWriter::default(),
+            tip,
+            pending: None,
+            next_journal_index: 0,
+            opening: Opening::default(),
+        };
         log.next_journal_index = match log.journal.last_key_value() {
             Some(last) => {
                 let key = last.key()?;
@@ -163,16 +219,35 @@ impl BlockLog {
             }
             None => 0,
         };
-        let state = log.replay()?;
+        let loaded = snapshot::load_newest(folder, &log.blocks, &mut log.opening.discarded)?;
+        log.opening.covered = loaded.clone().map(|state| Covered::new(log.tree.clone(), state));
+        let state = log.replay(loaded)?;
         check_tip(&log, state.as_ref(), announced)?;
+        match log.tree.writer() {
+            Ok(Some(writer)) => log.writer = writer,
+            Ok(None) | Err(_) => {
+                log.writer = log.tree.rebuild(&log.database)?;
+                log.opening.has_rebuilt = true;
+            }
+        }
         Ok((log, state))
     }
 
-    /// Folds the whole log. Signatures and certificates were checked before a block was appended; here its place in the
-    /// chain and everything its header states is.
-    fn replay(&self) -> Result<Option<Projections>, LogError> {
-        let mut state: Option<Projections> = None;
-        for row in self.blocks.iter() {
+    /// What opening left to do and to tell, once.
+    pub fn take_opening(&mut self) -> Opening {
+        std::mem::take(&mut self.opening)
+    }
+
+    /// The tree and the indexes, for reading beside the writer.
+    pub fn tree(&self) -> &StoredTree {
+        &self.tree
+    }
+
+    /// Folds what follows a snapshot, or the whole log. Signatures and certificates were checked before a block was appended;
+    /// here its place in the chain and everything its header states is.
+    fn replay(&self, mut state: Option<Projections>) -> Result<Option<Projections>, LogError> {
+        let first = state.as_ref().map_or(0, |state| state.height().next().0);
+        for row in self.blocks.range(first.to_be_bytes()..) {
             let (key, value) = row.into_inner()?;
             let height = key.as_ref().try_into().map_or(u64::MAX, u64::from_be_bytes);
             let expected = state.as_ref().map_or(0, |state| state.height().next().0);
@@ -180,9 +255,9 @@ impl BlockLog {
                 return Err(LogError::Missing { height: expected });
             }
             let sealed = decode_block(height, &value)?;
-            let next = match &state {
+            let next = match state.take() {
                 None => Projections::from_genesis(&sealed),
-                Some(state) => state.apply(&sealed.block),
+                Some(state) => state.advance(&sealed.block),
             };
             state = Some(next.map_err(|source| LogError::Block { height, source: Box::new(source) })?);
         }
@@ -212,7 +287,11 @@ impl BlockLog {
                 batch.remove(keyspace, row.key()?);
             }
         }
+        // Kept only with the batch: the rows of a block that was not written must not be built upon.
+        let mut writer = self.writer.clone();
+        writer.append(&self.tree, &mut batch, blocks);
         batch.durability(Some(PersistMode::SyncData)).commit()?;
+        self.writer = writer;
         self.tip.write(Tip { height: last.height().0, block: last.block.hash() })
     }
 

@@ -4,11 +4,14 @@
 //! is cheap (the maps share their structure), so every reader holds an immutable snapshot. No clock, no unordered map.
 
 pub mod builds;
+mod cosigners;
 mod examine;
 mod genesis;
 pub mod members;
 pub mod packages;
 mod proposal;
+mod shared;
+mod snapshot;
 mod table;
 pub mod verifiers;
 
@@ -31,6 +34,8 @@ use verifiers::Verifiers;
 pub use examine::{BlockError, HeaderPart};
 pub use genesis::genesis;
 pub use proposal::Proposal;
+pub use shared::Shared;
+pub use snapshot::SNAPSHOT_SCHEMA;
 pub use table::Table;
 
 /// How many blocks back an activation may point: the candidate has that long to be heard.
@@ -183,8 +188,11 @@ impl Projections {
             Event::BuildCandidateVouched(body) => self.builds.note_vouch(sum, place, body),
             Event::BuildDisputed(body) => self.builds.note_dispute(sum, place, body),
             Event::AddArtifact(body) => {
-                let published = self.builds.publish(sum, place, &body.build_id, &body.artifact.artifact_id);
-                self.packages.add(sum, place, body, published);
+                let (id, artifact) = (body.build_id, &body.artifact.artifact_id);
+                let published = self.builds.publish(sum, place, &id, artifact);
+                // The same names as in the build's own rows, so that they are in memory once.
+                let coordinate = self.builds.get(&id).map_or(&body.coordinate, |build| &build.coordinate);
+                self.packages.add(sum, place, coordinate, body, published);
             }
         }
         Ok(())

@@ -1,11 +1,12 @@
 //! Proofs about the tree over all events (RFC 9162, section 2.1; the hashes are those of RFC 6962).
 //!
 //! An inclusion proof shows that an event stands at a position of the tree with a known root; a consistency proof shows that
-//! a tree is a continuation of an older one. Making one takes the [`TreeHashes`]; checking one takes nothing but the roots,
-//! which the blocks state. Proofs of the same thing are the same bytes, here and in every log of this kind.
+//! a tree is a continuation of an older one. Making one takes roots of full subtrees, out of [`TreeHashes`] or of stored
+//! tiles ([`crate::tiles`]); checking one takes nothing but the roots, which the blocks state. Proofs of the same thing are the same bytes, here and in every log of this kind.
 
 use crate::digest::Sha256Digest;
 use crate::tree::node_hash;
+use std::convert::Infallible;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ProofError {
@@ -60,60 +61,89 @@ impl TreeHashes {
     /// MTH over the leaves from `begin` on. `begin` is a multiple of the largest power of two up to `count`, as it is for
     /// every part that the RFC's definition divides a tree into.
     fn over(&self, begin: u64, count: u64) -> Sha256Digest {
-        if count.is_power_of_two() {
-            let level = count.trailing_zeros();
-            return self.levels[level as usize][(begin >> level) as usize];
-        }
-        let left = left_part(count);
-        node_hash(&self.over(begin, left), &self.over(begin + left, count - left))
+        let Ok(root) = over(begin, count, &mut self.nodes());
+        root
     }
 
-    /// PATH of RFC 9162, section 2.1.3.1: that leaf `index` stands in the tree of `size` leaves.
+    fn nodes(&self) -> impl FnMut(u32, u64) -> Result<Sha256Digest, Infallible> {
+        |level, index| Ok(self.levels[level as usize][index as usize])
+    }
+
+    /// That leaf `index` stands in the tree of `size` leaves.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Sha256Digest>, ProofError> {
         if index >= size || size > self.size() {
             return Err(ProofError::NotInTree { index, size: size.min(self.size()) });
         }
-        let (mut begin, mut count, mut path) = (0, size, vec![]);
-        while count > 1 {
-            let left = left_part(count);
-            if index - begin < left {
-                path.push(self.over(begin + left, count - left));
-                count = left;
-            } else {
-                path.push(self.over(begin, left));
-                (begin, count) = (begin + left, count - left);
-            }
-        }
-        path.reverse();
+        let Ok(path) = inclusion_path(index, size, &mut self.nodes());
         Ok(path)
     }
 
-    /// PROOF of RFC 9162, section 2.1.4.1: that the tree of `size` leaves continues that of `old`.
+    /// That the tree of `size` leaves continues that of `old`.
     pub fn consistency(&self, old: u64, size: u64) -> Result<Vec<Sha256Digest>, ProofError> {
         if old > size || size > self.size() {
             return Err(ProofError::NotOlder { old, size: size.min(self.size()) });
         }
-        if old == 0 || old == size {
-            return Ok(vec![]);
-        }
-        let (mut begin, mut count, mut path) = (0, size, vec![]);
-        while begin + count != old {
-            let left = left_part(count);
-            if old - begin <= left {
-                path.push(self.over(begin + left, count - left));
-                count = left;
-            } else {
-                path.push(self.over(begin, left));
-                (begin, count) = (begin + left, count - left);
-            }
-        }
-        // Beginning at the first leaf, the rest is the whole old tree, whose root the verifier has.
-        if begin > 0 {
-            path.push(self.over(begin, count));
-        }
-        path.reverse();
+        let Ok(path) = consistency_path(old, size, &mut self.nodes());
         Ok(path)
     }
+}
+
+/// The roots of full subtrees, wherever they are kept: `node(l, i)` is the one over the leaves from `i * 2^l` on, `2^l` of them.
+pub type Nodes<'a, E> = &'a mut dyn FnMut(u32, u64) -> Result<Sha256Digest, E>;
+
+/// MTH over `count` leaves from `begin` on, which is a multiple of the largest power of two up to `count`.
+pub fn over<E>(begin: u64, count: u64, node: Nodes<'_, E>) -> Result<Sha256Digest, E> {
+    if count == 0 {
+        return Ok(Sha256Digest::of(b""));
+    }
+    if count.is_power_of_two() {
+        let level = count.trailing_zeros();
+        return node(level, begin >> level);
+    }
+    let left = left_part(count);
+    let (left_root, right_root) = (over(begin, left, node)?, over(begin + left, count - left, node)?);
+    Ok(node_hash(&left_root, &right_root))
+}
+
+/// PATH of RFC 9162, section 2.1.3.1: that leaf `index` stands in the tree of `size` leaves, which is larger.
+pub fn inclusion_path<E>(index: u64, size: u64, node: Nodes<'_, E>) -> Result<Vec<Sha256Digest>, E> {
+    let (mut begin, mut count, mut path) = (0, size, vec![]);
+    while count > 1 {
+        let left = left_part(count);
+        if index - begin < left {
+            path.push(over(begin + left, count - left, node)?);
+            count = left;
+        } else {
+            path.push(over(begin, left, node)?);
+            (begin, count) = (begin + left, count - left);
+        }
+    }
+    path.reverse();
+    Ok(path)
+}
+
+/// PROOF of RFC 9162, section 2.1.4.1: that the tree of `size` leaves continues that of `old`, which is not larger.
+pub fn consistency_path<E>(old: u64, size: u64, node: Nodes<'_, E>) -> Result<Vec<Sha256Digest>, E> {
+    if old == 0 || old == size {
+        return Ok(vec![]);
+    }
+    let (mut begin, mut count, mut path) = (0, size, vec![]);
+    while begin + count != old {
+        let left = left_part(count);
+        if old - begin <= left {
+            path.push(over(begin + left, count - left, node)?);
+            count = left;
+        } else {
+            path.push(over(begin, left, node)?);
+            (begin, count) = (begin + left, count - left);
+        }
+    }
+    // Beginning at the first leaf, the rest is the whole old tree, whose root the verifier has.
+    if begin > 0 {
+        path.push(over(begin, count, node)?);
+    }
+    path.reverse();
+    Ok(path)
 }
 
 /// The largest power of two below `count`, which is above one.

@@ -2,26 +2,25 @@
 //!
 //! LtHash (Lewi et al., "Securing Update Propagation with Homomorphic Hashing", 2019) with 1,024 lanes of 16 bits: each row
 //! is expanded to 2 KiB and added lane by lane; removing a row subtracts it. The sum depends on which rows there are and on
-//! nothing else, costs the same however many there are, and can be computed afresh from a snapshot to check it. The
-//! expansion is MGF1 with SHA-256 (RFC 8017, appendix B.2.1).
+//! nothing else, costs the same however many there are, and can be computed afresh from a snapshot to check it. A row is
+//! hashed with SHA-256, and the digest expanded by ChaCha20 (RFC 8439, section 2.4: the digest is the key, nonce and first
+//! counter are zero).
 //!
-//! Expanding is what costs. Changes are therefore noted by their seeds and expanded when a block is complete: a row that
-//! changes often in a block, such as the count of its author's events, is expanded for its first and its last value only.
+//! Expanding is what costs. Changes are therefore only noted, and expanded when a block is complete: a row that changes often
+//! in a block, such as the count of its author's events, is encoded, hashed and expanded for its first and its last value only.
 
 use crate::digest::Sha256Digest;
 use borsh::BorshSerialize;
-use sha2::block_api::compress256;
+use chacha20::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 const LANES: usize = 1_024;
-const EXPANSION_BLOCKS: u32 = (LANES * 2 / 32) as u32;
-/// Where SHA-256 begins (FIPS 180-4, section 5.3.3).
-const INITIAL_HASH: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-
+const EXPANSION_BYTES: usize = LANES * 2;
 /// Names the table a row is of; numbers are part of the commitment and are never given twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum TableId {
     Authors = 1,
@@ -43,12 +42,30 @@ pub enum TableId {
     Suspended = 17,
 }
 
+/// A value of any table.
+trait Row: Send + Sync {
+    fn encode(&self) -> Vec<u8>;
+}
+
+impl<V: BorshSerialize + Send + Sync> Row for V {
+    fn encode(&self) -> Vec<u8> {
+        encoded(self)
+    }
+}
+
+/// What a row was when it was settled last, and what it is.
+#[derive(Clone)]
+struct Change {
+    before: Option<Arc<dyn Row>>,
+    after: Option<Arc<dyn Row>>,
+}
+
 /// The sum over all rows.
 #[derive(Clone)]
 pub struct StateSum {
     lanes: Box<[u16; LANES]>,
-    /// How often the row with this seed is to be added; below zero, removed.
-    noted: BTreeMap<Sha256Digest, i32>,
+    /// By table and encoded key.
+    noted: BTreeMap<(TableId, Vec<u8>), Change>,
 }
 
 impl Default for StateSum {
@@ -63,51 +80,77 @@ impl fmt::Debug for StateSum {
     }
 }
 
-fn row_seed<K: BorshSerialize, V: BorshSerialize>(table: TableId, key: &K, value: &V) -> Sha256Digest {
-    let key = borsh::to_vec(key).expect("writing to memory cannot fail");
-    let value = borsh::to_vec(value).expect("writing to memory cannot fail");
-    let key_length = (key.len() as u64).to_le_bytes();
-    Sha256Digest::of_parts(&[b"pyrsia/state-row/v1\0", &[table as u8], &key_length, &key, &value])
+/// Whether a row joins the sum or leaves it.
+#[derive(Clone, Copy)]
+enum Sign {
+    Plus,
+    Minus,
 }
 
 impl StateSum {
+    /// Notes that a row changed: it had the value `before`, if it was there, and has the value `after`, if it is.
+    pub fn change<K, V>(&mut self, table: TableId, key: &K, before: Option<Arc<V>>, after: Option<Arc<V>>)
+    where
+        K: BorshSerialize,
+        V: BorshSerialize + Send + Sync + 'static,
+    {
+        let after = after.map(|value| value as Arc<dyn Row>);
+        let change = self.noted.entry((table, encoded(key))).or_insert_with(|| {
+            let before = before.map(|value| value as Arc<dyn Row>);
+            Change { before, after: None }
+        });
+        change.after = after;
+    }
+
+    /// Adds a row at once, as when all rows are summed up afresh.
     pub fn add<K: BorshSerialize, V: BorshSerialize>(&mut self, table: TableId, key: &K, value: &V) {
-        self.note(row_seed(table, key, value), 1);
+        self.expand(table, &encoded(key), &encoded(value), Sign::Plus);
     }
 
-    pub fn remove<K: BorshSerialize, V: BorshSerialize>(&mut self, table: TableId, key: &K, value: &V) {
-        self.note(row_seed(table, key, value), -1);
-    }
-
-    fn note(&mut self, seed: Sha256Digest, times: i32) {
-        let noted = self.noted.entry(seed).or_default();
-        *noted += times;
-        if *noted == 0 {
-            self.noted.remove(&seed);
+    fn expand(&mut self, table: TableId, key: &[u8], value: &[u8], sign: Sign) {
+        let key_length = (key.len() as u64).to_le_bytes();
+        let seed = Sha256Digest::of_parts(&[b"pyrsia/state-row/v2\0", &[table as u8], &key_length, key, value]);
+        let mut expanded = [0; EXPANSION_BYTES];
+        ChaCha20Rng::from_seed(*seed.as_bytes()).fill_bytes(&mut expanded);
+        let (rows, _) = expanded.as_chunks::<2>();
+        for (lane, row) in self.lanes.iter_mut().zip(rows) {
+            let row = u16::from_le_bytes(*row);
+            *lane = match sign {
+                Sign::Plus => lane.wrapping_add(row),
+                Sign::Minus => lane.wrapping_sub(row),
+            };
         }
     }
 
     /// Expands what is noted. Changes no root, only what the next ones cost.
     pub fn settle(&mut self) {
-        for (seed, times) in std::mem::take(&mut self.noted) {
-            // A seed and a counter fill one block of SHA-256 together with its padding (FIPS 180-4, section 5.1.1), so that
-            // the compression function can be called on it as it is: half the time of a hash that does not know its length.
-            let mut block = [0; 64];
-            block[..32].copy_from_slice(seed.as_bytes());
-            block[36] = 0x80;
-            block[56..].copy_from_slice(&(36 * 8u64).to_be_bytes());
-            for (counter, lanes) in (0..EXPANSION_BLOCKS).zip(self.lanes.chunks_exact_mut(16)) {
-                block[32..36].copy_from_slice(&counter.to_be_bytes());
-                let mut hash = INITIAL_HASH;
-                compress256(&mut hash, &[block]);
-                for (word, lanes) in hash.iter().zip(lanes.chunks_exact_mut(2)) {
-                    let [a, b, c, d] = word.to_be_bytes();
-                    for (lane, row) in lanes.iter_mut().zip([u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]) {
-                        *lane = lane.wrapping_add(row.wrapping_mul(times as u16));
-                    }
-                }
+        for ((table, key), change) in std::mem::take(&mut self.noted) {
+            let (before, after) = (change.before.map(|row| row.encode()), change.after.map(|row| row.encode()));
+            if before == after {
+                continue;
+            }
+            if let Some(value) = before {
+                self.expand(table, &key, &value, Sign::Minus);
+            }
+            if let Some(value) = after {
+                self.expand(table, &key, &value, Sign::Plus);
             }
         }
+    }
+
+    /// The lanes of a settled sum, as a snapshot keeps them.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut settled = self.clone();
+        settled.settle();
+        settled.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8; EXPANSION_BYTES]) -> Self {
+        let mut sum = Self::default();
+        for (lane, bytes) in sum.lanes.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *lane = u16::from_le_bytes(*bytes);
+        }
+        sum
     }
 
     pub fn root(&self) -> Sha256Digest {
@@ -117,8 +160,12 @@ impl StateSum {
             return settled.root();
         }
         let bytes: Vec<u8> = self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
-        Sha256Digest::of_parts(&[b"pyrsia/state/v1\0", &bytes])
+        Sha256Digest::of_parts(&[b"pyrsia/state/v2\0", &bytes])
     }
+}
+
+fn encoded<T: BorshSerialize>(value: &T) -> Vec<u8> {
+    borsh::to_vec(value).expect("writing to memory cannot fail")
 }
 
 #[cfg(test)]
@@ -127,18 +174,29 @@ mod tests {
     use proptest::prelude::*;
 
     /// Computed apart from this code, from the definition above.
-    const EMPTY: &str = "1a74436d32b7af124f26c33b83a8cfa2a2dbf8acd9713f34a84034fdf344f1da";
-    const TWO_ROWS: &str = "97a40c98be2ffc1b30efa003e4096d1c52fa0ab0ecb98b3f3375fa977998b74d";
+    const EMPTY: &str = "eae6564f6f616b1f9723a4593f4824435c9723202a22c18d253f188d92375e54";
+    const TWO_ROWS: &str = "fc2abf7a0c34bead69a7e5df23ca8034457f2047303b7fa8d190e870e6c40ab4";
+
+    fn put(sum: &mut StateSum, table: TableId, key: u32, before: Option<u64>, after: Option<u64>) {
+        sum.change(table, &key, before.map(Arc::new), after.map(Arc::new));
+    }
 
     #[test]
     fn the_commitment_to_a_known_state_is_what_it_always_was() {
         let mut sum = StateSum::default();
         assert_eq!(sum.root().to_string(), EMPTY);
-        for number in 0u32..3 {
-            sum.add(TableId::Authors, &number, &u64::from(number));
+        for number in 0..3 {
+            put(&mut sum, TableId::Authors, number, None, Some(number.into()));
         }
-        sum.remove(TableId::Authors, &1u32, &1u64);
+        sum.settle();
+        put(&mut sum, TableId::Authors, 1, Some(1), None);
         assert_eq!(sum.root().to_string(), TWO_ROWS);
+        let mut afresh = StateSum::default();
+        afresh.add(TableId::Authors, &0u32, &0u64);
+        afresh.add(TableId::Authors, &2u32, &2u64);
+        assert_eq!(afresh.root(), sum.root());
+        let bytes = sum.to_bytes().try_into().expect("as many as there are");
+        assert_eq!(StateSum::from_bytes(&bytes).root(), sum.root());
     }
 
     proptest! {
@@ -146,23 +204,25 @@ mod tests {
         fn the_sum_depends_on_the_rows_and_not_on_how_they_came(rows in prop::collection::btree_map(any::<u32>(), any::<u64>(), 1..12), detour in any::<u64>()) {
             let mut forward = StateSum::default();
             for (key, value) in &rows {
-                forward.add(TableId::Builds, key, value);
+                put(&mut forward, TableId::Builds, *key, None, Some(*value));
             }
             let mut backward = StateSum::default();
             for (key, value) in rows.iter().rev() {
-                backward.add(TableId::Builds, key, &detour);
-                backward.add(TableId::Builds, key, value);
-                if detour % 2 == 0 {
+                put(&mut backward, TableId::Builds, *key, None, Some(detour));
+                if detour.is_multiple_of(2) {
                     backward.settle();
                 }
-                backward.remove(TableId::Builds, key, &detour);
+                put(&mut backward, TableId::Builds, *key, Some(detour), Some(*value));
             }
             prop_assert_eq!(forward.root(), backward.root());
             let (key, value) = rows.iter().next().expect("at least one");
-            backward.remove(TableId::Builds, key, value);
+            put(&mut backward, TableId::Builds, *key, Some(*value), None);
             prop_assert_ne!(forward.root(), backward.root());
-            backward.add(TableId::Results, key, value);
+            put(&mut backward, TableId::Results, *key, None, Some(*value));
             prop_assert_ne!(forward.root(), backward.root());
+            put(&mut backward, TableId::Results, *key, Some(*value), None);
+            put(&mut backward, TableId::Builds, *key, None, Some(*value));
+            prop_assert_eq!(forward.root(), backward.root());
         }
     }
 }

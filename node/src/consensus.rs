@@ -21,6 +21,7 @@ mod message;
 mod replica;
 #[doc(hidden)]
 pub mod simulation;
+pub(crate) mod snapshots;
 mod store;
 mod timer;
 mod vote_count;

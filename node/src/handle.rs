@@ -6,8 +6,11 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use ed25519_dalek::SigningKey;
 use libp2p::Multiaddr;
 use pyrsia_ledger::event::BuildOutcome;
+use pyrsia_ledger::log::{StoredTree, TreeError};
+use pyrsia_ledger::note::SignedNote;
 use pyrsia_ledger::projection::packages::ArtifactRecord;
 use pyrsia_ledger::{
     ArtifactId, BuildId, Height, NodeId, PackageCoordinate, PackageType, Projections, SealedBlock, Sha256Digest,
@@ -37,7 +40,10 @@ pub struct NodeHandle {
 /// What a handle asks.
 pub(crate) struct Parts {
     pub(crate) me: NodeId,
+    /// Signs the checkpoints that this node serves.
+    pub(crate) log_key: SigningKey,
     pub(crate) consensus: ConsensusHandle,
+    pub(crate) tree: StoredTree,
     pub(crate) p2p: P2pHandle,
     pub(crate) store: ArtifactStore,
     pub(crate) builds: Builds,
@@ -225,6 +231,23 @@ impl NodeHandle {
     /// Blocks from `from` on, as many as fit in `bytes_max`, but one where there is one.
     pub async fn blocks(&self, from: Height, bytes_max: usize) -> Vec<SealedBlock> {
         self.node.consensus.blocks(from, bytes_max).await
+    }
+
+    /// Asks the stored tree and indexes of the log something, on a thread that may block. None when the node is stopping.
+    pub async fn ask_log<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&StoredTree) -> Result<T, TreeError> + Send + 'static,
+    ) -> Option<Result<T, TreeError>> {
+        let tree = self.node.tree.clone();
+        tokio::task::spawn_blocking(move || question(&tree)).await.ok()
+    }
+
+    /// The checkpoint of the newest block: signed by this node as the log, cosigned by those who made the block final. None
+    /// while the node follows no network. Nothing but what stands on this ledger is ever signed so.
+    pub async fn checkpoint(&self) -> Option<SignedNote> {
+        let tip = self.ledger().state.as_deref()?.height();
+        let newest = self.blocks(tip, 1).await.into_iter().next()?;
+        Some(newest.checkpoint_signed_by(&self.node.log_key))
     }
 
     /// Metrics in the text format of Prometheus.

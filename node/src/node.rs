@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use pyrsia_ledger::Sha256Digest;
+use pyrsia_ledger::log::LogError;
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_verifiers::{CompiledModules, HostError, HostOptions, Limits, SetError, VerifierHost};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::{ArtifactStore, StoreError};
 use crate::builds::{Builds, BuildsError, Neighbours};
 use crate::config::NodeConfig;
-use crate::consensus::{self, Consensus, ConsensusFailure, ConsensusTask, FoundError, NodeStore, OpenStoreError};
+use crate::consensus::{self, Consensus, ConsensusFailure, ConsensusTask, FoundError, NodeStore, OpenStoreError, snapshots};
 use crate::handle::{NodeHandle, Parts};
 use crate::identity::{self, IdentityError};
 use crate::metrics::{Gauges, NodeMetrics};
@@ -75,6 +76,8 @@ pub enum StartError {
 pub enum FatalError {
     #[error("the ledger of this node cannot be continued")]
     Consensus(#[from] ConsensusFailure),
+    #[error(transparent)]
+    Ledger(#[from] LogError),
     #[error("a part of the node ended without being asked to")]
     Ended,
 }
@@ -83,6 +86,8 @@ pub struct Node {
     handle: NodeHandle,
     stop: CancellationToken,
     consensus: ConsensusTask,
+    /// What is found wrong with the ledger after the start.
+    damaged: oneshot::Receiver<LogError>,
     p2p: P2pTask,
     tasks: JoinSet<()>,
 }
@@ -94,8 +99,9 @@ impl Node {
             let config = config.clone();
             move || open(&config)
         });
-        let Opened { key, store, ledger, state, verifiers } = opened.await??;
+        let Opened { key, store, mut ledger, state, verifiers } = opened.await??;
         let me = node_id_of(&key);
+        let (covered, tree) = (ledger.take_covered(), ledger.tree());
 
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES_MAX);
         let (consensus, consensus_task) = Consensus::start(
@@ -114,6 +120,7 @@ impl Node {
             tracing::info!(%network, name, "this node founded the network");
         }
 
+        let log_key = key.clone();
         let mut registry = Registry::default();
         let gauges = Gauges::register(&mut registry);
         let (requests, peer_requests) = mpsc::channel(PEER_REQUESTS_MAX);
@@ -145,10 +152,13 @@ impl Node {
         if let Some(url) = config.bootstrap_url.filter(|_| !config.listen_only) {
             tasks.spawn(bootstrap::keep_connected(bootstrap::client()?, url, p2p.clone(), stop.clone()));
         }
+        let (snapshots, damaged) = snapshots::keep(config.ledger_path.clone(), covered, consensus.watch(), stop.clone());
+        tasks.spawn(snapshots);
         let metrics = NodeMetrics::new(registry, gauges);
         let documents = Documents::new();
-        let handle = NodeHandle::new(Parts { me, consensus, p2p, store, builds, package_types, verifiers, documents, metrics });
-        Ok(Self { handle, stop, consensus: consensus_task, p2p: p2p_task, tasks })
+        let handle =
+            NodeHandle::new(Parts { me, log_key, consensus, tree, p2p, store, builds, package_types, verifiers, documents, metrics });
+        Ok(Self { handle, stop, consensus: consensus_task, damaged, p2p: p2p_task, tasks })
     }
 
     pub fn handle(&self) -> NodeHandle {
@@ -157,7 +167,7 @@ impl Node {
 
     /// Stops everything and waits for it; says so when the ledger was damaged in the meantime.
     pub async fn stop(self) {
-        let Self { handle, stop, consensus, p2p, mut tasks } = self;
+        let Self { handle, stop, consensus, damaged: _, p2p, mut tasks } = self;
         stop.cancel();
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
@@ -177,6 +187,7 @@ impl Node {
             biased;
             // The others end with it; it says why.
             failure = self.consensus.failed() => failure.into(),
+            Ok(damage) = &mut self.damaged, if !self.damaged.is_terminated() => damage.into(),
             // None of them ends before the node is stopped.
             Some(_) = self.tasks.join_next() => match tokio::time::timeout(CAUSE_WAIT, self.consensus.failed()).await {
                 Ok(failure) => failure.into(),

@@ -6,7 +6,8 @@
 //! are never written again once they are complete.
 
 use super::export::{ExportError, ExportReader, Record};
-use super::{KEYSPACE_BLOCKS, database, keyspace, read_tip};
+use super::stored::{DERIVED, StoredTree};
+use super::{KEYSPACE_BLOCKS, MEMTABLE_BYTES, database, keyspace, read_tip};
 use crate::audit::{Announced, Exactness, sentence};
 use crate::block::Height;
 use fjall::{Database, Keyspace};
@@ -22,6 +23,8 @@ const PLACES: [&str; 4] = ["", "blockchain", "ledger", "pyrsia/blockchain"];
 const TABLES: &str = "tables";
 /// The file that a running node holds a lock on.
 const LOCK: &str = "lock";
+/// The most faults of the stored tree that are told: one damaged tile spoils those above.
+const TREE_FAULTS_MAX: usize = 20;
 const COPY_CHUNK_BYTES: usize = 1 << 16;
 static HOLE: [u8; COPY_CHUNK_BYTES] = [0; COPY_CHUNK_BYTES];
 
@@ -69,12 +72,15 @@ pub struct LedgerReader {
     found: VecDeque<Row>,
     next: Height,
     ended: bool,
+    has_checked_tree: bool,
 }
 
 enum Rows {
     Folder {
         /// None when the database cannot even be opened, which the first row says.
         blocks: Option<(Database, Keyspace)>,
+        /// None where the folder has none: it follows from the blocks.
+        tree: Option<StoredTree>,
         tip: Option<Announced>,
         /// Keeps a node from starting on the folder while it is read.
         _lock: File,
@@ -104,7 +110,7 @@ impl LedgerReader {
             let file = BufReader::new(File::open(path).map_err(unreadable)?);
             Rows::File(ExportReader::new(file).map_err(|source| ReadError::Export { path: path.to_owned(), source })?)
         };
-        Ok(Self { rows, found, next: Height::GENESIS, ended: false })
+        Ok(Self { rows, found, next: Height::GENESIS, ended: false, has_checked_tree: false })
     }
 
     /// The newest block's height, where that is known before reading to the end.
@@ -112,6 +118,31 @@ impl LedgerReader {
         match &self.rows {
             Rows::Folder { blocks: Some((_, blocks)), .. } => position_of(blocks.last_key_value()?.key().ok()?.as_ref()),
             Rows::Folder { .. } | Rows::File(_) => None,
+        }
+    }
+
+    /// The tree and the indexes of a ledger folder, as they stand there: proofs out of them hold or do not.
+    pub fn tree(&self) -> Option<&StoredTree> {
+        match &self.rows {
+            Rows::Folder { tree, .. } => tree.as_ref(),
+            Rows::File(_) => None,
+        }
+    }
+
+    /// Tells, behind the blocks, what is wrong with the stored tree.
+    fn check_tree(&mut self) {
+        self.has_checked_tree = true;
+        let Rows::Folder { tree: Some(tree), .. } = &self.rows else { return };
+        let position = Height(self.next.0.saturating_sub(1));
+        let mut faults = VecDeque::new();
+        let checked = tree.check(&mut |sentence| {
+            if faults.len() < TREE_FAULTS_MAX {
+                faults.push_back(Row::Fault { position, sentence: sentence.to_owned() });
+            }
+        });
+        // A newest block that does not decode is told as a block.
+        if checked.is_ok() {
+            self.found.append(&mut faults);
         }
     }
 
@@ -159,7 +190,11 @@ impl Iterator for LedgerReader {
     fn next(&mut self) -> Option<Row> {
         match self.found.pop_front() {
             Some(row) => Some(row),
-            None if self.ended => None,
+            None if self.ended && self.has_checked_tree => None,
+            None if self.ended => {
+                self.check_tree();
+                self.found.pop_front()
+            }
             None => self.read(),
         }
     }
@@ -207,14 +242,17 @@ fn open_folder(folder: &Path, scratch: &Path, found: &mut VecDeque<Row>) -> Resu
     };
     let opened = database(&copy).and_then(|database| {
         let blocks = keyspace(&database, KEYSPACE_BLOCKS)?;
-        Ok((database, blocks))
+        let has_tree = DERIVED.iter().all(|name| database.keyspace_exists(name));
+        let tree = has_tree.then(|| StoredTree::open(&database, &blocks, MEMTABLE_BYTES)).transpose()?;
+        Ok((database, blocks, tree))
     });
     let blocks = opened.inspect_err(|error| {
         let sentence = format!("the database cannot be opened: {}", sentence(error));
         found.push_back(Row::Unreadable { position: Height::GENESIS, sentence });
     });
     let at_least = |tip: super::Tip| Announced { height: Height(tip.height), block: tip.block, exactness: Exactness::AtLeast };
-    Ok(Rows::Folder { blocks: blocks.ok(), tip: tip.map(at_least), _lock: lock })
+    let (blocks, tree) = blocks.map_or((None, None), |(database, blocks, tree)| (Some((database, blocks)), tree));
+    Ok(Rows::Folder { blocks, tree, tip: tip.map(at_least), _lock: lock })
 }
 
 /// Takes the lock of the database, which a running node holds. Only the lock: nothing is written.

@@ -1,5 +1,9 @@
 use super::*;
 use crate::projection::tests::Bench;
+use crate::proof::TreeHashes;
+use crate::signed::SignedEvent;
+use crate::tiles::{TileId, decode_tile};
+use crate::tree::leaf_hash;
 use std::os::unix::fs::FileExt;
 
 fn filled(folder: &Path, bench: &Bench) {
@@ -62,6 +66,172 @@ fn what_is_flushed_is_there_again_and_what_a_block_settles_is_not() {
     assert!(log.bodies().expect("reads").is_empty());
     assert!(log.outbox().expect("reads").is_empty());
     assert_eq!(log.journal_entries(height.next()).expect("reads"), [b"later".to_vec()]);
+}
+
+fn in_memory(blocks: &[SealedBlock]) -> (TreeHashes, Vec<SignedEvent>) {
+    let events: Vec<SignedEvent> = blocks.iter().flat_map(|sealed| sealed.block.events.clone()).collect();
+    let mut tree = TreeHashes::default();
+    events.iter().for_each(|event| tree.append(leaf_hash(&event.encode())));
+    (tree, events)
+}
+
+fn check_tree(log: &BlockLog, blocks: &[SealedBlock]) {
+    let (memory, events) = in_memory(blocks);
+    let (stored, size) = (log.tree(), memory.size());
+    assert_eq!(stored.size().expect("reads"), size);
+    for at in 0..size {
+        assert_eq!(stored.inclusion(at, size).expect("a proof"), memory.inclusion(at, size).expect("a proof"));
+        assert_eq!(stored.consistency(at, size).expect("a proof"), memory.consistency(at, size).expect("a proof"));
+        assert_eq!(stored.root(at + 1).expect("a root"), memory.root(at + 1).expect("a root"));
+        let placed = stored.event(at).expect("reads").expect("is there");
+        assert_eq!((placed.index, &placed.event), (at, &events[at as usize]));
+        assert!(blocks[placed.height.0 as usize].block.events.contains(&placed.event));
+        assert_eq!(stored.index_of(&placed.event.id()).expect("reads"), Some(at));
+    }
+    assert!(stored.inclusion(size, size + 1).is_err() && stored.event(size).expect("reads").is_none());
+    let bundle = stored.entry_bundle(0, size as usize).expect("reads").expect("is there");
+    let (mut rest, mut found) = (bundle.as_slice(), vec![]);
+    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+        let (event, behind) = behind.split_at(u16::from_be_bytes(*length).into());
+        found.push(SignedEvent::decode(event).expect("an event"));
+        rest = behind;
+    }
+    assert_eq!(found, events);
+    assert_eq!(stored.entry_bundle(0, size as usize + 1).expect("reads"), None);
+    let tile = stored.tile(TileId { level: 0, index: 0 }, size as usize).expect("reads").expect("is there");
+    assert_eq!(decode_tile(&tile).expect("a tile").first(), Some(&leaf_hash(&events[0].encode())));
+    assert_eq!(stored.tile(TileId { level: 0, index: 0 }, size as usize + 1).expect("reads"), None);
+    let mut faults = vec![];
+    stored.check(&mut |sentence| faults.push(sentence.to_owned())).expect("reads");
+    assert!(faults.is_empty(), "{faults:?}");
+}
+
+#[test]
+fn the_tree_on_disk_is_that_of_the_events_and_is_made_again_when_it_is_gone() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    filled(folder.path(), &bench);
+    let (mut log, _) = BlockLog::open(folder.path()).expect("opens");
+    assert!(!log.take_opening().has_rebuilt);
+    check_tree(&log, &bench.log);
+    log.tree.clear().expect("clears");
+    drop(log);
+    let (mut log, state) = BlockLog::open(folder.path()).expect("opens");
+    assert!(log.take_opening().has_rebuilt);
+    assert_eq!(state.expect("founded").state_root(), bench.state.state_root());
+    check_tree(&log, &bench.log);
+}
+
+#[test]
+fn a_tile_that_says_something_else_is_found() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    filled(folder.path(), &bench);
+    let (log, _) = BlockLog::open(folder.path()).expect("opens");
+    log.tree.damage(TileId { level: 0, index: 0 }).expect("damages");
+    let mut faults = vec![];
+    log.tree.check(&mut |sentence| faults.push(sentence.to_owned())).expect("reads");
+    assert!(!faults.is_empty());
+    drop(log);
+    let scratch = tempfile::tempdir().expect("a folder");
+    let reader = LedgerReader::open(folder.path(), scratch.path()).expect("opens");
+    assert!(reader.into_iter().any(|row| matches!(row, Row::Fault { .. })), "an audit finds it as well");
+    let (mut log, _) = BlockLog::open(folder.path()).expect("opens");
+    assert!(log.take_opening().has_rebuilt, "the right edge is compared at every start");
+    check_tree(&log, &bench.log);
+}
+
+/// The snapshot files of a folder, newest first.
+fn snapshots(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder.join("snapshots")).expect("a folder");
+    let mut found: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    found.sort();
+    found.reverse();
+    found
+}
+
+/// States after each block of the bench.
+fn states(bench: &Bench) -> Vec<Projections> {
+    let mut states = vec![Projections::from_genesis(&bench.log[0]).expect("founds")];
+    for sealed in &bench.log[1..] {
+        states.push(states[states.len() - 1].apply(&sealed.block).expect("follows"));
+    }
+    states
+}
+
+#[test]
+fn a_start_with_a_snapshot_comes_to_the_same_state_and_only_two_are_kept() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    filled(folder.path(), &bench);
+    let states = states(&bench);
+    assert!(states.len() > 5);
+    for state in &states[1..5] {
+        write_snapshot(folder.path(), state).expect("writes");
+    }
+    assert_eq!(snapshots(folder.path()).len(), 2);
+    let (mut log, state) = BlockLog::open(folder.path()).expect("opens");
+    assert_eq!(format!("{:?}", state.expect("founded")), format!("{:?}", bench.state));
+    let opening = log.take_opening();
+    assert_eq!(opening.discarded, Vec::<String>::new());
+    let covered = opening.covered.expect("a snapshot was used");
+    assert_eq!(covered.height(), Height(4));
+    covered.check(&mut || true).expect("everything is as it must be");
+}
+
+#[test]
+fn a_snapshot_that_is_wrong_in_any_way_is_discarded_and_the_one_before_is_used() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    filled(folder.path(), &bench);
+    let states = states(&bench);
+    let whole = |state: &Projections| {
+        write_snapshot(folder.path(), state).expect("writes");
+        snapshots(folder.path())
+            .into_iter()
+            .find(|path| path.ends_with(format!("{}-1.snapshot", state.height())))
+            .expect("is there")
+    };
+    let older = whole(&states[2]);
+    let newest = whole(&states[4]);
+    let bytes = std::fs::read(&newest).expect("reads");
+    let opened = |expected: Option<Height>| {
+        let (mut log, state) = BlockLog::open(folder.path()).expect("opens");
+        assert_eq!(state.expect("founded").state_root(), bench.state.state_root());
+        let opening = log.take_opening();
+        assert_eq!(opening.covered.map(|covered| covered.height()), expected, "{:?}", opening.discarded);
+        opening.discarded.len()
+    };
+    for at in (0..bytes.len()).step_by(97) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&newest, &damaged).expect("writes");
+        assert_eq!(opened(Some(Height(2))), 1, "byte {at}");
+        assert!(!newest.exists() && older.exists());
+    }
+    for cut in [0, 10, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&newest, &bytes[..cut]).expect("writes");
+        assert_eq!(opened(Some(Height(2))), 1, "cut at {cut}");
+    }
+    std::fs::write(&newest, [&bytes[..], b"more"].concat()).expect("writes");
+    assert_eq!(opened(Some(Height(2))), 1, "something behind the end");
+    std::fs::write(&older, &bytes).expect("writes");
+    assert_eq!(opened(None), 1, "the state of another height");
+    std::fs::write(newest.with_file_name("99-1.snapshot"), &bytes).expect("writes");
+    assert_eq!(opened(None), 1, "a height that the log does not have");
+}
+
+#[test]
+fn damage_below_a_snapshot_is_found_after_the_start() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    filled(folder.path(), &bench);
+    write_snapshot(folder.path(), &states(&bench)[4]).expect("writes");
+    {
+        let (log, _) = BlockLog::open(folder.path()).expect("opens");
+        let mut sealed = bench.log[2].clone();
+        sealed.block.header.time_ms += 1;
+        log.blocks.insert(2u64.to_be_bytes(), sealed.encode()).expect("inserts");
+        log.database.persist(PersistMode::SyncAll).expect("persists");
+    }
+    let (mut log, _) = BlockLog::open(folder.path()).map_err(|error| error.to_string()).expect("the snapshot spares block 2");
+    let found = log.take_opening().covered.expect("a snapshot").check(&mut || true).expect_err("damage");
+    assert!(found.to_string().contains("height 3") && found.is_damage(), "{found}");
 }
 
 #[test]

@@ -124,11 +124,11 @@ impl Iterator for SoundBlocks {
     }
 }
 
-fn fold(state: Option<&Projections>, sealed: &SealedBlock, with_signatures: bool) -> Result<Projections, TransferError> {
+fn fold(state: Option<Projections>, sealed: &SealedBlock, with_signatures: bool) -> Result<Projections, TransferError> {
     let next = match state {
         None => Projections::from_genesis(sealed),
-        Some(state) if with_signatures => state.apply_sealed(sealed),
-        Some(state) => state.apply(&sealed.block),
+        Some(state) if with_signatures => state.advance_sealed(sealed),
+        Some(state) => state.advance(&sealed.block),
     };
     next.map_err(|source| TransferError::Refused { height: sealed.height(), source: Box::new(source) })
 }
@@ -142,7 +142,7 @@ pub fn replay_to(
     let mut state: Option<Projections> = None;
     for block in blocks {
         let (sealed, _) = block?;
-        let next = fold(state.as_ref(), &sealed, false)?;
+        let next = fold(state.take(), &sealed, false)?;
         progress(next.height());
         if to == Some(next.height()) {
             return Ok(next);
@@ -214,7 +214,7 @@ fn append_checked(
     let (mut batch, mut batch_bytes) = (vec![], 0);
     for block in blocks {
         let (sealed, raw) = block?;
-        let next = fold(state.as_ref(), &sealed, true)?;
+        let next = fold(state.take(), &sealed, true)?;
         if let Some(pinned) = pinned.filter(|pinned| pinned != next.network()) {
             return Err(TransferError::Network { found: *next.network(), pinned });
         }

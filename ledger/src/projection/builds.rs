@@ -6,6 +6,7 @@
 mod group;
 mod phase;
 mod record;
+mod rows;
 mod support;
 mod tally;
 

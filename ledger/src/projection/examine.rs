@@ -77,7 +77,12 @@ impl Projections {
     /// The state after `block`, which must be the next one and say exactly what follows from its events. Looks at no
     /// signature: [`Projections::apply_sealed`] does.
     pub fn apply(&self, block: &Block) -> Result<Self, BlockError> {
-        self.apply_encoded(block, &EncodedEvent::all(&block.events))
+        self.clone().advance(block)
+    }
+
+    /// [`Projections::apply`] for who keeps no earlier state: nothing is copied, which is what most of it costs.
+    pub fn advance(self, block: &Block) -> Result<Self, BlockError> {
+        self.advance_encoded(block, &EncodedEvent::all(&block.events))
     }
 
     /// Whether the events that came with the header are those that it commits to. If not, the block is no wrong block but a wrong
@@ -92,12 +97,19 @@ impl Projections {
 
     /// [`Projections::apply`] with the certificate and the signature of every event: what a follower and a replay do.
     pub fn apply_sealed(&self, sealed: &SealedBlock) -> Result<Self, BlockError> {
+        self.clone().advance_sealed(sealed)
+    }
+
+    /// [`Projections::apply_sealed`] for who keeps no earlier state.
+    pub fn advance_sealed(self, sealed: &SealedBlock) -> Result<Self, BlockError> {
         let (height, header) = (sealed.height(), &sealed.block.header);
         let events = EncodedEvent::all(&sealed.block.events);
-        let next = self.apply_encoded(&sealed.block, &events)?;
+        let validators = self.validators();
+        let next = self.advance_encoded(&sealed.block, &events)?;
         let not_final = |source| BlockError::Certificate { height, source };
-        sealed.certificate.check_signers(header, &self.validators()).map_err(not_final)?;
-        let claims: Vec<Claim> = events.iter().map(EncodedEvent::claim).chain(sealed.certificate.claims(&self.network, header)).collect();
+        sealed.certificate.check_signers(header, &validators).map_err(not_final)?;
+        let claims: Vec<Claim> =
+            events.iter().map(EncodedEvent::claim).chain(sealed.certificate.claims(&next.network, header)).collect();
         match wrong_claims(&claims).first() {
             None => Ok(next),
             Some(wrong) => Err(match events.get(*wrong) {
@@ -107,7 +119,7 @@ impl Projections {
         }
     }
 
-    fn apply_encoded(&self, block: &Block, events: &[EncodedEvent<'_>]) -> Result<Self, BlockError> {
+    fn advance_encoded(self, block: &Block, events: &[EncodedEvent<'_>]) -> Result<Self, BlockError> {
         let mut first = None;
         let next = self.examine(block, events, &mut |error| {
             first = Some(error);
@@ -122,7 +134,7 @@ impl Projections {
     /// Every check of a block but its signatures, and the state after it as far as its events are allowed. `found` is told
     /// of each error and decides whether the examination goes on.
     pub(crate) fn examine(
-        &self,
+        self,
         block: &Block,
         events: &[EncodedEvent<'_>],
         found: &mut dyn FnMut(BlockError) -> ControlFlow<()>,
@@ -135,14 +147,15 @@ impl Projections {
         if !(self.time_ms..=TIME_MS_MAX).contains(&header.time_ms) {
             found(BlockError::Header { height, what: HeaderPart::Time })?;
         }
-        if !self.validators().contains(&header.proposer) {
+        let validators = self.validators();
+        if !validators.contains(&header.proposer) {
             found(BlockError::Header { height, what: HeaderPart::Proposer })?;
         }
         let size_bytes = events.iter().map(|event| event.bytes.len()).sum();
         if events.len() > EVENTS_PER_BLOCK_MAX || size_bytes > BLOCK_EVENT_BYTES_MAX {
             found(BlockError::TooLarge { height, events: events.len(), size_bytes })?;
         }
-        let mut next = self.clone();
+        let mut next = self;
         for (index, event) in events.iter().enumerate() {
             if let Err(refusal) = next.fold(event, header.time_ms) {
                 found(BlockError::Event { height, index, id: event.id, refusal: Box::new(refusal) })?;
@@ -151,7 +164,7 @@ impl Projections {
             }
         }
         next.sum.settle();
-        let follows = self.header_after(&next, header.proposer, header.time_ms, vec![]).header;
+        let follows = next.header_to_come(&validators, header.proposer, header.time_ms);
         for (same, what) in [
             (follows.version == header.version, HeaderPart::Version),
             (follows.network == header.network, HeaderPart::Network),

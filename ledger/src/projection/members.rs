@@ -1,5 +1,6 @@
 //! Who is authorized, who is on the way to be or not to be, and who was.
 
+use super::snapshot::{RowReader, RowWriter};
 use super::{Place, Table};
 use crate::block::Height;
 use crate::certificate::ValidatorSet;
@@ -8,6 +9,7 @@ use crate::signed::EventId;
 use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
+use std::io;
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct Member {
@@ -79,6 +81,34 @@ impl Members {
             suspended: Table::new(TableId::Suspended),
             changed_at: Height::GENESIS,
         }
+    }
+
+    pub(super) fn save(&self, out: &mut RowWriter<'_>) -> io::Result<()> {
+        out.table(&self.active)?;
+        out.table(&self.candidates)?;
+        out.table(&self.revocations)?;
+        out.table(&self.former)?;
+        out.table(&self.suspended)?;
+        out.value(&self.changed_at)
+    }
+
+    pub(super) fn load(rows: &mut RowReader<'_>) -> io::Result<Self> {
+        Ok(Self {
+            active: rows.table(TableId::Members)?,
+            candidates: rows.table(TableId::Candidates)?,
+            revocations: rows.table(TableId::Revocations)?,
+            former: rows.table(TableId::Former)?,
+            suspended: rows.table(TableId::Suspended)?,
+            changed_at: rows.value()?,
+        })
+    }
+
+    pub(super) fn add_to(&self, sum: &mut StateSum, pause: &mut dyn FnMut() -> bool) -> Option<()> {
+        self.active.add_to(sum, pause)?;
+        self.candidates.add_to(sum, pause)?;
+        self.revocations.add_to(sum, pause)?;
+        self.former.add_to(sum, pause)?;
+        self.suspended.add_to(sum, pause)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What is published: the log records of every package, and which record stands for an artifact id.
 
+use super::snapshot::{RowReader, RowWriter};
 use super::{Place, Table};
 use crate::block::Height;
 use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageId, PackageType};
@@ -11,6 +12,7 @@ use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use imbl::OrdMap;
 use serde::Serialize;
+use std::io;
 
 /// A record's place in the log of its package: in the order of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize)]
@@ -36,13 +38,28 @@ pub struct Packages {
     records: Table<RecordKey, ArtifactRecord>,
     /// The newest completely published record of each artifact id.
     artifacts: Table<(PackageType, ArtifactId), RecordKey>,
-    /// Some record of each published digest; follows from `artifacts`.
+    /// Some record of each published digest; follows from the order in which `artifacts` came to be.
     by_digest: OrdMap<Sha256Digest, RecordKey>,
 }
 
 impl Packages {
     pub(super) fn new() -> Self {
         Self { records: Table::new(TableId::Records), artifacts: Table::new(TableId::Artifacts), by_digest: OrdMap::new() }
+    }
+
+    pub(super) fn save(&self, out: &mut RowWriter<'_>) -> io::Result<()> {
+        out.table(&self.records)?;
+        out.table(&self.artifacts)?;
+        out.rows(self.by_digest.len(), self.by_digest.iter())
+    }
+
+    pub(super) fn load(rows: &mut RowReader<'_>) -> io::Result<Self> {
+        Ok(Self { records: rows.table(TableId::Records)?, artifacts: rows.table(TableId::Artifacts)?, by_digest: rows.map()? })
+    }
+
+    pub(super) fn add_to(&self, sum: &mut StateSum, pause: &mut dyn FnMut() -> bool) -> Option<()> {
+        self.records.add_to(sum, pause)?;
+        self.artifacts.add_to(sum, pause)
     }
 
     /// Every record of a package, oldest first, of builds that are completely published and of the one being published.
@@ -107,8 +124,14 @@ impl Packages {
     }
 
     /// Adds a record; with the last one of a build, all of them begin to vouch for their artifact ids.
-    pub(super) fn add(&mut self, sum: &mut StateSum, place: Place, body: &AddArtifact, published: bool) {
-        let coordinate = &body.coordinate;
+    pub(super) fn add(
+        &mut self,
+        sum: &mut StateSum,
+        place: Place,
+        coordinate: &PackageCoordinate,
+        body: &AddArtifact,
+        published: bool,
+    ) {
         let last = RecordKey { coordinate: coordinate.clone(), position: u32::MAX };
         let first = RecordKey { coordinate: coordinate.clone(), position: 0 };
         let position = self.records.range(first..=last).next_back().map_or(0, |(key, _)| key.position + 1);

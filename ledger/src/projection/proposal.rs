@@ -2,6 +2,7 @@
 
 use super::{Projections, TIME_MS_MAX};
 use crate::block::{BLOCK_EVENT_BYTES_MAX, Block, BlockHeader, EVENTS_PER_BLOCK_MAX, HEADER_VERSION};
+use crate::certificate::ValidatorSet;
 use crate::identity::NodeId;
 use crate::policy::{self, Refusal};
 use crate::projection::ACTIVATION_WINDOW_BLOCKS;
@@ -36,8 +37,9 @@ impl Projections {
             }
         }
         next.sum.settle();
-        let block = self.header_after(&next, proposer, time_ms, events);
-        let next = next.advanced_to(&block.header);
+        let header = next.header_to_come(&self.validators(), proposer, time_ms);
+        let next = next.advanced_to(&header);
+        let block = Block { header, events };
         Proposal { block, next, refused }
     }
 
@@ -57,12 +59,10 @@ impl Projections {
         Block { header, events }
     }
 
-    /// The block that leads from here to `next`, which has its events folded but is not advanced.
-    pub(super) fn header_after(&self, next: &Self, proposer: NodeId, time_ms: u64, events: Vec<SignedEvent>) -> Block {
-        let mut block = next.seal_header(proposer, time_ms, events);
-        block.header.height = self.height.next();
-        block.header.validators = self.validators().hash();
-        block
+    /// The header of the block whose events are folded here, which is not advanced to it yet.
+    pub(super) fn header_to_come(&self, validators: &ValidatorSet, proposer: NodeId, time_ms: u64) -> BlockHeader {
+        let header = self.seal_header(proposer, time_ms, vec![]).header;
+        BlockHeader { height: self.height.next(), validators: validators.hash(), ..header }
     }
 
     pub(super) fn advanced_to(mut self, header: &BlockHeader) -> Self {

@@ -3,19 +3,24 @@
 use crate::state_root::{StateSum, TableId};
 use borsh::BorshSerialize;
 use imbl::OrdMap;
+use std::io;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
+/// How many rows are added to a sum at a stretch: about five milliseconds.
+const ROWS_BETWEEN_PAUSES: usize = 4_096;
+
 /// An ordered map whose every change is also a change of the state root.
 ///
-/// Keys and values are shared: a map that changes copies the rows beside the one that does, which are up to sixty.
+/// Values are shared, and so are texts in keys: a map that changes copies the rows beside the one that does, which are up to
+/// sixty.
 #[derive(Clone, Debug)]
 pub struct Table<K: Ord + Clone, V: Clone> {
     id: TableId,
-    rows: OrdMap<Arc<K>, Arc<V>>,
+    rows: OrdMap<K, Arc<V>>,
 }
 
-impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize> Table<K, V> {
+impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize + Send + Sync + 'static> Table<K, V> {
     pub(super) fn new(id: TableId) -> Self {
         Self { id, rows: OrdMap::new() }
     }
@@ -37,24 +42,47 @@ impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize> Table<K, V> {
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+        self.rows.iter().map(|(key, value)| (key, value.as_ref()))
     }
 
     pub fn range<R: RangeBounds<K>>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.range::<R, K>(range).map(|(key, value)| (key.as_ref(), value.as_ref()))
+        self.rows.range::<R, K>(range).map(|(key, value)| (key, value.as_ref()))
     }
 
     pub(super) fn put(&mut self, sum: &mut StateSum, key: K, value: V) {
-        sum.add(self.id, &key, &value);
-        let key = Arc::new(key);
-        if let Some(old) = self.rows.insert(Arc::clone(&key), Arc::new(value)) {
-            sum.remove(self.id, key.as_ref(), old.as_ref());
-        }
+        let value = Arc::new(value);
+        let before = self.rows.get(&key).cloned();
+        sum.change(self.id, &key, before, Some(Arc::clone(&value)));
+        self.rows.insert(key, value);
     }
 
     pub(super) fn take(&mut self, sum: &mut StateSum, key: &K) {
-        if let Some(old) = self.rows.remove(key) {
-            sum.remove(self.id, key, old.as_ref());
+        if let Some(before) = self.rows.remove(key) {
+            sum.change(self.id, key, Some(before), None);
         }
+    }
+
+    /// Takes over rows that stand in a snapshot, each behind the one before it.
+    pub(super) fn of_rows(id: TableId, rows: impl Iterator<Item = io::Result<(K, V)>>) -> io::Result<Self> {
+        let mut table = Self::new(id);
+        for row in rows {
+            let (key, value) = row?;
+            if table.rows.get_max().is_some_and(|(last, _)| *last >= key) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the rows of a table are not in their order"));
+            }
+            table.rows.insert(key, Arc::new(value));
+        }
+        Ok(table)
+    }
+
+    /// Adds every row to a sum that begins afresh. Gives up when `pause`, called now and then, says so.
+    pub(super) fn add_to(&self, sum: &mut StateSum, pause: &mut dyn FnMut() -> bool) -> Option<()> {
+        for (index, (key, value)) in self.iter().enumerate() {
+            if index % ROWS_BETWEEN_PAUSES == 0 && !pause() {
+                return None;
+            }
+            sum.add(self.id, key, value);
+        }
+        Some(())
     }
 }

@@ -421,6 +421,7 @@ proptest! {
             prop_assert_eq!(replayed.state_root(), sealed.block.header.state_root);
         }
         prop_assert_eq!(replayed.tip(), bench.state.tip());
+        snapshot::check_round_trip(&replayed);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which verifier components the network has agreed on. None is ever forgotten: replay needs the old ones.
 
 use super::members::add_approval;
+use super::snapshot::{RowReader, RowWriter};
 use super::{Place, Table};
 use crate::block::Height;
 use crate::certificate::ValidatorSet;
@@ -11,6 +12,7 @@ use crate::identity::NodeId;
 use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
+use std::io;
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct Module {
@@ -28,6 +30,18 @@ pub struct Verifiers {
 impl Verifiers {
     pub(super) fn new() -> Self {
         Self { modules: Table::new(TableId::Verifiers) }
+    }
+
+    pub(super) fn save(&self, out: &mut RowWriter<'_>) -> io::Result<()> {
+        out.table(&self.modules)
+    }
+
+    pub(super) fn load(rows: &mut RowReader<'_>) -> io::Result<Self> {
+        Ok(Self { modules: rows.table(TableId::Verifiers)? })
+    }
+
+    pub(super) fn add_to(&self, sum: &mut StateSum, pause: &mut dyn FnMut() -> bool) -> Option<()> {
+        self.modules.add_to(sum, pause)
     }
 
     pub fn module(&self, package_type: &PackageType, digest: &Sha256Digest) -> Option<&Module> {

@@ -230,7 +230,7 @@ const fn meaning(state: JudgeState) -> &'static str {
 }
 
 fn outcome(revealed: &RevealedResult) -> OutcomeView {
-    match (&revealed.outcome, revealed.digests) {
+    match (&*revealed.outcome, revealed.digests) {
         (BuildOutcome::Built { source, artifacts }, digests) => {
             let digests = digests.unwrap_or_else(|| ResultDigests::of(source, artifacts));
             OutcomeView::Built {

@@ -2,11 +2,11 @@
 
 use super::memory::{KeyAge, Memory, MemoryError, MemoryFile};
 use super::vote_count::{VoteCount, VoteCountFile};
-use pyrsia_ledger::log::{BlockLog, LogError};
+use pyrsia_ledger::log::{BlockLog, Covered, LogError, StoredTree};
 use pyrsia_ledger::{Block, EventId, Height, NodeId, Projections, SealedBlock};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Writes are pending until [`Store::flush`] or [`Store::append`] returns; a crash before that loses them.
 pub(super) trait Store {
@@ -32,6 +32,7 @@ pub struct NodeStore {
     log: BlockLog,
     memory: MemoryFile,
     votes: VoteCountFile,
+    covered: Option<Covered>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,14 @@ impl NodeStore {
             );
             memory.write(Memory::Lost)?;
         }
-        let (log, state) = BlockLog::open(folder)?;
+        let (mut log, state) = BlockLog::open(folder)?;
+        let opening = log.take_opening();
+        for reason in &opening.discarded {
+            warn!("{reason}; the start takes longer");
+        }
+        if opening.has_rebuilt {
+            info!("made the stored tree and the indexes of the ledger again");
+        }
         let next = state.as_ref().map_or(Height::GENESIS, |state| state.height().next());
         let entries = log.journal_entries(next)?.len() as u64;
         let (votes, counted) = VoteCountFile::open(folder, &me, VoteCount { height: next, entries })?;
@@ -78,7 +86,17 @@ impl NodeStore {
             warn!(height = %next, "votes of this node are gone from its disk: it is silent until it is safe to vote");
             memory.write(Memory::Lost)?;
         }
-        Ok((Self { log, memory, votes }, state))
+        Ok((Self { log, memory, votes, covered: opening.covered }, state))
+    }
+
+    /// The blocks that were not looked at because of a snapshot, once.
+    pub fn take_covered(&mut self) -> Option<Covered> {
+        self.covered.take()
+    }
+
+    /// The tree and the indexes, for reading beside the consensus.
+    pub fn tree(&self) -> StoredTree {
+        self.log.tree().clone()
     }
 }
 

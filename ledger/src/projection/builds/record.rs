@@ -11,7 +11,7 @@ use crate::event::{
     BuiltArtifact, DisputeReport, Vouch,
 };
 use crate::identity::NodeId;
-use crate::projection::{Place, members::Members};
+use crate::projection::{Place, Shared, members::Members};
 use crate::state_root::StateSum;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
@@ -28,7 +28,8 @@ pub struct Commitment {
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct RevealedResult {
     pub height: Height,
-    pub outcome: BuildOutcome,
+    /// Kept once for all judges that came to the same.
+    pub outcome: Shared<BuildOutcome>,
     /// Whether it was committed to and came in time.
     pub counted: bool,
     /// Of what was built.
@@ -37,7 +38,7 @@ pub struct RevealedResult {
 
 impl RevealedResult {
     pub fn built(&self) -> Option<(&BuildSource, &[BuiltArtifact])> {
-        match &self.outcome {
+        match &*self.outcome {
             BuildOutcome::Built { source, artifacts } => Some((source, artifacts)),
             BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => None,
         }
@@ -55,6 +56,13 @@ pub struct ResultDigests {
 }
 
 impl ResultDigests {
+    fn of_outcome(outcome: &BuildOutcome) -> Option<Self> {
+        match outcome {
+            BuildOutcome::Built { source, artifacts } => Some(Self::of(source, artifacts)),
+            BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => None,
+        }
+    }
+
     pub fn of(source: &BuildSource, artifacts: &[BuiltArtifact]) -> Self {
         let files: BTreeSet<&BuiltArtifact> = artifacts.iter().collect();
         let canonical: BTreeSet<_> =
@@ -140,12 +148,13 @@ impl Builds {
         let (id, judge) = (body.build_id, place.author);
         let build = self.builds.get(&id).expect("policy refuses results of unknown builds");
         let counted = self.commitments.contains(&(id, judge)) && build.withheld_at.is_none();
-        let digests = match &body.outcome {
-            BuildOutcome::Built { source, artifacts } => Some(ResultDigests::of(source, artifacts)),
-            BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => None,
-        };
         let was_judging = build.status.is_judging();
-        let revealed = RevealedResult { height: place.height, outcome: body.outcome.clone(), counted, digests };
+        let same = self.results(&id).map(|(_, other)| other).find(|other| *other.outcome == body.outcome);
+        let (outcome, digests) = match same {
+            Some(same) => (same.outcome.clone(), same.digests),
+            None => (Shared::new(body.outcome.clone()), ResultDigests::of_outcome(&body.outcome)),
+        };
+        let revealed = RevealedResult { height: place.height, outcome, counted, digests };
         self.results.put(sum, (id, judge), revealed);
         if !counted {
             return;

@@ -63,7 +63,7 @@ impl Builds {
                 (false, _, None) => JudgeState::Building,
             };
         };
-        match (&revealed.outcome, revealed.digests, &build.agreement) {
+        match (&*revealed.outcome, revealed.digests, &build.agreement) {
             _ if !revealed.counted => JudgeState::Late,
             (BuildOutcome::Failed { .. }, ..) => JudgeState::Failed,
             (BuildOutcome::Abstained { .. }, ..) => JudgeState::Abstained,

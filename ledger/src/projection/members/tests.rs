@@ -35,6 +35,21 @@ fn publish(bench: &mut Bench, judges: &[usize]) -> BuildId {
 }
 
 #[test]
+fn the_cosigners_of_every_block_are_the_set_that_its_header_names() {
+    let mut bench = Bench::with_members(5);
+    bench.revoke(3, None);
+    bench.commit(0, proved(&bench, 2));
+    bench.reauthorize(3);
+    bench.revoke(4, Some(Height(2)));
+    let mut state = crate::Projections::from_genesis(&bench.log[0]).expect("genesis");
+    for sealed in &bench.log[1..] {
+        state = state.apply(&sealed.block).expect("the next block");
+        assert_eq!(state.cosigners().hash(), sealed.block.header.validators, "block {}", sealed.height());
+    }
+    assert_eq!(state.cosigners().nodes().len(), 4, "the one who left cosigns the block that it left by");
+}
+
+#[test]
 fn a_majority_revokes_and_the_set_changes_at_the_next_height() {
     let mut bench = Bench::with_members(4);
     for author in [0, 1] {

@@ -206,7 +206,7 @@ impl World {
                     if let Some((_, commitment)) = committed.filter(|_| !self.oracle.has_committed(me, id)) {
                         self.attempt(index, Event::BuildResultCommitted(BuildResultCommitted { build_id: id, commitment }))?;
                     }
-                    let revealed = state.builds.results(&id).next().map(|(_, revealed)| revealed.outcome.clone());
+                    let revealed = state.builds.results(&id).next().map(|(_, revealed)| (*revealed.outcome).clone());
                     if let (Some(outcome), None) = (revealed, state.builds.result(&id, &me)) {
                         let event = BuildResultRevealed { build_id: id, outcome, salt: [0; 32] };
                         self.force(index, state, Event::BuildResultRevealed(event), 0);

@@ -576,6 +576,7 @@ proptest! {
             again = again.apply(&block).expect("the next block");
         }
         prop_assert_eq!(again.state_root(), world.bench.state.state_root());
+        crate::projection::snapshot::check_round_trip(&again);
     }
 
     /// Without anybody's impatience the order in which commitments and results come decides nothing about what is agreed on.

@@ -1,0 +1,93 @@
+//! The rows about builds in a snapshot.
+//!
+//! Of judges that came to the same, the result stands there once.
+
+use super::{Builds, ResultDigests, RevealedResult};
+use crate::block::Height;
+use crate::coordinate::BuildId;
+use crate::event::BuildOutcome;
+use crate::identity::NodeId;
+use crate::projection::snapshot::{RowReader, RowWriter, malformed};
+use crate::projection::{Shared, Table};
+use crate::state_root::{StateSum, TableId};
+use std::io;
+
+type Revealed = (Shared<BuildOutcome>, Option<ResultDigests>);
+
+impl Builds {
+    pub(in crate::projection) fn save(&self, out: &mut RowWriter<'_>) -> io::Result<()> {
+        out.table(&self.builds)?;
+        out.table(&self.commitments)?;
+        self.save_results(out)?;
+        out.table(&self.vouches)?;
+        out.table(&self.disputes)?;
+        out.table(&self.at_risk)?;
+        out.table(&self.tallies)?;
+        out.table(&self.attempts)?;
+        out.rows(self.unfinished_of.len(), self.unfinished_of.iter())?;
+        out.rows(self.pending.len(), self.pending.iter())
+    }
+
+    pub(in crate::projection) fn load(rows: &mut RowReader<'_>) -> io::Result<Self> {
+        let builds: Table<BuildId, super::Build> = rows.table(TableId::Builds)?;
+        let unfinished = builds.iter().filter(|(_, build)| build.status.is_unfinished()).map(|(id, _)| *id).collect();
+        Ok(Self {
+            builds,
+            commitments: rows.table(TableId::Commitments)?,
+            results: load_results(rows)?,
+            vouches: rows.table(TableId::Vouches)?,
+            disputes: rows.table(TableId::Disputes)?,
+            at_risk: rows.table(TableId::AtRisk)?,
+            tallies: rows.table(TableId::Tallies)?,
+            attempts: rows.table(TableId::Attempts)?,
+            unfinished,
+            unfinished_of: rows.map()?,
+            pending: rows.map()?,
+        })
+    }
+
+    /// Each result as its judge, and which of the build's different outcomes it is; a new one stands behind it.
+    fn save_results(&self, out: &mut RowWriter<'_>) -> io::Result<()> {
+        out.value(&(self.results.len() as u64))?;
+        let (mut of_build, mut known) = (None, Vec::<&Shared<BuildOutcome>>::new());
+        for ((id, judge), revealed) in self.results.iter() {
+            if of_build != Some(id) {
+                (of_build, known) = (Some(id), vec![]);
+            }
+            let number = known.iter().position(|outcome| **outcome == revealed.outcome).unwrap_or(known.len());
+            out.value(&(id, judge, revealed.height, revealed.counted, number as u64))?;
+            if number == known.len() {
+                out.value(&(&revealed.outcome, revealed.digests))?;
+                known.push(&revealed.outcome);
+            }
+        }
+        Ok(())
+    }
+
+    pub(in crate::projection) fn add_to(&self, sum: &mut StateSum, pause: &mut dyn FnMut() -> bool) -> Option<()> {
+        self.builds.add_to(sum, pause)?;
+        self.commitments.add_to(sum, pause)?;
+        self.results.add_to(sum, pause)?;
+        self.vouches.add_to(sum, pause)?;
+        self.disputes.add_to(sum, pause)?;
+        self.at_risk.add_to(sum, pause)?;
+        self.tallies.add_to(sum, pause)?;
+        self.attempts.add_to(sum, pause)
+    }
+}
+
+fn load_results(rows: &mut RowReader<'_>) -> io::Result<Table<(BuildId, NodeId), RevealedResult>> {
+    let (mut of_build, mut known) = (None, Vec::<Revealed>::new());
+    let rows = rows.rows(|rows| {
+        let (id, judge, height, counted, number): (BuildId, NodeId, Height, bool, u64) = rows.value()?;
+        if of_build != Some(id) {
+            (of_build, known) = (Some(id), vec![]);
+        }
+        if number == known.len() as u64 {
+            known.push(rows.value()?);
+        }
+        let (outcome, digests) = known.get(number as usize).cloned().ok_or_else(|| malformed("a result refers to no other"))?;
+        Ok(((id, judge), RevealedResult { height, outcome, counted, digests }))
+    })?;
+    Table::of_rows(TableId::Results, rows)
+}
