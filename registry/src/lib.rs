@@ -11,6 +11,7 @@ mod server;
 mod docker;
 mod management;
 mod mount;
+mod tlog;
 
 mod access;
 mod admin;

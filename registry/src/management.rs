@@ -19,7 +19,7 @@ use poem::http::{StatusCode, header};
 use serde::Serialize;
 
 /// An answer in JSON.
-fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     let body = serde_json::to_vec(value).expect("every wire type serializes");
     Response::builder().status(status).header(header::CONTENT_TYPE, "application/json").body(body)
 }

@@ -9,6 +9,7 @@ use crate::management::{authorize, builds, inspect, log, members, package_types,
 use crate::metrics::Surface;
 use crate::mount;
 use crate::server::Front;
+use crate::tlog;
 use crate::uri::decode_segment;
 use poem::http::{Method, StatusCode};
 use poem::{Request, Response};
@@ -18,6 +19,8 @@ enum Action {
     Live,
     Ready,
     Metrics,
+    Checkpoint,
+    Policy,
     Status,
     Peers,
     Network,
@@ -41,6 +44,7 @@ enum Action {
     Artifact,
     Blocks,
     Block,
+    LogKeys,
     OpenApi,
 }
 
@@ -49,6 +53,9 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/livez", Action::Live),
     (Method::GET, "/readyz", Action::Ready),
     (Method::GET, "/metrics", Action::Metrics),
+    // The tree of the ledger, for clients of any transparency log.
+    (Method::GET, "/log/checkpoint", Action::Checkpoint),
+    (Method::GET, "/log/policy", Action::Policy),
     // The surface of the seed documents.
     (Method::GET, "/status", Action::Status),
     (Method::GET, "/peers", Action::Peers),
@@ -77,6 +84,7 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/api/v1/artifacts/{package_type}", Action::Artifact),
     (Method::GET, "/api/v1/blocks", Action::Blocks),
     (Method::GET, "/api/v1/blocks/{height}", Action::Block),
+    (Method::GET, "/api/v1/log/keys", Action::LogKeys),
     (Method::GET, "/api/v1/openapi.json", Action::OpenApi),
 ];
 
@@ -125,6 +133,9 @@ async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Respons
         Action::Live => status::live(),
         Action::Ready => status::ready(front),
         Action::Metrics => status::metrics(front),
+        Action::Checkpoint => tlog::checkpoint(front).await,
+        Action::Policy => tlog::policy(front),
+        Action::LogKeys => tlog::keys(front),
         Action::Status => status::status(front),
         Action::Peers => status::peers(front),
         Action::Network => status::network(front),

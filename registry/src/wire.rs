@@ -438,6 +438,20 @@ pub struct RecordView {
     pub artifact: BuiltArtifact,
 }
 
+/// `GET /api/v1/log/keys`: what it takes to check the checkpoint at `/log/checkpoint`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogKeysView {
+    /// The first line of every checkpoint of this network.
+    pub origin: String,
+    /// The block that the cosigners are those of.
+    pub height: Height,
+    /// The verifier key of this node as the log (C2SP signed-note).
+    pub log: String,
+    /// The verifier keys of the validators of this block (C2SP tlog-cosignature), and how many of them must have cosigned.
+    pub cosigners: Vec<String>,
+    pub quorum: usize,
+}
+
 /// `GET /api/v1/blocks/{height}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockView {

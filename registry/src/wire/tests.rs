@@ -96,6 +96,7 @@ const SCHEMAS: &[(&str, Through)] = &[
     ("BlocksPage", through::<BlocksPage>),
     ("BlockView", through::<BlockView>),
     ("EventView", through::<EventView>),
+    ("LogKeysView", through::<LogKeysView>),
 ];
 
 fn through<T: Serialize + serde::de::DeserializeOwned>(example: Value) -> Value {

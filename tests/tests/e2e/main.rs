@@ -1,6 +1,7 @@
 //! Whole nodes, from the wish to the pulled image: every scenario with real processes.
 
 mod bad_requests;
+mod checkpoint;
 mod clients;
 mod demo;
 mod faults;
