@@ -45,6 +45,8 @@ const KEYSPACE_BLOCKS: &str = "blocks";
 const KEYSPACES: [&str; 4] = [KEYSPACE_BLOCKS, "journal", "bodies", "outbox"];
 /// How much of each keyspace waits in memory for its table: bounds the memory of a node and the time of a start.
 const MEMTABLE_BYTES: u64 = 8 << 20;
+/// How much of its tables the database keeps in memory: blocks are read once, and a proof takes a few tiles.
+const CACHE_BYTES: u64 = 8 << 20;
 /// How long the database's own journals grow together before rarely written keyspaces are written to tables as well: bounds
 /// the disk and the time of a start.
 const JOURNALS_BYTES_MAX: u64 = 64 << 20;
@@ -152,7 +154,8 @@ fn after(height: Height) -> [u8; 8] {
 }
 
 fn database(folder: &Path) -> Result<Database, fjall::Error> {
-    Database::builder(folder).worker_threads(1).max_journaling_size(JOURNALS_BYTES_MAX).open()
+    let builder = Database::builder(folder).worker_threads(1).cache_size(CACHE_BYTES);
+    builder.max_journaling_size(JOURNALS_BYTES_MAX).open()
 }
 
 fn keyspace(database: &Database, name: &str) -> Result<Keyspace, fjall::Error> {

@@ -188,11 +188,11 @@ impl Projections {
             Event::BuildCandidateVouched(body) => self.builds.note_vouch(sum, place, body),
             Event::BuildDisputed(body) => self.builds.note_dispute(sum, place, body),
             Event::AddArtifact(body) => {
-                let (id, artifact) = (body.build_id, &body.artifact.artifact_id);
-                let published = self.builds.publish(sum, place, &id, artifact);
-                // The same names as in the build's own rows, so that they are in memory once.
-                let coordinate = self.builds.get(&id).map_or(&body.coordinate, |build| &build.coordinate);
-                self.packages.add(sum, place, coordinate, body, published);
+                let (artifact, published) = self.builds.publish(sum, place, &body.build_id, &body.artifact.artifact_id);
+                // Names as in the build's own rows, so that they are in memory once.
+                let artifact = artifact.unwrap_or_else(|| body.artifact.clone());
+                let coordinate = self.builds.get(&body.build_id).map_or(&body.coordinate, |build| &build.coordinate);
+                self.packages.add(sum, place, coordinate, (body.build_id, artifact), published);
             }
         }
         Ok(())

@@ -254,9 +254,15 @@ impl Builds {
         self.put(sum, body.build_id, build);
     }
 
-    /// Counts one more artifact in; returns whether the build is complete with it.
-    pub(super) fn publish(&mut self, sum: &mut StateSum, place: Place, id: &BuildId, artifact_id: &ArtifactId) -> bool {
-        self.pending.remove(&(*id, artifact_id.clone()));
+    /// Counts one more artifact in; returns it as the build has it, and whether the build is complete with it.
+    pub(super) fn publish(
+        &mut self,
+        sum: &mut StateSum,
+        place: Place,
+        id: &BuildId,
+        artifact_id: &ArtifactId,
+    ) -> (Option<BuiltArtifact>, bool) {
+        let artifact = self.pending.remove(&(*id, artifact_id.clone()));
         let build = self.builds.get(id).expect("policy refuses artifacts of unknown builds");
         let (BuildStatus::Agreed { added }, Some(agreement)) = (&build.status, &build.agreement) else {
             unreachable!("policy refuses artifacts of builds that are not agreed on")
@@ -268,7 +274,7 @@ impl Builds {
         };
         let build = Build { status, ..build.clone() };
         self.put(sum, *id, build);
-        complete
+        (artifact, complete)
     }
 }
 

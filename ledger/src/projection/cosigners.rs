@@ -8,7 +8,8 @@ impl Projections {
     pub fn cosigners(&self) -> ValidatorSet {
         let tip = self.height;
         let active = self.members.active().filter(|(_, member)| member.since <= tip).map(|(node, _)| *node);
-        let left = self.members.former().filter(|(_, former)| (former.since..=former.until).contains(&tip)).map(|(node, _)| *node);
+        let left =
+            self.members.former().filter(|(_, former)| (former.since..=former.until).contains(&tip)).map(|(node, _)| *node);
         let nodes: Vec<_> = active.chain(left).collect();
         ValidatorSet::new(if nodes.is_empty() { vec![self.founder] } else { nodes })
     }

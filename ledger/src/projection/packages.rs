@@ -1,18 +1,18 @@
 //! What is published: the log records of every package, and which record stands for an artifact id.
 
-use super::snapshot::{RowReader, RowWriter};
+mod rows;
+
 use super::{Place, Table};
 use crate::block::Height;
 use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageId, PackageType};
 use crate::digest::Sha256Digest;
-use crate::event::{AddArtifact, BuiltArtifact};
+use crate::event::BuiltArtifact;
 use crate::identity::NodeId;
 use crate::signed::EventId;
 use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use imbl::OrdMap;
 use serde::Serialize;
-use std::io;
 
 /// A record's place in the log of its package: in the order of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize)]
@@ -45,16 +45,6 @@ pub struct Packages {
 impl Packages {
     pub(super) fn new() -> Self {
         Self { records: Table::new(TableId::Records), artifacts: Table::new(TableId::Artifacts), by_digest: OrdMap::new() }
-    }
-
-    pub(super) fn save(&self, out: &mut RowWriter<'_>) -> io::Result<()> {
-        out.table(&self.records)?;
-        out.table(&self.artifacts)?;
-        out.rows(self.by_digest.len(), self.by_digest.iter())
-    }
-
-    pub(super) fn load(rows: &mut RowReader<'_>) -> io::Result<Self> {
-        Ok(Self { records: rows.table(TableId::Records)?, artifacts: rows.table(TableId::Artifacts)?, by_digest: rows.map()? })
     }
 
     pub(super) fn add_to(&self, sum: &mut StateSum, pause: &mut dyn FnMut() -> bool) -> Option<()> {
@@ -129,7 +119,7 @@ impl Packages {
         sum: &mut StateSum,
         place: Place,
         coordinate: &PackageCoordinate,
-        body: &AddArtifact,
+        (build_id, artifact): (BuildId, BuiltArtifact),
         published: bool,
     ) {
         let last = RecordKey { coordinate: coordinate.clone(), position: u32::MAX };
@@ -139,9 +129,9 @@ impl Packages {
             event: place.event,
             height: place.height,
             time_ms: place.time_ms,
-            build_id: body.build_id,
+            build_id,
             author: place.author,
-            artifact: body.artifact.clone(),
+            artifact,
         };
         self.records.put(sum, RecordKey { coordinate: coordinate.clone(), position }, record);
         if !published {
@@ -151,7 +141,7 @@ impl Packages {
             .rev()
             .map_while(|position| {
                 let key = RecordKey { coordinate: coordinate.clone(), position };
-                let record = self.records.get(&key).filter(|record| record.build_id == body.build_id)?;
+                let record = self.records.get(&key).filter(|record| record.build_id == build_id)?;
                 Some((key, record.artifact.artifact_id.clone(), record.artifact.sha256))
             })
             .collect();

@@ -125,7 +125,7 @@ impl Projections {
         self.members.save(&mut rows)?;
         self.verifiers.save(&mut rows)?;
         self.builds.save(&mut rows)?;
-        self.packages.save(&mut rows)?;
+        self.packages.save(&self.builds, &mut rows)?;
         rows.end_frame()
     }
 
@@ -140,6 +140,11 @@ impl Projections {
         if recent.last() != Some(&tip) {
             return Err(malformed("its block is not in the log"));
         }
+        let authors = rows.table(TableId::Authors)?;
+        let members = super::Members::load(&mut rows)?;
+        let verifiers = super::Verifiers::load(&mut rows)?;
+        let builds = super::Builds::load(&mut rows)?;
+        let packages = super::Packages::load(&builds, &mut rows)?;
         let state = Self {
             network,
             name,
@@ -150,11 +155,11 @@ impl Projections {
             frontier,
             sum: StateSum::from_bytes(lanes),
             recent,
-            authors: rows.table(TableId::Authors)?,
-            members: super::Members::load(&mut rows)?,
-            verifiers: super::Verifiers::load(&mut rows)?,
-            builds: super::Builds::load(&mut rows)?,
-            packages: super::Packages::load(&mut rows)?,
+            authors,
+            members,
+            verifiers,
+            builds,
+            packages,
         };
         if rows.at == rows.frame.len() { Ok(state) } else { Err(malformed("something follows the last table")) }
     }

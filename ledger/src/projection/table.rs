@@ -64,15 +64,7 @@ impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize + Send + Sync + 
 
     /// Takes over rows that stand in a snapshot, each behind the one before it.
     pub(super) fn of_rows(id: TableId, rows: impl Iterator<Item = io::Result<(K, V)>>) -> io::Result<Self> {
-        let mut table = Self::new(id);
-        for row in rows {
-            let (key, value) = row?;
-            if table.rows.get_max().is_some_and(|(last, _)| *last >= key) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the rows of a table are not in their order"));
-            }
-            table.rows.insert(key, Arc::new(value));
-        }
-        Ok(table)
+        Ok(Self { id, rows: map_of_rows(rows.map(|row| row.map(|(key, value)| (key, Arc::new(value)))))? })
     }
 
     /// Adds every row to a sum that begins afresh. Gives up when `pause`, called now and then, says so.
@@ -85,4 +77,24 @@ impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize + Send + Sync + 
         }
         Some(())
     }
+}
+
+/// A map of rows in ascending order. Taken in as they come they would leave every node of the map half empty; every second row
+/// comes afterwards and fills them.
+pub(super) fn map_of_rows<K: Ord + Clone, V: Clone>(rows: impl Iterator<Item = io::Result<(K, V)>>) -> io::Result<OrdMap<K, V>> {
+    let (mut map, mut others, mut last) = (OrdMap::new(), vec![], None);
+    for (number, row) in rows.enumerate() {
+        let (key, value) = row?;
+        if last.is_some_and(|last| last >= key) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the rows of a table are not in their order"));
+        }
+        last = Some(key.clone());
+        if number % 2 == 0 {
+            map.insert(key, value);
+        } else {
+            others.push((key, value));
+        }
+    }
+    map.extend(others);
+    Ok(map)
 }
