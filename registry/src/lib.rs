@@ -12,6 +12,7 @@ mod docker;
 mod management;
 mod mount;
 mod tlog;
+mod tlog_tiles;
 
 mod access;
 mod admin;

@@ -9,6 +9,7 @@ use crate::management::{authorize, builds, inspect, log, members, package_types,
 use crate::metrics::Surface;
 use crate::mount;
 use crate::server::Front;
+use crate::tlog_tiles;
 use crate::tlog;
 use crate::uri::decode_segment;
 use poem::http::{Method, StatusCode};
@@ -21,6 +22,7 @@ enum Action {
     Metrics,
     Checkpoint,
     Policy,
+    Tile,
     Status,
     Peers,
     Network,
@@ -56,6 +58,7 @@ const ROUTES: &[(Method, &str, Action)] = &[
     // The tree of the ledger, for clients of any transparency log.
     (Method::GET, "/log/checkpoint", Action::Checkpoint),
     (Method::GET, "/log/policy", Action::Policy),
+    (Method::GET, "/log/tile/{path...}", Action::Tile),
     // The surface of the seed documents.
     (Method::GET, "/status", Action::Status),
     (Method::GET, "/peers", Action::Peers),
@@ -133,6 +136,7 @@ async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Respons
         Action::Live => status::live(),
         Action::Ready => status::ready(front),
         Action::Metrics => status::metrics(front),
+        Action::Tile => tlog_tiles::tile(front, &argument).await,
         Action::Checkpoint => tlog::checkpoint(front).await,
         Action::Policy => tlog::policy(front),
         Action::LogKeys => tlog::keys(front),
@@ -181,8 +185,12 @@ fn find(method: &Method, path: &str) -> Result<(Action, String), Refused> {
     Err(Refused::method_not_allowed(method, path, &allowed.join(", ")))
 }
 
-/// What stands for the parameter of `pattern`, which has one at most; empty when it has none.
+/// What stands for the parameter of `pattern`, which has one at most; empty when it has none. One that ends with dots, as the
+/// last of a pattern, takes the rest of the path as it is.
 fn argument(pattern: &str, path: &str) -> Option<String> {
+    if let Some((before, _)) = pattern.strip_suffix("...}").and_then(|pattern| pattern.split_once('{')) {
+        return path.strip_prefix(before).map(str::to_owned);
+    }
     let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
     let mut argument = String::new();
     loop {

@@ -13,4 +13,5 @@ mod http {
     mod mount;
     mod network;
     mod pull;
+    mod tiles;
 }

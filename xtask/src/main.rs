@@ -30,7 +30,7 @@ cargo xtask TASK
   fuzz --seeds A..B [--type T]
                     give the shipped verifiers changed build outputs, made from these seeds
   deny              licences, sources and banned packages of the lock file; known vulnerabilities where the list can be had
-  bench [TASK]      the measurements of docs/performance.md, with optimized programs
+  bench [TASK]      the measurements of docs/performance.md, with optimized programs; `bench ledger` those of the ledger
   help              this text
 ";
 
@@ -119,6 +119,10 @@ fn deny() -> Result<()> {
 }
 
 fn bench(arguments: &[&str]) -> Result<()> {
+    if let ["ledger", arguments @ ..] = arguments {
+        run(&mut cargo(&["build", "--release", "--workspace", "--example", "ledger_bench"]))?;
+        return run(Command::new(built("release/examples/ledger_bench")?).args(arguments));
+    }
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     run(cargo(&["build", "--release", "--package", "pyrsia-guests-native"]).args(GUESTS))?;
     run(Command::new(built("release/pyrsia-benches")?).args(arguments))

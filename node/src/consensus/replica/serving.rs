@@ -6,9 +6,9 @@
 use pyrsia_ledger::{Height, NodeId};
 use std::collections::VecDeque;
 
-/// What is read for peers in a second, and at once after a quiet time.
-const BYTES_PER_SECOND: i64 = 8 << 20;
-const BYTES_AT_ONCE_MAX: i64 = 16 << 20;
+/// What is read for peers in a second, about a fifth of the time of the thread, and at once after a quiet time.
+const BYTES_PER_SECOND: i64 = 24 << 20;
+const BYTES_AT_ONCE_MAX: i64 = 32 << 20;
 /// What an answer costs at least.
 const ANSWER_BYTES_MIN: i64 = 8 << 10;
 /// The most peers whose questions wait.

@@ -1,0 +1,127 @@
+//! The ledger's tree and its events as tiles, for clients, monitors and witnesses that know nothing of Pyrsia (C2SP
+//! tlog-tiles): `/log/tile/<L>/<N>[.p/<W>]` and `/log/tile/entries/<N>[.p/<W>]`.
+//!
+//! An entry is a signed event in its encoding. What a path names never changes; only what a tree that is too small does not
+//! have yet may come later, so absence is not to be cached.
+
+use crate::management::error::Refused;
+use crate::server::Front;
+use poem::Response;
+use poem::http::header;
+use pyrsia_ledger::tiles::{TILE_WIDTH, TileId};
+
+/// The highest level a path may name; what a tree does not have of it is not found.
+const LEVEL_MAX: u8 = 63;
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// A partial tile is soon replaced by a wider one.
+const FOR_A_WHILE: &str = "public, max-age=3600";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Hashes { level: u8 },
+    Entries,
+}
+
+/// What a path below `/log/tile/` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tile {
+    what: What,
+    index: u64,
+    width: usize,
+}
+
+/// A decimal number as the specification writes it: no sign, no zero in front.
+fn decimal(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if is_plain { text.parse().ok() } else { None }
+}
+
+/// An index in groups of three digits, an `x` before each but the last, without groups of zeros in front.
+fn index(groups: &[&str]) -> Option<u64> {
+    let (last, before) = groups.split_last()?;
+    let digits =
+        |group: &str| (group.len() == 3 && group.bytes().all(|byte| byte.is_ascii_digit())).then(|| group.parse::<u64>().ok())?;
+    let mut index = 0u64;
+    for (place, group) in before.iter().enumerate() {
+        let group = digits(group.strip_prefix('x')?)?;
+        if place == 0 && group == 0 {
+            return None;
+        }
+        index = index.checked_mul(1_000)?.checked_add(group)?;
+    }
+    index.checked_mul(1_000)?.checked_add(digits(last)?)
+}
+
+fn parse(path: &str) -> Option<Tile> {
+    let (level, rest) = path.split_once('/')?;
+    let what = match level {
+        "entries" => What::Entries,
+        level => {
+            What::Hashes { level: decimal(level).and_then(|level| u8::try_from(level).ok()).filter(|level| *level <= LEVEL_MAX)? }
+        }
+    };
+    let (rest, width) = match rest.split_once(".p/") {
+        Some((rest, width)) => (rest, usize::try_from(decimal(width)?).ok().filter(|width| (1..TILE_WIDTH).contains(width))?),
+        None => (rest, TILE_WIDTH),
+    };
+    Some(Tile { what, index: index(&rest.split('/').collect::<Vec<_>>())?, width })
+}
+
+pub(crate) async fn tile(front: &Front, path: &str) -> Result<Response, Refused> {
+    let bad = || Refused::bad_request(format!("{path:?} is no tile of a log: L/N, L/N.p/W, entries/N or entries/N.p/W"));
+    let Tile { what, index, width } = parse(path).ok_or_else(bad)?;
+    let asked = front.node.ask_log(move |tree| match what {
+        What::Hashes { level } => tree.tile(TileId { level, index }, width),
+        What::Entries => tree.entry_bundle(index, width),
+    });
+    let found = asked.await.ok_or_else(|| Refused::unavailable("the node is stopping".into()))?;
+    let found = found.map_err(|error| Refused::unavailable(format!("the log cannot be read: {error}")))?;
+    let bytes = found.ok_or_else(|| Refused::not_found(format!("the log is not so large that it has tile {path}")))?;
+    let lasts = if width == TILE_WIDTH { FOR_EVER } else { FOR_A_WHILE };
+    Ok(Response::builder().content_type("application/octet-stream").header(header::CACHE_CONTROL, lasts).body(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_specification_and_no_others() {
+        let hashes = |level, index, width| Some(Tile { what: What::Hashes { level }, index, width });
+        assert_eq!(parse("0/000"), hashes(0, 0, 256));
+        assert_eq!(parse("8/x001/x234/067"), hashes(8, 1_234_067, 256));
+        assert_eq!(parse("1/x001/000.p/5"), hashes(1, 1_000, 5));
+        assert_eq!(parse("entries/x123/456.p/255"), Some(Tile { what: What::Entries, index: 123_456, width: 255 }));
+        assert_eq!(parse("63/x018/x446/x744/x073/x709/x551/615"), hashes(63, u64::MAX, 256));
+        for wrong in [
+            "",
+            "0",
+            "0/",
+            "0/0",
+            "0/00",
+            "0/0000",
+            "00/000",
+            "64/000",
+            "-1/000",
+            "+1/000",
+            "0/x000/001",
+            "0/001/002",
+            "0/x001",
+            "0/x001/x002",
+            "0/001.p/0",
+            "0/001.p/256",
+            "0/001.p/01",
+            "0/001.p/",
+            "0/001.p",
+            "0/001.p/1/2",
+            "0/001/",
+            "entries",
+            "Entries/000",
+            "entries/+01",
+            "0/x018/x446/x744/x073/x709/x551/616",
+            "0/１２３",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+}
