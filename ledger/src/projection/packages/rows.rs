@@ -36,15 +36,25 @@ fn subject(builds: &Builds, key: &RecordKey, record: &ArtifactRecord) -> Subject
         .map_or_else(|| Subject::Itself(key.coordinate.clone(), record.artifact.clone()), |place| Subject::OfBuild(place as u32))
 }
 
-fn resolve(builds: &Builds, build_id: &BuildId, subject: Subject) -> io::Result<(PackageCoordinate, BuiltArtifact)> {
-    match subject {
-        Subject::Itself(coordinate, artifact) => Ok((coordinate, artifact)),
-        Subject::OfBuild(place) => {
-            let artifact = builds.chosen(build_id).and_then(|(_, artifacts)| artifacts.get(place as usize));
-            let found = builds.get(build_id).zip(artifact);
-            let (build, artifact) = found.ok_or_else(|| malformed("a record is of no build"))?;
-            Ok((build.coordinate.clone(), artifact.clone()))
+/// What records refer to; those of one build stand together mostly.
+struct Subjects<'a> {
+    builds: &'a Builds,
+    newest: Option<(BuildId, PackageCoordinate, Vec<BuiltArtifact>)>,
+}
+
+impl Subjects<'_> {
+    fn resolve(&mut self, build_id: &BuildId, subject: Subject) -> io::Result<(PackageCoordinate, BuiltArtifact)> {
+        let place = match subject {
+            Subject::Itself(coordinate, artifact) => return Ok((coordinate, artifact)),
+            Subject::OfBuild(place) => place as usize,
+        };
+        if self.newest.as_ref().is_none_or(|(id, ..)| id != build_id) {
+            let found = self.builds.get(build_id).zip(self.builds.chosen(build_id));
+            self.newest = found.map(|(build, (_, artifacts))| (*build_id, build.coordinate.clone(), artifacts.to_vec()));
         }
+        let found = self.newest.as_ref().and_then(|(_, coordinate, of_build)| Some((coordinate, of_build.get(place)?)));
+        let (coordinate, artifact) = found.ok_or_else(|| malformed("a record is of no build"))?;
+        Ok((coordinate.clone(), artifact.clone()))
     }
 }
 
@@ -71,7 +81,7 @@ impl Packages {
     }
 
     pub(in crate::projection) fn load(builds: &Builds, rows: &mut RowReader<'_>) -> io::Result<Self> {
-        let mut keys = vec![];
+        let (mut keys, mut subjects) = (vec![], Subjects { builds, newest: None });
         let records = Table::of_rows(
             TableId::Records,
             rows.rows(|rows| {
@@ -84,7 +94,7 @@ impl Packages {
                     NodeId,
                     Subject,
                 ) = rows.value()?;
-                let (coordinate, artifact) = resolve(builds, &build_id, subject)?;
+                let (coordinate, artifact) = subjects.resolve(&build_id, subject)?;
                 let key = RecordKey { coordinate, position };
                 keys.push((key.clone(), artifact.artifact_id.clone(), artifact.sha256));
                 Ok((key, ArtifactRecord { event, height, time_ms, build_id, author, artifact }))
