@@ -76,7 +76,7 @@ pub struct NodeRevocationApproved {
 /// Two statements of one key that no honest node signs both. Suspends the key for good.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct EquivocationProved {
-    pub evidence: Evidence,
+    pub evidence: Box<Evidence>,
 }
 
 /// Bytes without a meaning of their own, as views show them.

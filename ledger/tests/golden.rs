@@ -124,7 +124,7 @@ fn block_id(text: &str) -> BlockId {
 }
 
 fn proved(evidence: Evidence) -> Event {
-    Event::EquivocationProved(EquivocationProved { evidence })
+    Event::EquivocationProved(EquivocationProved { evidence: Box::new(evidence) })
 }
 
 fn votes() -> Evidence {

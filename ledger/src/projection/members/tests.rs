@@ -21,7 +21,7 @@ fn vote(bench: &Bench, key: &SigningKey, block: &[u8]) -> SignedVote {
 fn proved(bench: &Bench, accused: usize) -> Event {
     let key = &bench.keys[accused];
     let evidence = Evidence::Votes { first: vote(bench, key, b"one"), second: vote(bench, key, b"another") };
-    Event::EquivocationProved(EquivocationProved { evidence })
+    Event::EquivocationProved(EquivocationProved { evidence: Box::new(evidence) })
 }
 
 fn publish(bench: &mut Bench, judges: &[usize]) -> BuildId {
@@ -302,10 +302,10 @@ fn two_commitments_to_one_build_suspend_and_two_events_of_one_number_do_not() {
     let [first, second] = [0, 1].map(|at| SignedCommitment::of(&signed[at]).expect("a commitment"));
     assert_eq!(SignedCommitment::of(&bench.sign(2, bench.revelation(2, id, built(b"one")))), None);
     let twice = Evidence::Commitments { first: first.clone(), second: first.clone() };
-    let proves_nothing = bench.try_commit(0, Event::EquivocationProved(EquivocationProved { evidence: twice }));
+    let proves_nothing = bench.try_commit(0, Event::EquivocationProved(EquivocationProved { evidence: Box::new(twice) }));
     assert!(matches!(proves_nothing, Err(Refusal::Evidence(_))));
     let evidence = Evidence::Commitments { first, second };
-    bench.commit(0, Event::EquivocationProved(EquivocationProved { evidence }));
+    bench.commit(0, Event::EquivocationProved(EquivocationProved { evidence: Box::new(evidence) }));
     assert!(bench.state.members.suspended(&bench.node(2)).is_some());
     assert!(bench.state.builds.get(&id).expect("open").left.contains(&bench.node(2)));
 }

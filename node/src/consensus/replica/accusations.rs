@@ -71,7 +71,8 @@ impl<S: Store> Replica<S> {
         };
         let due = self.accusations.waiting.iter().filter(|(accused, accusation)| is_due(accused, accusation));
         let events: Vec<Event> = due
-            .map(|(_, accusation)| Event::EquivocationProved(EquivocationProved { evidence: accusation.evidence.clone() }))
+            .map(|(_, accusation)| Box::new(accusation.evidence.clone()))
+            .map(|evidence| Event::EquivocationProved(EquivocationProved { evidence }))
             .collect();
         if events.is_empty() {
             return Ok(());

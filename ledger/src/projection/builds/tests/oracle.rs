@@ -489,7 +489,7 @@ impl World {
                     SignedVote::new(&self.bench.keys[other], self.bench.state.network(), vote)
                 };
                 let evidence = Evidence::Votes { first: vote(b"one"), second: vote(b"two") };
-                Event::EquivocationProved(EquivocationProved { evidence })
+                Event::EquivocationProved(EquivocationProved { evidence: Box::new(evidence) })
             }
         };
         let _ = self.attempt(actor, event);
