@@ -134,7 +134,7 @@ impl Validators {
         let state = self.handles[0].view().state.clone().context("a network")?;
         let coordinate = PackageCoordinate::new("docker", &format!("bench/package{}:1", self.packages))?;
         let build_id = BuildId::of(state.network(), &coordinate, 0);
-        Ok(Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE }))
+        Ok(Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE, source: None }))
     }
 
     pub(crate) async fn stop(self) -> Result<()> {

@@ -91,7 +91,7 @@ impl Network {
         let coordinate = PackageCoordinate::new("docker", &name)?;
         let build_id = BuildId::of(self.state.network(), &coordinate, 0);
         let judge = number as usize % MEMBERS;
-        let request = BuildRequested { build_id, coordinate: coordinate.clone(), attempt: 0, verifier: module() };
+        let request = BuildRequested { build_id, coordinate: coordinate.clone(), attempt: 0, verifier: module(), source: None };
         self.add(judge, Event::BuildRequested(request));
         let digest = Sha256Digest::of(name.as_bytes());
         let artifact = BuiltArtifact {

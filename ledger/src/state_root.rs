@@ -41,6 +41,7 @@ pub enum TableId {
     Revocations = 15,
     Former = 16,
     Suspended = 17,
+    Sources = 18,
 }
 
 /// The sum over all rows.

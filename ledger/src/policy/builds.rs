@@ -5,7 +5,7 @@ use crate::coordinate::{ArtifactId, BuildId};
 use crate::event::{
     ARTIFACTS_PER_BUILD_MAX, AddArtifact, BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildRequested,
     BuildResultCommitted, BuildResultRevealed, BuildWaitEnded, DISPUTE_COMPARISONS_MAX, DISPUTE_DIFFERENCES_MAX,
-    DISPUTE_PARTS_MAX, DISPUTE_TEXT_BYTES_MAX, DisputeReport, GroupVerdict, Vouch, WaitPhase, commitment,
+    DISPUTE_PARTS_MAX, DISPUTE_TEXT_BYTES_MAX, DisputeReport, GroupVerdict, PinnedSource, Vouch, WaitPhase, commitment,
 };
 use crate::identity::NodeId;
 use crate::projection::Projections;
@@ -39,6 +39,9 @@ pub(super) fn request(state: &Projections, author: NodeId, body: &BuildRequested
             return Err(Refusal::BuildOpen { coordinate: coordinate.clone(), build_id });
         }
     }
+    if let Some(source) = &body.source {
+        pinned(source)?;
+    }
     let is_within = state.builds.unfinished_of(&author) < UNFINISHED_BUILDS_PER_NODE_MAX;
     if is_within { Ok(()) } else { Err(Refusal::TooManyBuilds { author }) }
 }
@@ -46,6 +49,13 @@ pub(super) fn request(state: &Projections, author: NodeId, body: &BuildRequested
 /// The build, of which `author` is a judge whose word counts.
 fn judged(state: &Projections, author: NodeId, build_id: BuildId) -> Result<&Build, Refusal> {
     let build = state.builds.get(&build_id).ok_or(Refusal::UnknownBuild(build_id))?;
+fn pinned(PinnedSource { kind, location, revision, tree }: &PinnedSource) -> Result<(), Refusal> {
+    if kind.is_empty() || revision.is_empty() {
+        return Err(Refusal::NotPinned);
+    }
+    [kind, location, revision].into_iter().chain(tree).try_for_each(|part| text(part))
+}
+
     if !build.judges.contains(&author) {
         return Err(Refusal::NotJudge { author, build_id });
     }

@@ -109,7 +109,7 @@ impl Wishes {
             self.stands(build_id).await?;
             return Ok(BuildReceipt::AlreadyOpen(build_id));
         };
-        let event = Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier });
+        let event = Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier, source: None });
         match self.consensus.propose(event).await {
             Ok(_) => {}
             Err(ProposeError::Refused(Refusal::BuildOpen { build_id, .. })) => return Ok(BuildReceipt::AlreadyOpen(build_id)),

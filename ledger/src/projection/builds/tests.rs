@@ -513,7 +513,8 @@ fn one_node_cannot_open_builds_without_end() {
     let request = |bench: &Bench, author: usize, at: usize| {
         let coordinate = PackageCoordinate::new("docker", &format!("alpine:{at}")).expect("a coordinate");
         let build_id = bench.state.next_build_id(&coordinate);
-        bench.sign(author, Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE }))
+        let request = BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE, source: None };
+        bench.sign(author, Event::BuildRequested(request))
     };
     for at in 0..UNFINISHED_BUILDS_PER_NODE_MAX {
         let signed = request(&bench, 0, at);

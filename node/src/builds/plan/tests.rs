@@ -61,7 +61,7 @@ impl Ledger {
     pub(in crate::builds) fn open_build(&mut self) -> BuildId {
         let coordinate = PackageCoordinate::new("docker", "alpine:3.16.0").unwrap();
         let (attempt, build_id) = (self.state.next_attempt(&coordinate), self.state.next_build_id(&coordinate));
-        self.fold(0, Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier: MODULE }));
+        self.fold(0, Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier: MODULE, source: None }));
         build_id
     }
 
@@ -70,7 +70,7 @@ impl Ledger {
         let request = |number: usize| {
             let coordinate = PackageCoordinate::new("docker", &format!("many:{number}")).unwrap();
             let build_id = self.state.next_build_id(&coordinate);
-            Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE })
+            Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE, source: None })
         };
         let requests: Vec<Event> = (0..count).map(request).collect();
         for block in requests.chunks(512) {

@@ -64,7 +64,7 @@ pub(super) fn build_something_large(world: &mut World, judge: usize, name: &str)
     let commitment = commitment(state.network(), &build_id, &world.nodes[judge].id, &salt, &outcome);
     world.factory.made(&build_id, world.nodes[judge].id, &outcome);
     let events = vec![
-        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier }),
+        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier, source: None }),
         Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }),
         Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt }),
     ];
@@ -105,6 +105,7 @@ pub(super) fn build_number(world: &mut World, number: u64) -> Result<(), String>
             coordinate: coordinate.clone(),
             attempt: state.next_attempt(&coordinate),
             verifier,
+            source: None,
         })]
     })
 }

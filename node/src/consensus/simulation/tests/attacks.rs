@@ -240,7 +240,7 @@ fn no_number_of_wishes_in_a_halted_network_keeps_a_node_from_speaking_for_itself
     let mut wishes = (0..MEMPOOL_AUTHOR_EVENTS_MAX).map(|n| {
         let coordinate = PackageCoordinate::new(package_type.as_str(), &format!("wish-{n}")).expect("a coordinate");
         let build_id = BuildId::of(state.network(), &coordinate, 0);
-        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: *verifier })
+        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: *verifier, source: None })
     });
     let refused = wishes.find_map(|wish| propose(wish).err());
     assert_eq!(refused, Some(ProposeError::MempoolFull));
