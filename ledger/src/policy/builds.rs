@@ -46,9 +46,6 @@ pub(super) fn request(state: &Projections, author: NodeId, body: &BuildRequested
     if is_within { Ok(()) } else { Err(Refusal::TooManyBuilds { author }) }
 }
 
-/// The build, of which `author` is a judge whose word counts.
-fn judged(state: &Projections, author: NodeId, build_id: BuildId) -> Result<&Build, Refusal> {
-    let build = state.builds.get(&build_id).ok_or(Refusal::UnknownBuild(build_id))?;
 fn pinned(PinnedSource { kind, location, revision, tree }: &PinnedSource) -> Result<(), Refusal> {
     if kind.is_empty() || revision.is_empty() {
         return Err(Refusal::NotPinned);
@@ -56,6 +53,9 @@ fn pinned(PinnedSource { kind, location, revision, tree }: &PinnedSource) -> Res
     [kind, location, revision].into_iter().chain(tree).try_for_each(|part| text(part))
 }
 
+/// The build, of which `author` is a judge whose word counts.
+fn judged(state: &Projections, author: NodeId, build_id: BuildId) -> Result<&Build, Refusal> {
+    let build = state.builds.get(&build_id).ok_or(Refusal::UnknownBuild(build_id))?;
     if !build.judges.contains(&author) {
         return Err(Refusal::NotJudge { author, build_id });
     }
@@ -108,9 +108,13 @@ fn outcome(outcome: &BuildOutcome) -> Result<(), Refusal> {
     }
 }
 
+/// Any authorized node may have waited long enough: of the judges those that answer may be too few to end anything.
 pub(super) fn end_wait(state: &Projections, author: NodeId, body: &BuildWaitEnded) -> Result<(), Refusal> {
     let build_id = body.build_id;
-    let build = judged(state, author, build_id)?;
+    let build = state.builds.get(&build_id).ok_or(Refusal::UnknownBuild(build_id))?;
+    if !state.members.contains(&author) {
+        return Err(Refusal::NotAuthorized { author });
+    }
     in_phase(build_id, build, body.phase)?;
     if build.waits.contains(&author) { Err(Refusal::WaitEndedAlready { author, build_id }) } else { Ok(()) }
 }

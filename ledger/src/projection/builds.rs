@@ -83,7 +83,7 @@ pub struct Build {
     /// Judges that ceased to be authorized while the build was judged: nothing they say counts, even if they return.
     pub left: Vec<NodeId>,
     pub status: BuildStatus,
-    /// Judges that have waited long enough in this phase.
+    /// Judges, and other authorized nodes, that have waited long enough in this phase.
     pub waits: Vec<NodeId>,
     /// Candidates that no majority vouched for.
     pub given_up: Vec<Sha256Digest>,
