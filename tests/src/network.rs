@@ -270,6 +270,26 @@ fn state_home(node_folder: &Path) -> PathBuf {
     node_folder.parent().expect("a node's folder lies in the test's").join("state")
 }
 
+/// Who a program runs as.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    pub user: u32,
+    pub umask: &'static str,
+}
+
+impl Account {
+    /// The program as this user, whose home is the folder.
+    fn command(self, program: &Path, folder: &Path) -> Command {
+        let user = self.user.to_string();
+        run(Command::new("chown").arg(&user).arg(folder));
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "sh", "-c"]);
+        command.arg(format!("umask {} && exec \"$0\" \"$@\"", self.umask)).arg(program);
+        command.env("HOME", folder);
+        command
+    }
+}
+
 /// A `pyrsia_build`.
 pub struct Pipeline {
     pub url: String,
@@ -278,6 +298,8 @@ pub struct Pipeline {
     port: u16,
     /// The engine that builds its Dockerfiles; without one it builds them itself.
     engine: Option<String>,
+    /// Who it runs as, where that is not the user of the test.
+    account: Option<Account>,
     program: Option<Program>,
 }
 
@@ -297,16 +319,35 @@ impl Pipeline {
         pipeline
     }
 
+    /// A pipeline of another user of this machine.
+    pub async fn start_as(account: Account, folder: &Path, name: &str, arguments: &[&str]) -> Self {
+        let mut pipeline = Self::reserve(folder, name, arguments);
+        pipeline.account = Some(account);
+        pipeline.start_again().await;
+        pipeline
+    }
+
     /// A pipeline that has its address and does not run.
     pub fn reserve(folder: &Path, name: &str, arguments: &[&str]) -> Self {
         let port = free_port();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { url: format!("http://localhost:{port}"), folder: folder.join(name), arguments, port, engine: None, program: None }
+        Self {
+            url: format!("http://localhost:{port}"),
+            folder: folder.join(name),
+            arguments,
+            port,
+            engine: None,
+            account: None,
+            program: None,
+        }
     }
 
     pub async fn start_again(&mut self) {
         std::fs::create_dir_all(&self.folder).expect("a folder for the pipeline");
-        let mut command = Command::new(ours("pyrsia_build"));
+        let mut command = match &self.account {
+            Some(account) => account.command(&ours("pyrsia_build"), &self.folder),
+            None => Command::new(ours("pyrsia_build")),
+        };
         command.current_dir(&self.folder).args(&self.arguments).args(["-p", &self.port.to_string()]);
         match &self.engine {
             Some(socket) => command.args(["--builder", "docker"]).env("DOCKER_HOST", socket),
