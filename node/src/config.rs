@@ -93,6 +93,8 @@ pub struct NodeConfig {
     pub pinned_network: Option<NetworkId>,
 
     pub pipeline_endpoint: Url,
+    /// Says what packages are built from, before the pipeline's own mapping is asked.
+    pub mapping_service: Option<Url>,
     pub build_timeout: Duration,
     pub pipeline_poll: Duration,
     pub pipeline_patience: Duration,
@@ -121,6 +123,7 @@ impl NodeConfig {
             init_network: None,
             pinned_network: None,
             pipeline_endpoint: Url::parse("http://localhost:8080").expect("the constant is a URL"),
+            mapping_service: None,
             build_timeout: BUILD_TIMEOUT,
             pipeline_poll: PIPELINE_POLL,
             pipeline_patience: PIPELINE_PATIENCE,

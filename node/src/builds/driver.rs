@@ -245,7 +245,12 @@ impl Driver {
 
     fn start(&mut self, state: &Projections, id: BuildId) {
         let Some(build) = state.builds.get(&id) else { return };
-        let order = Order { id, coordinate: build.coordinate.clone(), verifier: build.verifier };
+        let order = Order {
+            id,
+            coordinate: build.coordinate.clone(),
+            verifier: build.verifier,
+            source: state.builds.source(&id).cloned(),
+        };
         tracing::info!(
             "Build with ID {id} has been started for package type {} and package specific ID {}",
             order.coordinate.package_type.capitalised(),
