@@ -5,6 +5,7 @@
 //! and batched alike, so that every node and every later auditor comes to the same answer about the same bytes.
 
 pub mod batch;
+mod verdicts;
 
 use crate::digest::Sha256Digest;
 use crate::event::Event;
@@ -16,6 +17,7 @@ use std::fmt;
 use std::io;
 
 pub use batch::{Claim, wrong_claims};
+pub use verdicts::remembering;
 
 /// The longest signed event, in bytes: the limit of one entry in a tlog-tiles entry bundle (C2SP tlog-tiles, `uint16` length).
 pub const EVENT_BYTES_MAX: usize = 65_535;
