@@ -33,10 +33,19 @@ impl Repository {
         git(&self.path, &["tag", "--force", name]);
     }
 
-    /// A copy of it all that belongs to this user: git reads no repository of somebody else.
-    pub fn copy_for(&self, user: u32, path: &Path) -> Self {
+    /// Puts the files of a commit into the folder.
+    pub fn check_out(&self, revision: &str) {
+        git(&self.path, &["checkout", "--quiet", revision]);
+    }
+
+    /// What a name points to.
+    pub fn commit_of(&self, revision: &str) -> String {
+        git(&self.path, &["rev-parse", &format!("{revision}^{{commit}}")]).trim().to_owned()
+    }
+
+    /// A copy of it all.
+    pub fn copy(&self, path: &Path) -> Self {
         succeed(Command::new("cp").args(["--recursive", "--no-target-directory"]).arg(&self.path).arg(path));
-        succeed(Command::new("chown").args(["--recursive", &user.to_string()]).arg(path));
         Self { path: path.to_owned(), commit: self.commit.clone() }
     }
 

@@ -95,6 +95,11 @@ impl Project {
         }
     }
 
+    /// Takes everything that was resolved for its own, wherever it came from.
+    pub fn adopt(&self) {
+        forget_origins(&self.local_repository());
+    }
+
     /// `mvn …` with strict checksums.
     pub fn mvn(&self, maven: &Maven, arguments: &[&str]) -> Ended {
         let mut command = self.command(&maven.program());
@@ -125,6 +130,18 @@ impl Project {
             .env("HOME", self.folder.join(".home"))
             .env("MAVEN_OPTS", format!("-Duser.home={}", self.folder.join(".home").display()));
         command
+    }
+}
+
+/// Maven uses files of a repository that is not configured only where it did not note that they are from there.
+fn forget_origins(folder: &Path) {
+    for entry in std::fs::read_dir(folder).expect("the local repository").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            forget_origins(&path);
+        } else if entry.file_name() == "_remote.repositories" {
+            std::fs::remove_file(path).expect("the local repository is the test's own");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::deadline::{BUILT, SOON, wait_for};
 use crate::engine::Engine;
 use crate::image::MANIFEST_TYPE;
-use crate::program::{Ended, Program, free_port, ours, run};
+use crate::program::{Ended, Program, free_port, ours, run, succeed};
 use crate::switch::Socket;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -278,14 +278,37 @@ pub struct Account {
 }
 
 impl Account {
+    /// These, if this process may become other users and they may run our programs and enter the folder.
+    pub fn others(folder: &Path, accounts: &[Self]) -> Option<Vec<Self>> {
+        let reach = |account: &Self| {
+            let mut tried = account.set("test", "-x");
+            let tried = tried.arg(ours("pyrsia_build")).arg("-a").arg("-x").arg(folder).stderr(std::process::Stdio::null());
+            tried.status().is_ok_and(|status| status.success())
+        };
+        let all = accounts.iter().all(reach);
+        if !all {
+            println!("no other users: this process may not become them, or they may not enter its folders");
+        }
+        all.then(|| accounts.to_vec())
+    }
+
+    /// Makes a folder this user's own: git reads no repository of somebody else.
+    pub fn take(self, folder: &Path) {
+        succeed(Command::new("chown").args(["--recursive", &self.user.to_string()]).arg(folder));
+    }
+
     /// The program as this user, whose home is the folder.
     fn command(self, program: &Path, folder: &Path) -> Command {
+        self.take(folder);
+        let mut command = self.set("sh", "-c");
+        command.arg(format!("umask {} && exec \"$0\" \"$@\"", self.umask)).arg(program).env("HOME", folder);
+        command
+    }
+
+    fn set(self, program: &str, argument: &str) -> Command {
         let user = self.user.to_string();
-        run(Command::new("chown").arg(&user).arg(folder));
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "sh", "-c"]);
-        command.arg(format!("umask {} && exec \"$0\" \"$@\"", self.umask)).arg(program);
-        command.env("HOME", folder);
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups", program, argument]);
         command
     }
 }

@@ -3,10 +3,12 @@
 mod bad_requests;
 mod clients;
 mod demo;
+mod exports;
 mod faults;
 mod four_nodes;
 mod images;
 mod lists;
+mod maven;
 mod membership;
 mod npm;
 mod predecessor;
