@@ -35,7 +35,7 @@ pub(super) fn run(command: ExportCommand) -> Result<(), Failure> {
             let folder = output.ok_or_else(|| Failure::usage("name the folder to write to with --output"))?;
             let published = published(&source)?;
             destination::fill(&folder, &checksums::sparse(&published))?;
-            tell(&format!("{} are in {}", published.in_words(), folder.display()));
+            tell(&format!("{} has {}", folder.display(), published.in_words()));
             tell(&checksums::sparse_settings(&folder));
             Ok(())
         }
@@ -72,7 +72,7 @@ fn written(text: &str, file: Option<&Path>, force: bool, published: &Published) 
     match file {
         Some(file) => {
             destination::replace(file, text, force)?;
-            tell(&format!("{} are in {}", published.in_words(), file.display()));
+            tell(&format!("{} has {}", file.display(), published.in_words()));
         }
         None => {
             print(text)?;

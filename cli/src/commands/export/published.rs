@@ -66,8 +66,8 @@ impl Published {
 
     pub(super) fn in_words(&self) -> String {
         let packages: BTreeSet<_> = self.files.iter().map(File::coordinate).collect();
-        let (files, packages, Self { network, newest, .. }) = (self.files.len(), packages.len(), self);
-        format!("the checksums of {files} files of {packages} packages, published on network {network} up to block {newest},")
+        let (files, packages) = (counted(self.files.len(), "file"), counted(packages.len(), "package"));
+        format!("the checksums of {files} of {packages}, published on network {} up to block {}", self.network, self.newest)
     }
 
     /// What was left out, for whoever would miss it.
@@ -75,8 +75,8 @@ impl Published {
         let mut warnings = vec![];
         if self.at_risk > 0 {
             warnings.push(format!(
-                "{} files are left out: they are at risk, and not served ('pyrsia log at-risk' lists them)",
-                self.at_risk
+                "{} left out, at risk and not served ('pyrsia log at-risk' lists what is)",
+                counted(self.at_risk, "file")
             ));
         }
         if self.without_place > 0 {
@@ -88,6 +88,10 @@ impl Published {
         }
         warnings
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 impl File {
@@ -165,10 +169,10 @@ pub(super) mod tests {
     fn what_was_left_out_is_told() {
         let mut published = published(vec![file("g:a:1", "a-1.jar", 3), file("g:a:1", "a-1.pom", 3)]);
         assert!(published.warnings().is_empty());
-        assert!(published.in_words().starts_with("the checksums of 2 files of 1 packages, "), "{}", published.in_words());
+        assert!(published.in_words().starts_with("the checksums of 2 files of 1 package, "), "{}", published.in_words());
         (published.at_risk, published.without_place, published.files) = (1, 2, vec![]);
         let warnings = published.warnings();
         assert_eq!(warnings.len(), 3);
-        assert!(warnings[0].starts_with("1 files are left out: they are at risk"), "{warnings:?}");
+        assert!(warnings[0].starts_with("1 file left out, at risk"), "{warnings:?}");
     }
 }
