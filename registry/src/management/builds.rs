@@ -177,6 +177,7 @@ fn shown(build: pyrsia_node::BuildView) -> BuildView {
         attempt: build.attempt,
         state,
         verifier: build.verifier,
+        source: build.source,
         requested_by: build.requested_by,
         requested_at: build.requested_at,
         requested_time_ms: build.requested_time_ms,

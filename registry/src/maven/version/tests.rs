@@ -66,7 +66,7 @@ fn versions_as_they_are_published_are_in_the_order_they_were() {
 
 /// What is written as a version: numbers and qualifiers of every rank, separated in every way.
 fn version() -> impl Strategy<Value = String> {
-    const WORD: &str = "[0-9]{1,3}|[1-9][0-9]{18,22}|alpha|beta|milestone|a|b|m|rc|CR|SNAPSHOT|ga|final|sp|foo|jre|x|\\+|_";
+    const WORD: &str = "[0-9]{1,3}|[1-9][0-9]{18,22}|alpha|beta|milestone|a|b|m|rc|CR|SNAPSHOT|ga|final|sp|foo|jre|x";
     proptest::collection::vec((WORD, "[.-]|"), 1..7).prop_map(|words| {
         let mut text: String = words.into_iter().flat_map(|(word, separator)| [word, separator]).collect();
         text.truncate(text.trim_end_matches(['.', '-']).len());
@@ -99,7 +99,7 @@ proptest! {
 
 /// Where Debian's package `maven` has the class that Maven itself compares with; `MAVEN_HOME` names another one.
 const MAVEN_HOME: &str = "/usr/share/maven";
-const COMPARISONS: usize = 4_000;
+const COMPARISONS: usize = 1_000;
 
 #[test]
 fn maven_itself_finds_the_same_order() {
@@ -108,15 +108,21 @@ fn maven_itself_finds_the_same_order() {
     if !libraries.is_dir() {
         return skipped();
     }
-    // Maven keeps an empty level, and then its order is not the specification's, which moreover expects a number in front.
-    let has_empty_level = |text: &str| {
+    // The specification expects a number in front. Maven keeps an empty level, and a qualifier behind another one's dot at times on its level: then its order
+    // is not the specification's, nor one at all.
+    let is_specified = |text: &str| {
+        let text = text.to_ascii_lowercase();
         let words: Vec<&str> = text.split_inclusive(['.', '-']).collect();
-        words.windows(2).any(|pair| pair[0].ends_with('-') && is_void(&pair[1].to_ascii_lowercase()))
-            || is_void(&words[0].to_ascii_lowercase())
+        let is_word = |word: &str| word.ends_with(|c: char| !c.is_ascii_digit());
+        let are_specified = |pair: &[&str]| match pair[0].strip_suffix('.') {
+            Some(before) => !(is_word(before) && !pair[1].starts_with(|c: char| c.is_ascii_digit())),
+            None => !is_void(pair[1]),
+        };
+        text.starts_with(|c: char| c.is_ascii_digit()) && !is_void(words[0]) && words.windows(2).all(are_specified)
     };
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let versions: Vec<String> = std::iter::repeat_with(|| version().new_tree(&mut runner).expect("a version").current())
-        .filter(|text| text.starts_with(|c: char| c.is_ascii_digit()) && !has_empty_level(text))
+    let (version, mut runner) = (version(), proptest::test_runner::TestRunner::deterministic());
+    let versions: Vec<String> = std::iter::repeat_with(|| version.new_tree(&mut runner).expect("a version").current())
+        .filter(|text| is_specified(text))
         .take(COMPARISONS)
         .collect();
     let class = "org.apache.maven.artifact.versioning.ComparableVersion";
@@ -138,9 +144,7 @@ fn maven_itself_finds_the_same_order() {
 
 /// Whether what stands behind a hyphen means nothing, as far as the next separator.
 fn is_void(word: &str) -> bool {
-    let word = word.trim_end_matches(['.', '-']);
-    let digits = word.trim_start_matches('0');
-    digits.is_empty() || ["ga", "final", "release"].iter().any(|nothing| word.starts_with(nothing)) || word.starts_with('0')
+    word.starts_with(['0', '.', '-']) || ["ga", "final", "release"].iter().any(|nothing| word.starts_with(nothing))
 }
 
 fn skipped() {
