@@ -35,6 +35,6 @@ pub use maven::gate::run_behind_gate;
 pub use maven::installation::{InstallationError, JdkHome, MavenBuilder, MavenHome};
 pub use server::{Pipeline, RunningPipeline, ServeError, serve};
 pub use wire::{
-    BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, ProgramOptions, SourceKind, SourceRepository,
-    SourceView,
+    BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, PinnedMapping, ProgramOptions, SourceKind,
+    SourceRepository, SourceView,
 };

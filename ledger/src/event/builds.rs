@@ -8,7 +8,7 @@ use crate::identity::NodeId;
 use crate::signed::NetworkId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::{fmt, io};
 
 /// The authorized nodes of the height at which this stands are the judges of the build, whoever is authorized later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,8 +66,20 @@ pub struct PinnedSource {
 
 impl PinnedSource {
     /// Whether both name the same content, wherever it is fetched from.
-    pub fn is_same_as(&self, kind: &str, revision: &str) -> bool {
-        self.kind == kind && self.revision == revision
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        (&self.kind, &self.revision) == (&other.kind, &other.revision)
+    }
+}
+
+/// As people read it: "commit 1a2b of https://git.example/a".
+impl fmt::Display for PinnedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, location, revision, tree: _ } = self;
+        match kind.as_str() {
+            "git" => write!(f, "commit {revision} of {location}"),
+            "import" => write!(f, "manifest {revision} of {location}"),
+            kind => write!(f, "{kind} {revision} of {location}"),
+        }
     }
 }
 

@@ -72,21 +72,13 @@ impl PinnedMapping {
 /// Why a judge builds nothing for a request: its own mapping says that the package is made from something else. Where it is
 /// fetched from may differ, as long as the revision pins the same content; a requester that could choose the revision would
 /// choose what is published.
-pub(super) fn contradiction(requested: &PinnedSource, kind: &str, location: &str, revision: &str) -> Option<String> {
-    if requested.is_same_as(kind, revision) {
+pub(super) fn contradiction(requested: &PinnedSource, own: &PinnedSource) -> Option<String> {
+    if requested.is_same_as(own) {
         return None;
     }
-    let asked = described(&requested.kind, &requested.location, &requested.revision);
-    let hint = if requested.kind == kind && requested.location == location { " (was a tag moved?)" } else { "" };
-    Some(format!("the request is for {asked}, this node's mapping says {}{hint}", described(kind, location, revision)))
-}
-
-fn described(kind: &str, location: &str, revision: &str) -> String {
-    match kind {
-        "git" => format!("commit {revision} of {location}"),
-        "import" => format!("manifest {revision} of {location}"),
-        kind => format!("{kind} {revision} of {location}"),
-    }
+    let is_one_place = (&requested.kind, &requested.location) == (&own.kind, &own.location);
+    let hint = if is_one_place { " (was a tag moved?)" } else { "" };
+    Some(format!("the request is for {requested}, this node's mapping says {own}{hint}"))
 }
 
 /// The prototype's spelling of its two types; every other type has the ledger's.
@@ -167,7 +159,10 @@ mod tests {
             revision: "c0ffee".into(),
             tree: Some("7ee".into()),
         };
-        let says = |kind, location, revision| contradiction(&requested, kind, location, revision);
+        let says = |kind: &str, location: &str, revision: &str| {
+            let [kind, location, revision] = [kind, location, revision].map(str::to_owned);
+            contradiction(&requested, &PinnedSource { kind, location, revision, tree: None })
+        };
         assert_eq!(says("git", "https://git.example/a", "c0ffee"), None);
         assert_eq!(says("git", "https://mirror.example/a.git", "c0ffee"), None, "mirrors of one commit are one source");
         for (kind, location, revision, words) in [

@@ -164,9 +164,8 @@ impl Runner {
             let pipeline_build_id = self.pipeline_build(order, &mut patience).await?;
             let Some((source, urls)) = self.finished(order, &pipeline_build_id, &mut patience).await? else { continue };
             // Also what a pipeline built that cannot tell before, or that began before this node was started again.
-            if let (Some(requested), BuildSource { kind, location, revision }) = (&order.source, &source)
-                && kind != UNKNOWN_SOURCE
-                && let Some(reason) = contradiction(requested, kind, location, revision)
+            if let Some(requested) = order.source.as_ref().filter(|_| source.kind != UNKNOWN_SOURCE)
+                && let Some(reason) = contradiction(requested, &pinned(&source))
             {
                 return Err(Ended::Abstained(reason));
             }
@@ -214,7 +213,7 @@ impl Runner {
             match (mapped, &order.source) {
                 (Ok(Mapped::Pinned(PinnedMapping { info, source })), Some(requested)) => {
                     patience.restored();
-                    let other = contradiction(requested, &source.kind, &source.location, &source.revision);
+                    let other = contradiction(requested, &source);
                     return other.map_or(Ok(info), |reason| Err(Ended::Abstained(reason)));
                 }
                 (Ok(Mapped::Pinned(PinnedMapping { info, .. }) | Mapped::Unknown(info)), _) => return Ok(info),
@@ -359,6 +358,10 @@ impl Runner {
             tracing::warn!(build_id = %order.id, %error, "the build is not remembered across a restart");
         }
     }
+}
+
+fn pinned(BuildSource { kind, location, revision }: &BuildSource) -> PinnedSource {
+    PinnedSource { kind: kind.clone(), location: location.clone(), revision: revision.clone(), tree: None }
 }
 
 enum DownloadError {

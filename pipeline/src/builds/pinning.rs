@@ -60,9 +60,9 @@ impl From<BuildError> for PinError {
     fn from(error: BuildError) -> Self {
         let text = super::with_causes(&error);
         match error {
-            BuildError::Upstream(UpstreamError::Unreachable { .. } | UpstreamError::TooManyRequests { .. } | UpstreamError::Status { .. }) => {
-                Self::Unreachable(text)
-            }
+            BuildError::Upstream(
+                UpstreamError::Unreachable { .. } | UpstreamError::TooManyRequests { .. } | UpstreamError::Status { .. },
+            ) => Self::Unreachable(text),
             _ => Self::Contradicted(text),
         }
     }

@@ -185,6 +185,24 @@ impl Repository {
         Self { path, commit }
     }
 
+    /// Changes a file, commits, and puts the tag `v1` there.
+    pub(crate) fn move_tag(&mut self, file: &str, text: &str) {
+        std::fs::write(self.path.join(file), text).unwrap();
+        git(&self.path, &["add", file]);
+        git(&self.path, &["commit", "--quiet", "-m", "another"]);
+        git(&self.path, &["tag", "--force", "v1"]);
+        self.commit = git(&self.path, &["rev-parse", "HEAD"]);
+    }
+
+    pub(crate) fn tree(&self) -> String {
+        git(&self.path, &["rev-parse", "v1^{tree}"])
+    }
+
+    /// A tag with an object of its own, as releases have them.
+    pub(crate) fn annotate(&self, tag: &str) {
+        git(&self.path, &["tag", "--annotate", "-m", "a release", tag]);
+    }
+
     /// The request to have a build program make a package of it at its tag.
     pub(crate) fn package_request(&self, package_type: &str, id: &str) -> Value {
         let source = json!({ "Git": { "url": self.path, "tag": "v1" } });
