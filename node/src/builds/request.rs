@@ -29,9 +29,9 @@ use crate::verifiers::Verifiers;
 
 /// How long a block with a request is waited for.
 const REQUEST_WAIT: Duration = Duration::from_secs(20);
-/// How long the pipeline is asked what a package is built from. With the wait for the block it is less than what a client of
-/// this node waits for an answer.
-const MAPPING_WAIT: Duration = Duration::from_secs(20);
+/// How long the pipeline is asked what a package is built from: more than `pyrsia_build` takes to say that it cannot tell, less
+/// than a peer that relays a wish waits, and with the wait for the block less than a client of this node does.
+const MAPPING_WAIT: Duration = Duration::from_secs(24);
 /// How long a node that has just started waits for an authorized node to be connected.
 const PEER_WAIT: Duration = Duration::from_secs(5);
 /// A wish is relayed to so many authorized nodes before it is given up.

@@ -7,7 +7,7 @@ use super::world::World;
 use pyrsia_ledger::ArtifactId;
 #[cfg(test)]
 use pyrsia_ledger::event::{BuildOutcome, BuildResultCommitted, BuildResultRevealed, BuildSource, BuiltArtifact, commitment};
-use pyrsia_ledger::event::{BuildRequested, NodeAuthorizationApproved, NodeRevocationApproved, VerifierApproved};
+use pyrsia_ledger::event::{BuildRequested, NodeAuthorizationApproved, NodeRevocationApproved, PinnedSource, VerifierApproved};
 use pyrsia_ledger::{Event, NodeId, PackageCoordinate, PackageType, Projections, Sha256Digest};
 
 fn package_type() -> PackageType {
@@ -105,9 +105,16 @@ pub(super) fn build_number(world: &mut World, number: u64) -> Result<(), String>
             coordinate: coordinate.clone(),
             attempt: state.next_attempt(&coordinate),
             verifier,
-            source: None,
+            source: source(number),
         })]
     })
+}
+
+/// Of every second package it is known what it is made from.
+fn source(number: u64) -> Option<PinnedSource> {
+    let tree = number.is_multiple_of(4).then(|| format!("tree-{number}"));
+    let [kind, location, revision] = ["git".into(), "nowhere".into(), format!("commit-{number}")];
+    number.is_multiple_of(2).then_some(PinnedSource { kind, location, revision, tree })
 }
 
 fn propose_everywhere(world: &mut World, events: impl Fn(&Projections, NodeId) -> Vec<Event>) -> Result<(), String> {
