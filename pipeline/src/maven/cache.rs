@@ -77,6 +77,7 @@ impl Cache {
     }
 
     /// What is said of a file without reading it.
+    #[cfg(test)]
     pub(super) fn sums(&self, repository: &str, path: &str) -> Option<Sums> {
         header(&mut File::open(self.path(repository, path)).ok()?)
     }

@@ -177,14 +177,25 @@ fn check_options(file: &Path) -> Result<(), SourceError> {
     let Some(text) = read_text(file, || ".mvn/maven.config".to_owned())? else { return Ok(()) };
     // Maven 3.8 divides at blanks and 3.9 at ends of lines: a file is read in both ways.
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    check_words(lines.clone())?;
-    check_words(lines.flat_map(str::split_whitespace))
+    check_words(lines.clone(), Bare::IsGoal)?;
+    check_words(lines.flat_map(str::split_whitespace), Bare::MayBeRest)
 }
 
-fn check_words<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<(), SourceError> {
+/// What a word is that begins with no dash and belongs to no option.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bare {
+    IsGoal,
+    /// Of a value with blanks.
+    MayBeRest,
+}
+
+fn check_words<'a>(mut words: impl Iterator<Item = &'a str>, bare: Bare) -> Result<(), SourceError> {
     let refuse = |word: &str, problem| Err(SourceError::Option { word: word.to_owned(), problem });
     while let Some(word) = words.next() {
         let word = word.trim_matches(['"', '\'']);
+        if !word.starts_with('-') && bare == Bare::MayBeRest {
+            continue;
+        }
         if let Some(option) = PROPERTY_OPTIONS.iter().find(|option| word.starts_with(**option)) {
             let rest = word[option.len()..].trim_start_matches(['=', ' ']);
             let property = if rest.is_empty() { words.next().unwrap_or_default() } else { rest };
@@ -282,6 +293,7 @@ mod tests {
             "\"-DaltDeploymentRepository=x\"",
             "-Dname=a -s x",
             "-Pfast -s x",
+            "-T 2 -s x",
             "clean",
             "-pl a",
         ] {
