@@ -121,6 +121,9 @@ fn package_failure(what: &str, error: &RequestError) -> Failure {
         Some(StatusCode::NOT_FOUND) => failure.hint(
             "'pyrsia list --types' shows the package types the node knows; a verifier module in the node's folder of verifiers adds one",
         ),
+        Some(StatusCode::UNPROCESSABLE_ENTITY) => failure.hint(
+            "the operator of a build node gives its pipeline a rule with 'pyrsia_build --mapping', or a builder of the type with --builder-program",
+        ),
         _ => failure,
     }
 }
