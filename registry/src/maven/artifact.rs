@@ -154,7 +154,7 @@ fn missing(front: &Front, file: &FilePath, located: &Located) -> String {
     }
     match front.node.wish_in_background(coordinate.clone()) {
         Ok(()) => format!(
-            "{coordinate} is not published in this network; a build was requested, ask again when it is done (`mvn -U`, for Maven remembers a miss): \
+            "{coordinate} is not published in this network; a build was requested, ask again when it is done (with `-U`, where Maven remembers the miss): \
              `pyrsia inspect-log maven --gav {}` shows its records then",
             coordinate.id
         ),

@@ -37,7 +37,9 @@ impl MavenError {
         match self {
             Self::Path(PathError::TooLong(_)) => (StatusCode::URI_TOO_LONG, "Path too long"),
             Self::Path(PathError::Step(_)) => (StatusCode::BAD_REQUEST, "Not a path of a Maven repository"),
-            Self::Path(PathError::Folder(_) | PathError::Unknown(_)) => (StatusCode::NOT_FOUND, "Not found"),
+            Self::Path(PathError::Folder(_) | PathError::Prefixes | PathError::Unknown(_)) => {
+                (StatusCode::NOT_FOUND, "Not found")
+            }
             Self::NotPublished(_) => (StatusCode::NOT_FOUND, "Not published in this network"),
             Self::NeverPublished(_) => (StatusCode::NOT_FOUND, "Never published in this network"),
             Self::AtRisk(_) => (StatusCode::FORBIDDEN, "At risk"),
@@ -49,6 +51,10 @@ impl MavenError {
 
     pub(super) fn into_response(self) -> Response {
         let (status, title) = self.status_and_title();
+        // Maven 4 asks by itself and takes a problem for a failure, of which it warns in every build.
+        if let Self::Path(PathError::Prefixes) = self {
+            return Response::builder().status(status).header(header::CONTENT_TYPE, "text/plain").body(self.to_string());
+        }
         let problem = Problem { title: title.to_owned(), status: status.as_u16(), detail: self.to_string() };
         let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, "application/problem+json");
         if status == StatusCode::METHOD_NOT_ALLOWED {

@@ -9,6 +9,8 @@ use crate::uri::decode_segment;
 /// The longest path, with its escapes: an artifact id of 512 bytes fits with each byte escaped.
 pub(super) const PATH_BYTES_MAX: usize = 2_048;
 const METADATA: &str = "maven-metadata.xml";
+/// The groups that a repository has (Maven resolver, "Remote Repository Filtering").
+const PREFIXES: &str = ".meta/prefixes.txt";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -40,6 +42,8 @@ pub(super) enum PathError {
     Step(String),
     #[error("/maven2/{0} is a folder, and no folders are listed; the versions of a package are in GROUP/ARTIFACT/{METADATA}")]
     Folder(String),
+    #[error("no list of prefixes is kept here: what is in none of them could not be asked for")]
+    Prefixes,
     #[error("there is nothing at /maven2/{0}: files are at GROUP/ARTIFACT/VERSION/FILE, with the dots of the group as slashes")]
     Unknown(String),
 }
@@ -61,6 +65,9 @@ impl Target {
             return Err(PathError::Folder(shown(path)));
         }
         let (file, folders) = steps.split_last().ok_or_else(|| PathError::Folder(shown(path)))?;
+        if steps.join("/") == PREFIXES {
+            return Err(PathError::Prefixes);
+        }
         let unknown = || PathError::Unknown(shown(path));
         let (checksum, name) =
             Algorithm::of_file(file).map_or((None, file.as_str()), |(algorithm, name)| (Some(algorithm), name));
@@ -191,7 +198,9 @@ mod tests {
             ("/demo/1.0/demo-1.0.jar", "unknown"),
             ("/maven-metadata.xml", "unknown"),
             ("/example/maven-metadata.xml", "unknown"),
-            ("/.meta/prefixes.txt", "unknown"),
+            ("/.meta/prefixes.txt", "prefixes"),
+            ("/%2Emeta/prefixes.txt", "prefixes"),
+            ("/.meta/prefixes.txt.sha1", "unknown"),
             ("/archetype-catalog.xml", "unknown"),
             ("/org/demo/1.0/demo-1.0.jar.sha1.md5", "unknown"),
         ];
@@ -200,6 +209,7 @@ mod tests {
                 Err(PathError::TooLong(_)) => "long",
                 Err(PathError::Step(_)) => "step",
                 Err(PathError::Folder(_)) => "folder",
+                Err(PathError::Prefixes) => "prefixes",
                 Err(PathError::Unknown(_)) => "unknown",
                 Ok(target) => panic!("{path}: {target:?}"),
             };

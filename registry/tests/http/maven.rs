@@ -174,20 +174,16 @@ async fn what_is_not_published_asks_for_one_build_and_what_is_no_package_for_non
         let snapshot = problem(fixture.get(&format!("{GROUP}/{version}/maven-metadata.xml")).await, 404).await;
         assert!(snapshot.contains("is a snapshot"), "{snapshot}");
     }
-    let paths = [
-        "/maven2",
-        "/maven2/",
-        "/maven2/.meta/prefixes.txt",
-        "/maven2/org/example/maven-metadata.xml",
-        "/maven2/org/example/demo/",
-    ];
+    let paths = ["/maven2", "/maven2/", "/maven2/org/example/maven-metadata.xml", "/maven2/org/example/demo/"];
     for path in paths {
         problem(fixture.get(path).await, 404).await;
     }
+    let prefixes = fixture.get("/maven2/.meta/prefixes.txt").await;
+    assert_eq!((prefixes.status().as_u16(), header(&prefixes, "content-type")), (404, "text/plain"));
     assert_eq!(builds().await, json!([]), "nothing was asked for");
 
     let missed = problem(fixture.get(&format!("{GROUP}/1.0/demo-1.0.pom")).await, 404).await;
-    assert!(missed.contains("a build was requested") && missed.contains("mvn -U"), "{missed}");
+    assert!(missed.contains("a build was requested") && missed.contains("with `-U`"), "{missed}");
     fixture.head(&format!("{GROUP}/1.0/demo-1.0.jar")).await;
     fixture.until("the pom is there", async || fixture.get(&format!("{GROUP}/1.0/demo-1.0.pom")).await.status() == 200).await;
     assert_eq!(builds().await.as_array().map(Vec::len), Some(1));

@@ -79,10 +79,10 @@ pub(super) async fn mistakes(network: &Network) {
     let cases: [Case; 21] = [
         ("GET", "/maven2/org/example/unknown/maven-metadata.xml", "", 404, "application/problem+json"),
         ("GET", "/maven2/org/nobody/maven-metadata.xml", "", 404, "application/problem+json"),
-        ("GET", "/maven2/.meta/prefixes.txt", "", 404, "problem+json"),
+        ("GET", "/maven2/.meta/prefixes.txt", "", 404, "text/plain"),
         ("GET", "/maven2/org/example/greeting/greeting/9.9/greeting-9.9.jar.sha1", "", 404, "problem+json"),
         ("GET", "/maven2/org/example/greeting/greeting/1.0-SNAPSHOT/greeting-1.0-SNAPSHOT.jar", "", 404, "SNAPSHOT"),
-        ("GET", "/maven2/../../etc/passwd", "", 404, "errors"),
+        ("GET", "/maven2/../../etc/passwd", "", 400, "problem+json"),
         ("GET", "/maven2/org/example/../../../etc/passwd", "", 400, "problem+json"),
         ("GET", "/maven2/%2e%2e/%2e%2e/etc/passwd", "", 400, "problem+json"),
         ("GET", "/maven2/org/example/greeting/..%2f..%2fgreeting/1.0.0/greeting-1.0.0.jar", "", 400, "problem+json"),
