@@ -239,7 +239,18 @@ impl SignedEvent {
     }
 
     pub fn verify_signature(&self) -> bool {
-        verify(&self.unsigned.author, Purpose::Event, &self.unsigned.network, &self.unsigned.bytes(), &self.signature)
+        self.claim().holds()
+    }
+
+    /// Whether every one of them has a good signature, at half of the cost of asking each.
+    pub fn verify_signatures<'a>(events: impl IntoIterator<Item = &'a Self>) -> bool {
+        let claims: Vec<Claim> = events.into_iter().map(Self::claim).collect();
+        batch::hold(&claims.iter().collect::<Vec<_>>())
+    }
+
+    fn claim(&self) -> Claim {
+        let unsigned = &self.unsigned;
+        Claim::new(unsigned.author, Purpose::Event, &unsigned.network, &unsigned.bytes(), self.signature)
     }
 }
 
