@@ -18,7 +18,7 @@ pub(super) fn reason(output: &str, source: &Path) -> Option<String> {
         let errors = text.lines().filter_map(|line| line.trim().strip_prefix(PREFIX)).map(|line| plain(line, source));
         let mut lines: Vec<String> = Vec::new();
         for line in errors {
-            if !line.is_empty() && !ADVICE.iter().any(|advice| line.starts_with(advice)) && lines.last() != Some(&line) {
+            if !line.is_empty() && !ADVICE.iter().any(|advice| line.starts_with(advice)) && !lines.contains(&line) {
                 lines.push(line);
             }
         }
@@ -38,6 +38,8 @@ fn plain(line: &str, source: &Path) -> String {
         Some(at) => &line[..at],
         None => line,
     };
+    // Problems of a reactor come with the mark twice, and with the place of a pom that has none.
+    let line = line.trim().trim_start_matches(PREFIX).trim_end().trim_end_matches(" @");
     let source = source.display().to_string();
     line.replace(&format!("{source}/"), "").replace(&source, ".").trim().to_owned()
 }
@@ -64,8 +66,8 @@ mod tests {
 
     #[test]
     fn what_fails_before_the_build_has_a_reason_and_silence_has_none() {
-        let output = "[INFO] Scanning\n[ERROR] [ERROR] Project 'g:a:1' is duplicated in the reactor @ \n[ERROR] Project 'g:a:1' is duplicated\n";
-        assert!(reason(output, Path::new("/x")).unwrap().contains("'g:a:1' is duplicated in the reactor"));
+        let output = "[INFO] Scanning\n[ERROR] [ERROR] Project 'g:a:1' is duplicated in the reactor @ \n[ERROR] Project 'g:a:1' is duplicated in the reactor @ -> [Help 1]\n";
+        assert_eq!(reason(output, Path::new("/x")).unwrap(), "Project 'g:a:1' is duplicated in the reactor");
         assert_eq!(reason("[INFO] BUILD FAILURE\n", Path::new("/x")), None);
         let long = "[ERROR] ".to_owned() + &"x".repeat(10_000);
         assert_eq!(reason(&long, Path::new("/x")).unwrap().len(), MAX_CHARS);
