@@ -107,7 +107,7 @@ impl File {
         };
         let is_place = group.split('.').all(is_step) && [artifact, version, name].into_iter().all(is_step);
         let [group, artifact, version, name] = [group, artifact, version, name].map(str::to_owned);
-        is_place.then(|| Self { group, artifact, version, name, sha256, height })
+        is_place.then_some(Self { group, artifact, version, name, sha256, height })
     }
 
     pub(super) fn coordinate(&self) -> [&str; 3] {
