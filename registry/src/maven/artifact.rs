@@ -1,6 +1,6 @@
 //! Files of packages and their checksums; a miss of a package's own file asks the network for a build.
 
-use super::checksum::{Algorithm, Sums};
+use super::checksum::{Algorithm, ChecksumError, Sums};
 use super::error::MavenError;
 use super::path::FilePath;
 use super::{PACKAGE_TYPE, document};
@@ -10,13 +10,14 @@ use crate::server::Front;
 use poem::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Request, Response};
 use pyrsia_ledger::projection::builds::BuildStatus;
-use pyrsia_ledger::projection::packages::ArtifactRecord;
-use pyrsia_ledger::{ArtifactId, PackageCoordinate, PackageType};
+use pyrsia_ledger::{ArtifactId, PackageCoordinate, PackageType, Sha256Digest};
 use pyrsia_node::MountTarget;
 use std::time::SystemTime;
 
 /// The largest file whose checksums are made before its first byte is sent: about 30 ms of reading.
 const SUMMED_FIRST_BYTES_MAX: u64 = 8 << 20;
+/// How often a stored copy with the wrong bytes is given up for another one before one request is refused.
+const OPENED_AGAIN_MAX: usize = 2;
 /// Files of a package that a refusal names.
 const NAMED_FILES_MAX: usize = 12;
 
@@ -37,12 +38,20 @@ pub(super) async fn answer(front: &Front, request: &Request, file: &FilePath) ->
         Err(error) => return Err(MavenError::withheld(error, |_, _| missing(front, file, &located))),
     };
     let mut response = content::answer(front, request, package_type, id, &record, FORM).await?;
+    let sha256 = record.artifact.sha256;
+    let is_sent = matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) && request.method() == Method::GET;
+    let is_small = record.artifact.size_bytes <= SUMMED_FIRST_BYTES_MAX;
+    if is_sent && is_small && front.checksums.known(&sha256).is_none() {
+        sums_of(front, package_type, id, sha256).await?;
+        // The copy that was opened before may have been the one that turned out to be damaged.
+        response = content::answer(front, request, package_type, id, &record, FORM).await?;
+    }
     // An id can have got a new build meanwhile, whose checksums are others.
-    if response.header(header::ETAG) == Some(&etag(&record.artifact.sha256)) {
-        let sums = sums_in_time(front, request, &response, &located, &record).await;
+    if response.header(header::ETAG) == Some(&etag(&sha256)) {
+        let sums = front.checksums.known(&sha256);
         for algorithm in Algorithm::ALL {
             let digits = match algorithm {
-                Algorithm::Sha256 => Some(record.artifact.sha256.to_string()),
+                Algorithm::Sha256 => Some(sha256.to_string()),
                 _ => sums.as_ref().map(|sums| sums.get(algorithm).to_owned()),
             };
             if let Some(value) = digits.and_then(|digits| HeaderValue::try_from(digits).ok()) {
@@ -53,23 +62,19 @@ pub(super) async fn answer(front: &Front, request: &Request, file: &FilePath) ->
     Ok(response)
 }
 
-/// The checksums of a file, where nobody has to wait for them: a HEAD never moves bytes, and a large file is not read before it is sent.
-async fn sums_in_time(
-    front: &Front,
-    request: &Request,
-    response: &Response,
-    located: &Located,
-    record: &ArtifactRecord,
-) -> Option<Sums> {
-    let sha256 = record.artifact.sha256;
-    let known = front.checksums.known(&sha256);
-    let is_sent = matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) && request.method() == Method::GET;
-    if known.is_some() || !is_sent || record.artifact.size_bytes > SUMMED_FIRST_BYTES_MAX {
-        return known;
+/// The checksums of an artifact. A stored copy with other bytes is given up for one of another node.
+async fn sums_of(front: &Front, package_type: &PackageType, id: &ArtifactId, sha256: Sha256Digest) -> Result<Sums, MavenError> {
+    for _ in 0..OPENED_AGAIN_MAX {
+        let opened = front.node.open_artifact(package_type, id).await?;
+        if opened.sha256 != sha256 {
+            return Err(MavenError::Unavailable(format!("{id} was published anew this moment, ask again")));
+        }
+        match front.checksums.of(sha256, opened.file).await {
+            Err(ChecksumError::Damaged(_)) => front.node.discard_damaged(sha256).await,
+            made => return Ok(made?),
+        }
     }
-    let opened = front.node.open_artifact(&located.package_type, &located.id).await.ok()?;
-    let sums = front.checksums.of(opened.sha256, opened.file).await;
-    sums.inspect_err(|error| tracing::error!(id = %located.id, %error, "the checksums of an artifact cannot be had")).ok()
+    Err(ChecksumError::Damaged(sha256).into())
 }
 
 /// The checksum of a file. That of a file that is not published is not published either, and asks for nothing.
@@ -96,13 +101,7 @@ pub(super) async fn checksum(
         Some(digits) => digits,
         // What a HEAD tells of it are its length and its validators, for which no byte has to be read.
         None if request.method() == Method::HEAD => "0".repeat(algorithm.hex_digits()),
-        None => {
-            let opened = front.node.open_artifact(&package_type, &id).await?;
-            if opened.sha256 != sha256 {
-                return Err(MavenError::Unavailable(format!("{id} was published anew this moment, ask again")));
-            }
-            front.checksums.of(sha256, opened.file).await?.get(algorithm).to_owned()
-        }
+        None => sums_of(front, &package_type, &id, sha256).await?.get(algorithm).to_owned(),
     };
     Ok(document(request, &validators, "text/plain", digits.into_bytes()))
 }

@@ -7,6 +7,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
 use zip::write::SimpleFileOptions;
 
 const GROUP: &str = "/maven2/org/example/demo";
@@ -129,6 +130,33 @@ async fn a_published_file_is_served_with_its_checksums_its_dates_and_in_parts() 
     let build = &fixture.json("/api/v1/builds?package_type=maven&id=org.example:demo:1.0").await[0];
     let (_, done) = fixture.post("/build/status", &json!({"build_id": build["build_id"]})).await;
     assert!(done["Success"]["artifact_urls"].as_array().is_some_and(|urls| urls.contains(&json!(path))), "{done}");
+    fixture.stop().await;
+}
+
+/// The only file below a folder whose name has `word` in it and whose content is `content`.
+fn find(folder: &Path, word: &str, content: &[u8]) -> Option<PathBuf> {
+    std::fs::read_dir(folder).expect("a folder").flatten().find_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return find(&path, word, content);
+        }
+        let is_it = path.to_string_lossy().contains(word) && std::fs::read(&path).is_ok_and(|found| found == content);
+        is_it.then_some(path)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stored_file_that_somebody_changed_is_not_served() {
+    let (fixture, _pipeline) = fixture().await;
+    publish(&fixture, "1.0").await;
+    let (path, mut bytes) = (format!("{GROUP}/1.0/demo-1.0.jar"), jar("1.0"));
+    let stored = find(fixture.folder.path(), &Sha256Digest::of(&bytes).to_string()[2..], &bytes).expect("the stored jar");
+    *bytes.last_mut().expect("a byte") ^= 1;
+    std::fs::remove_file(&stored).expect("is removed");
+    std::fs::write(&stored, &bytes).expect("is written");
+    for path in [path.clone(), format!("{path}.sha1"), path] {
+        problem(fixture.get(&path).await, 503).await;
+    }
     fixture.stop().await;
 }
 
