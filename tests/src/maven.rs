@@ -126,9 +126,10 @@ impl Project {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command
-            .env("HOME", self.folder.join(".home"))
-            .env("MAVEN_OPTS", format!("-Duser.home={}", self.folder.join(".home").display()));
+        let home = self.folder.join(".home");
+        // It runs for seconds: what the JVM would gain by compiling well, it would not live to see.
+        let options = format!("-Duser.home={} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC", home.display());
+        command.env("HOME", home).env("MAVEN_OPTS", &options).env("GRADLE_OPTS", options);
         command
     }
 }

@@ -117,10 +117,18 @@ async fn trusted_checksums_are_enforced(network: &Network, mavens: &[Maven], fol
         let arguments = ["export", "maven-checksums", "--output", checksums.to_str().expect("a path in UTF-8")];
         let exported = network.fleet.cli.run_at(&network.node, &arguments);
         assert_eq!(exported.code, 0, "{exported:?}");
-        let options: Vec<&str> = exported.stderr.lines().map(str::trim).filter(|line| line.starts_with("-D")).collect();
-        assert!(!options.is_empty(), "{exported:?}");
-        std::fs::write(project.folder.join(".mvn/maven.config"), options.join("\n")).expect("the project's options");
+        let is_option = |line: &&str| line.starts_with("-D");
+        let (strict, options): (Vec<&str>, Vec<&str>) =
+            exported.stderr.lines().map(str::trim).filter(is_option).partition(|option| option.contains("failIfMissing"));
+        assert!(!options.is_empty() && strict.len() == 1, "{exported:?}");
+        let configuration = project.folder.join(".mvn/maven.config");
+        std::fs::write(&configuration, options.join("\n")).expect("the project's options");
         project.mvn_succeeds(maven, &["test"]);
+
+        // With the last option nothing is taken that the network did not publish, wherever it is from.
+        let refused = project.mvn(maven, &["test", strict[0]]);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(refused.code != 0 && said.contains("Missing from summaryFile trusted checksum"), "mvn {}\n{said}", maven.version);
 
         // Another digest in the file: these bytes are not taken, however right their own checksums are.
         let file = std::fs::read_dir(&checksums).expect("the exported file").flatten().map(|entry| entry.path()).next();

@@ -72,7 +72,7 @@ async fn a_build_that_cannot_come_to_anything_ends_with_the_reason() {
     // The others fail on the ledger, each with its reason.
     for (name, version, reason) in [
         ("other", "1", "org.example.faults:fails:1"),
-        ("fails", "1", "two is not three"),
+        ("fails", "1", "There are test failures"),
         ("hangs", "1", BUILD_TIMEOUT),
         ("prints", "1", ""),
     ] {

@@ -18,11 +18,11 @@ const BUILDERS: usize = 3;
 
 /// Nobody is away for long, and builds take a while on a machine that does other things too.
 const WAITS: [&str; 7] = [
-    "--build-timeout=180s",
-    "--pipeline-patience=20s",
-    "--build-silence=60s",
-    "--build-reveal-wait=20s",
-    "--build-vouch-wait=60s",
+    "--build-timeout=10m",
+    "--pipeline-patience=1m",
+    "--build-silence=10m",
+    "--build-reveal-wait=2m",
+    "--build-vouch-wait=5m",
     "--build-publish-turn=1s",
     "--build-dispute-turn=1s",
 ];
@@ -117,8 +117,10 @@ impl Network {
             let mapping = own.join("mapping.json");
             std::fs::write(&mapping, json!({ "rules": rules(&source) }).to_string()).expect("the mapping");
             let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
-            let arguments =
-                ["--mapping", &text(&mapping), "--maven", &text(&installed), "--maven-repository", &world.url].map(str::to_owned);
+            // Three pipelines share the cores of one machine.
+            let arguments = ["--mapping", &text(&mapping), "--maven", &text(&installed), "--maven-repository", &world.url];
+            let arguments = [&arguments[..], &["--max-concurrent-builds", "1"]].concat().into_iter().map(str::to_owned);
+            let arguments: Vec<String> = arguments.collect();
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             let pipeline = match &accounts {
                 Some(accounts) => {
