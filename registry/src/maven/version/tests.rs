@@ -115,7 +115,7 @@ fn maven_itself_finds_the_same_order() {
         let words: Vec<&str> = text.split_inclusive(['.', '-']).collect();
         let is_word = |word: &str| word.ends_with(|c: char| !c.is_ascii_digit());
         let are_specified = |pair: &[&str]| match pair[0].strip_suffix('.') {
-            Some(before) => !(is_word(before) && !pair[1].starts_with(|c: char| c.is_ascii_digit())),
+            Some(before) => !is_word(before) || pair[1].starts_with(|c: char| c.is_ascii_digit()),
             None => !is_void(pair[1]),
         };
         text.starts_with(|c: char| c.is_ascii_digit()) && !is_void(words[0]) && words.windows(2).all(are_specified)
