@@ -32,7 +32,7 @@ pub(crate) enum GitError {
     NoRevision,
     #[error("cannot fetch {revision} of {location}")]
     Fetch {
-        revision: Revision,
+        revision: String,
         location: String,
         #[source]
         source: ProcessError,
@@ -247,7 +247,7 @@ impl Git<'_> {
     /// Fetches a revision into a repository that is made here, and returns its commit.
     async fn fetch(&self, url: &GitUrl, revision: &Revision, extent: Extent) -> Result<String, GitError> {
         let location = || url.to_string();
-        let failed = |source| GitError::Fetch { revision: revision.clone(), location: location(), source };
+        let failed = |source| GitError::Fetch { revision: revision.to_string(), location: location(), source };
         let filter: &[&str] = match extent {
             Extent::Files => &[],
             Extent::CommitOnly => &["--filter=tree:0"],

@@ -60,7 +60,7 @@ pub(crate) enum MavenError {
     Source(#[from] SourceError),
     #[error("mvn failed: {0}")]
     Failed(String),
-    #[error("mvn cannot be run")]
+    #[error(transparent)]
     Process(#[from] ProcessError),
     #[error("the source has no module {wanted}: it has {present}")]
     NoModule { wanted: String, present: String },
@@ -161,7 +161,12 @@ async fn run(
     command.args(arguments);
     let (stdin, way) = access.split();
     let serve = async {
-        let listener = way.listener().await?;
+        let listener = match way.listener().await {
+            // The program that should have handed it over has ended, and what it said is the reason.
+            #[cfg(target_os = "linux")]
+            Err(MavenError::Gate(GateError::NoSocket)) => std::future::pending().await,
+            other => other?,
+        };
         connections::serve(listener, repository.clone(), std::future::pending()).await;
         Ok::<_, MavenError>(())
     };
@@ -291,6 +296,11 @@ fn command(
     let prefix = context.isolation.prefix(access.network).into_iter().map(OsString::from).chain(access.words.iter().cloned());
     let mut command = environment::clean_command(prefix, &source.folder, &workplace.folders, checkout.committed_at);
     command.arg(maven.home.join("bin/mvn")).env("JAVA_HOME", &jdk.home).env("MAVEN_SKIP_RC", "true");
+    // What a build starts by its name is of the same JDK.
+    let machine = std::env::var_os("PATH").unwrap_or_default();
+    if let Ok(path) = std::env::join_paths([jdk.home.join("bin")].into_iter().chain(std::env::split_paths(&machine))) {
+        command.env("PATH", path);
+    }
     // The JVM takes both from the machine, whatever the environment says. The words of this variable cannot be quoted.
     let Folders { home, temporary } = &workplace.folders;
     let (home, temporary) = (home.to_string_lossy(), temporary.to_string_lossy());

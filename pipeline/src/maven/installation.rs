@@ -19,6 +19,8 @@ const CORE_JAR: &str = "maven-core-";
 const MODEL_JARS: [&str; 2] = ["maven-model-builder-", "maven-impl-"];
 const CORE_PROPERTIES: &str = "META-INF/maven/org.apache.maven/maven-core/pom.properties";
 const SUPER_POM: &str = "org/apache/maven/model/pom-4.0.0.xml";
+const SYSTEM_PROPERTIES: &str = "conf/maven-system.properties";
+const CENTRAL_PROPERTY: &str = "maven.repo.central";
 
 #[derive(Debug, thiserror::Error)]
 pub enum InstallationError {
@@ -210,14 +212,22 @@ fn version_of_maven(home: &Path) -> Result<String, InstallationError> {
     version.map(str::to_owned).ok_or_else(|| unusable("it does not say its version; name it with NAME=HOME".to_owned()))
 }
 
-/// What Maven itself takes for the repository of everything.
+/// What Maven itself takes for the repository of everything: the super POM of Maven 3 has it, and Maven 4 a property.
 fn repository_of_maven(home: &Path) -> Result<Url, InstallationError> {
-    let jars = MODEL_JARS.iter().filter_map(|name| jar_of(home, name));
-    let super_pom = jars.into_iter().find_map(|jar| entry_of(&jar, SUPER_POM).ok());
-    super_pom
-        .and_then(|text| pom::read(&text).ok()?.repository)
-        .and_then(|url| Url::parse(&url).ok())
-        .ok_or(InstallationError::NoRepository)
+    let of_super_pom = || {
+        let jars = MODEL_JARS.iter().filter_map(|name| jar_of(home, name));
+        let super_pom = jars.into_iter().find_map(|jar| entry_of(&jar, SUPER_POM).ok())?;
+        pom::read(&super_pom).ok()?.repository
+    };
+    let of_properties = || {
+        let text = std::fs::read_to_string(home.join(SYSTEM_PROPERTIES)).ok()?;
+        let values = text.lines().filter_map(|line| line.split_once('='));
+        let (_, value) = values.filter(|(name, _)| name.trim() == CENTRAL_PROPERTY).next_back()?;
+        // `${env.NAME:-URL}`: builds do not have that variable.
+        Some(value.trim().rsplit(":-").next()?.trim_end_matches('}').to_owned())
+    };
+    let found = of_super_pom().or_else(of_properties).and_then(|url| Url::parse(&url).ok());
+    found.ok_or(InstallationError::NoRepository)
 }
 
 fn jar_of(home: &Path, name: &str) -> Option<PathBuf> {
@@ -254,6 +264,19 @@ mod tests {
         for (name, wanted) in [("3.10.1", "3.1"), ("17.0.15", "1"), ("3.8.7", "3.9"), ("17", "17.0.15"), ("25", "2")] {
             assert!(!named_like(name).is(wanted), "{name} {wanted}");
         }
+    }
+
+    #[test]
+    fn a_maven_without_repositories_in_its_super_pom_names_one_in_a_property() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("conf")).unwrap();
+        for value in ["https://maven.example/all", "${env.SOMETHING:-https://maven.example/all}"] {
+            let text = format!("# maven.repo.central = no\nmaven.home = x\nmaven.repo.central = {value}\n");
+            std::fs::write(folder.path().join(SYSTEM_PROPERTIES), text).unwrap();
+            assert_eq!(repository_of_maven(folder.path()).unwrap().as_str(), "https://maven.example/all");
+        }
+        std::fs::remove_dir_all(folder.path().join("conf")).unwrap();
+        assert!(matches!(repository_of_maven(folder.path()), Err(InstallationError::NoRepository)));
     }
 
     #[test]

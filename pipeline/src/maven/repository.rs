@@ -85,6 +85,10 @@ impl BuildRepository {
             return Err(Refusal::Method);
         }
         let path = RepositoryPath::parse(request.uri().path()).ok_or(Refusal::Path)?;
+        // What a repository says of itself alone (`.meta/prefixes.txt`) would be wrong for several as one.
+        if path.text.starts_with('.') {
+            return Err(Refusal::Missing);
+        }
         if let Kind::ChecksumOf(file, checksum) = &path.kind
             && let Some(sums) = self.noted(file)
         {

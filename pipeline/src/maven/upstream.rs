@@ -34,8 +34,8 @@ pub(super) enum FetchError {
     Status { repository: String, status: u16 },
     #[error("{path} of the repository {repository} is larger than {MAX_FILE_BYTES} bytes")]
     TooLarge { repository: String, path: String },
-    #[error("{path} of the repository {repository} has the {name} {got}, and the repository says {wanted}")]
-    Checksum { repository: String, path: String, name: &'static str, got: String, wanted: String },
+    #[error("{path} of the repository {repository} is not what its checksum says: {problem}")]
+    Checksum { repository: String, path: String, problem: String },
     #[error("cannot keep a file")]
     Io(#[from] std::io::Error),
     #[error("a worker broke down")]
@@ -124,12 +124,13 @@ impl Repository {
     /// The digests of the file, held against what the repository says they are.
     async fn confirmed(&self, path: &RepositoryPath, file: &Unfinished, told: Option<String>) -> Result<Sums, Passing> {
         let sums = file.sums();
-        let check = |name, got: &str, wanted: String| {
+        let check = |name: &str, got: &str, wanted: String| {
             if got == wanted {
                 return Ok(Sums { is_confirmed: true, ..sums.clone() });
             }
-            let (repository, path, got) = (self.name.clone(), path.text.clone(), got.to_owned());
-            Err(Passing::from(FetchError::Checksum { repository, path, name, got, wanted }))
+            let (repository, path) = (self.name.clone(), path.text.clone());
+            let problem = format!("{name} is {got}, and should be {wanted}");
+            Err(Passing::from(FetchError::Checksum { repository, path, problem }))
         };
         let told = match told {
             Some(told) => Some(told),
