@@ -9,7 +9,6 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub enum ExportCommand {
     /// Write the trusted checksums of Maven 3.9 and 4; on stderr, what makes Maven check them
-    #[command(visible_alias = "maven")]
     MavenChecksums {
         #[command(flatten)]
         source: ExportSource,
@@ -24,7 +23,6 @@ pub enum ExportCommand {
         force: bool,
     },
     /// Write the dependency verification file of Gradle
-    #[command(visible_alias = "gradle")]
     GradleVerification {
         #[command(flatten)]
         source: ExportSource,

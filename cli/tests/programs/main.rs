@@ -27,7 +27,7 @@ fn help_and_version_are_no_failure() {
         "build maven --help",
         "settings --help",
         "export maven-checksums --help",
-        "export gradle --help",
+        "export gradle-verification --help",
         "demo --help",
     ] {
         let help = run(PYRSIA, home.path(), line);
