@@ -22,7 +22,7 @@ const CLIENTS: [(&str, &str, &str); 12] = [
 ];
 
 /// Releases of Maven that Debian has no package of, one for each transport that is maintained.
-const MAVENS: [&str; 2] = ["3.9.9", "4.0.0-rc-4"];
+const MAVENS: [&str; 2] = ["3.9.11", "4.0.0-rc-4"];
 /// Their folder in the target folder; what lies there stays between runs.
 const FETCHED: &str = "clients";
 /// How often a release is tried to be had.
