@@ -6,12 +6,12 @@
 use super::Claim;
 use crate::digest::Sha256Digest;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Beyond this many it forgets them all: some ten megabytes.
 const VERDICTS_MAX: usize = 1 << 18;
 
-type Verdicts = HashMap<Sha256Digest, bool>;
+type Verdicts = BTreeMap<Sha256Digest, bool>;
 
 thread_local! {
     static VERDICTS: RefCell<Option<Verdicts>> = const { RefCell::new(None) };

@@ -103,7 +103,7 @@ mod tests {
             ),
             ("docker", "alpine:3.16.0", "Docker/library/alpine/3.16.0/alpine-3.16.0.mapping"),
             ("docker", "team/app:1", "Docker/team/app/1/app-1.mapping"),
-            ("npm", "@scope/left-pad@1.3.0", "npm/@scope/left-pad/1.3.0/left-pad-1.3.0.mapping"),
+            ("cargo", "@scope/left-pad@1.3.0", "cargo/@scope/left-pad/1.3.0/left-pad-1.3.0.mapping"),
         ] {
             let coordinate = PackageCoordinate::new(package_type, id).unwrap();
             assert_eq!(path(&coordinate).as_deref(), Some(expected));
@@ -113,14 +113,14 @@ mod tests {
     #[test]
     fn no_id_leads_out_of_the_service() {
         for (package_type, id) in [
-            ("npm", "left-pad"),
-            ("npm", "../../a@1"),
-            ("npm", "a@.."),
+            ("cargo", "left-pad"),
+            ("cargo", "../../a@1"),
+            ("cargo", "a@.."),
             ("maven", "..:a:1"),
             ("maven", "a..b:c:1"),
-            ("npm", "a b@1"),
-            ("npm", "a?b@1"),
-            ("npm", "%2e%2e@1"),
+            ("cargo", "a b@1"),
+            ("cargo", "a?b@1"),
+            ("cargo", "%2e%2e@1"),
         ] {
             if let Ok(coordinate) = PackageCoordinate::new(package_type, id) {
                 assert_eq!(path(&coordinate), None, "{id}");
