@@ -221,8 +221,8 @@ fn repository_of_maven(home: &Path) -> Result<Url, InstallationError> {
     };
     let of_properties = || {
         let text = std::fs::read_to_string(home.join(SYSTEM_PROPERTIES)).ok()?;
-        let values = text.lines().filter_map(|line| line.split_once('='));
-        let (_, value) = values.filter(|(name, _)| name.trim() == CENTRAL_PROPERTY).next_back()?;
+        let mut values = text.lines().filter_map(|line| line.split_once('='));
+        let (_, value) = values.rfind(|(name, _)| name.trim() == CENTRAL_PROPERTY)?;
         // `${env.NAME:-URL}`: builds do not have that variable.
         Some(value.trim().rsplit(":-").next()?.trim_end_matches('}').to_owned())
     };

@@ -166,7 +166,7 @@ pub(crate) fn check_property(name: &str, value: &str) -> Result<(), &'static str
     let is_reserved = |reserved: &&str| {
         name.strip_prefix(*reserved).is_some_and(|rest| reserved.ends_with('.') || !rest.starts_with(char::is_alphanumeric))
     };
-    if RESERVED.iter().any(|reserved| is_reserved(reserved)) {
+    if RESERVED.iter().any(is_reserved) {
         return Err("this property is the pipeline's to set");
     }
     if value.len() > MAX_VALUE_CHARS || value.chars().any(char::is_control) {

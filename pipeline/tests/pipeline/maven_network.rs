@@ -262,7 +262,6 @@ async fn what_is_deployed_is_held_to_the_limits_and_to_the_package() {
         ("rm -r ${deployed%/g/a/1}", "cannot prepare the build's folders"),
         ("true", "what mvn deployed is refused: it is empty"),
         ("echo '[INFO] nothing'; exit 3", "mvn ended with exit status: 3: "),
-        ("kill -9 $$", "mvn ended with "),
     ] {
         let Some(world) = world(script, &[&full.url], |config| config.max_artifact_bytes = 1000).await else { return };
         let reason = world.fixture.fail(world.request.clone()).await;
