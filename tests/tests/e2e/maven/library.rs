@@ -57,6 +57,8 @@ async fn a_released_library_is_built_from_its_sources_by_three_nodes() {
         json!([{
             "package_type": "Maven2", "package_specific_id": LIBRARY,
             "source_repository": { "Git": { "url": source.url(), "tag": TAG } },
+            // `.spdx.json` is no extension to the verifier, which knows parts of a name by their dots.
+            "program": { "recipe": { "properties": { "spdx.skip": "true" } } },
         }])
     };
     let network = Network::start(folder.path(), &repository, rules, |_, _| {}).await;
