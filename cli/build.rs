@@ -1,4 +1,4 @@
-//! Lists the author's kit (template, kit, contract), so that `pyrsia verifier new` carries it.
+//! Lists the author's kit (template, kit, contract), so that `pyrsia verifier new` carries it, and the clients that `pyrsia settings` knows.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,27 @@ fn main() -> io::Result<()> {
     for folder in ["template", "kit"] {
         println!("cargo::rerun-if-changed={}", guests.join(folder).display());
     }
-    fs::write(Path::new(&env::var("OUT_DIR").map_err(io::Error::other)?).join("kit.rs"), list)
+    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
+    fs::write(Path::new(&out).join("kit.rs"), list)?;
+    fs::write(Path::new(&out).join("clients.rs"), clients(&root.join("cli/clients"))?)
+}
+
+/// The name and the text of each client's file, in the order of the names.
+fn clients(folder: &Path) -> io::Result<String> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut files = Vec::new();
+    collect(folder, "", &mut files)?;
+    for (name, _) in &mut files {
+        let client = name.strip_suffix(".toml").map(str::to_owned);
+        *name = client.ok_or_else(|| io::Error::other(format!("{name} is the file of no client")))?;
+    }
+    files.sort();
+    let mut list = String::from("&[\n");
+    for (name, path) in &files {
+        writeln!(list, "    ({name:?}, include_str!({:?})),", path.canonicalize()?).map_err(io::Error::other)?;
+    }
+    list.push(']');
+    Ok(list)
 }
 
 fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {

@@ -1,9 +1,9 @@
 //! How fast validators agree, what they do when there is nothing to agree on, and what one more of them costs.
 
+use crate::full_blocks;
 use crate::usage::Usage;
-use crate::validators::{Validators, ensure_level, propose, reached};
+use crate::validators::{Validators, propose, reached};
 use anyhow::{Context, Result};
-use futures::future::try_join_all;
 use pyrsia_tests::fleet::{Fleet, SHORT_WAITS};
 use std::fs::File;
 use std::io::Write;
@@ -21,9 +21,6 @@ const REST: Duration = Duration::from_millis(60);
 const SYNCS_IN_A_ROW: u32 = 6;
 /// What a sync of a journal entry writes, in bytes.
 const SYNCED_BYTES: usize = 4_096;
-const FULL_EVENTS: usize = 40_000;
-/// Events that one validator proposes at once: two such batches are below what the others keep for it.
-const PROPOSED_AT_ONCE: usize = 400;
 const IDLE: Duration = Duration::from_secs(30);
 const SIZES: [usize; 6] = [4, 7, 13, 19, 25, 31];
 const BLOCKS_OF_A_SIZE: u32 = 20;
@@ -33,7 +30,7 @@ pub(crate) async fn measure() -> Result<()> {
     let mut validators = Validators::on_loopback(folder.path());
     validators.grow_to(VALIDATORS).await?;
     latency(&mut validators, folder.path()).await?;
-    throughput(&mut validators).await?;
+    full_blocks::measure(&validators).await?;
     validators.stop().await?;
     idle().await?;
     growth().await
@@ -67,45 +64,6 @@ async fn latency(validators: &mut Validators, folder: &Path) -> Result<()> {
         &format!("{:.2} ms", sync.as_secs_f64() * 1_000.0),
     );
     row("request to final block without the disk's syncs, median (goal: under 50 ms)", &millis(without));
-    Ok(())
-}
-
-/// Blocks as full as they get: signed events that become final in a second.
-async fn throughput(validators: &mut Validators) -> Result<()> {
-    let share = FULL_EVENTS / VALIDATORS;
-    let mut events: Vec<Vec<_>> = vec![];
-    for _ in 0..VALIDATORS {
-        events.push((0..share).map(|_| validators.next_event()).collect::<Result<_>>()?);
-    }
-    let handles = &validators.handles;
-    let height = |state: &pyrsia_ledger::Projections| state.height().0;
-    let first = handles[0].view().state.as_deref().map(height).context("a network")?;
-    let expected = (0..VALIDATORS).map(|number| Ok(sequence(validators, number)? + share as u64)).collect::<Result<Vec<_>>>()?;
-    let (start, used) = (Instant::now(), Usage::of_this_process()?);
-    let flood = handles.iter().zip(&expected).zip(events).map(|((handle, expected), events)| async move {
-        let (author, first) = (handle.node_id(), expected - share as u64);
-        for (batch, place) in events.chunks(PROPOSED_AT_ONCE).zip(0_u64..) {
-            // As many wait at most as two batches hold.
-            let settled = first + place.saturating_sub(1) * PROPOSED_AT_ONCE as u64;
-            reached(handle, |state| state.next_sequence(&author) >= settled).await?;
-            try_join_all(batch.iter().map(|event| propose(handle, event.clone()))).await?;
-        }
-        anyhow::Ok(())
-    });
-    try_join_all(flood).await?;
-    for handle in handles {
-        for (author, expected) in handles.iter().zip(&expected) {
-            reached(handle, |state| state.next_sequence(&author.node_id()) >= *expected).await?;
-        }
-    }
-    let (taken, used) = (start.elapsed(), Usage::of_this_process()?.since(used));
-    ensure_level(handles)?;
-    let blocks = handles[0].view().state.as_deref().map(height).context("a network")? - first;
-    let rate = FULL_EVENTS as f64 / taken.as_secs_f64();
-    row(
-        &format!("{VALIDATORS} validators, signed events that become final on all of them (goal: at least 5,000)"),
-        &format!("{rate:.0}/s in {blocks} blocks, {:.1} processors", used.processor.as_secs_f64() / taken.as_secs_f64()),
-    );
     Ok(())
 }
 

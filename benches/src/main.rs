@@ -4,6 +4,7 @@
 //! shared machine say little. Starts the optimized programs as a user does, on loopback, in a temporary folder.
 
 mod consensus;
+mod full_blocks;
 mod latency;
 mod memory;
 mod transfer;

@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// As many frames as a node keeps for its network.
 const OUTGOING_MAX: usize = 1_024;
 const FULL_PAUSE: Duration = Duration::from_millis(2);
-const MODULE: Sha256Digest = Sha256Digest::new([7; 32]);
+pub(crate) const MODULE: Sha256Digest = Sha256Digest::new([7; 32]);
 
 /// What the queues between validators have carried.
 #[derive(Debug, Default)]
@@ -134,7 +134,7 @@ impl Validators {
         let state = self.handles[0].view().state.clone().context("a network")?;
         let coordinate = PackageCoordinate::new("docker", &format!("bench/package{}:1", self.packages))?;
         let build_id = BuildId::of(state.network(), &coordinate, 0);
-        Ok(Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE }))
+        Ok(Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE, source: None }))
     }
 
     pub(crate) async fn stop(self) -> Result<()> {

@@ -1,5 +1,7 @@
 //! The command line of `pyrsia`: its commands, flags and help, and nothing of what they do.
 
+mod client_settings;
+mod export;
 mod ledger;
 mod packages;
 
@@ -9,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use client_settings::SettingsArguments;
+pub use export::{ChecksumFormat, ExportCommand, ExportSource};
 pub use ledger::{AuditArguments, LogCommand};
 pub use packages::{BuildArguments, InspectArguments, ListArguments};
 
@@ -53,6 +57,9 @@ pub enum Command {
     Config(ConfigArguments),
     /// Show a network at work: five nodes on this machine build, agree on, publish and pull an image
     Demo(DemoArguments),
+    /// Write what is published as the checksum file of a client, which then refuses other bytes
+    #[command(subcommand, arg_required_else_help = true)]
+    Export(ExportCommand),
     /// Show the transparency log of a package
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
     InspectLog(InspectArguments),
@@ -68,6 +75,8 @@ pub enum Command {
     Ping(OutputArguments),
     /// Remove an authorized node
     Revoke(RevokeArguments),
+    /// Show what to write into a client's settings so that it asks the node
+    Settings(SettingsArguments),
     /// Show how the node is doing
     #[command(short_flag = 's')]
     Status(OutputArguments),

@@ -5,8 +5,10 @@
 mod audit;
 mod authorize;
 mod build;
+pub(crate) mod client_settings;
 pub(crate) mod compare;
 mod config;
+pub(crate) mod export;
 mod inspect_log;
 mod list;
 mod log;
@@ -50,12 +52,14 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Compare(arguments) => return compare::run(arguments),
         Command::Config(arguments) => config::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Export(command) => export::run(command),
         Command::InspectLog(command) => on_this_thread(inspect_log::run(command)),
         Command::List(output) => on_this_thread(list::run(output)),
         Command::Log(command) => log::run(command, on_this_thread),
         Command::Nodes(output) => on_this_thread(nodes::run(output)),
         Command::Ping(output) => on_this_thread(ping::run(output)),
         Command::Revoke(arguments) => on_this_thread(revoke::run(arguments)),
+        Command::Settings(arguments) => client_settings::run(arguments),
         Command::Status(output) => on_this_thread(status::run(output)),
         Command::Verifier(command) => verifier::run(command, on_this_thread),
     };
@@ -116,6 +120,9 @@ fn package_failure(what: &str, error: &RequestError) -> Failure {
     match error.status() {
         Some(StatusCode::NOT_FOUND) => failure.hint(
             "'pyrsia list --types' shows the package types the node knows; a verifier module in the node's folder of verifiers adds one",
+        ),
+        Some(StatusCode::UNPROCESSABLE_ENTITY) => failure.hint(
+            "the operator of a build node gives its pipeline a rule with 'pyrsia_build --mapping', or a builder of the type with --builder-program",
         ),
         _ => failure,
     }

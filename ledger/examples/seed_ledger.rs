@@ -57,7 +57,13 @@ impl Founder {
         let (outcome, salt) = (BuildOutcome::Built { source, artifacts: artifacts.clone() }, [7; 32]);
         let commitment = commitment(self.state.network(), &build_id, &self.id, &salt, &outcome);
         let verifier = self.verifier;
-        self.add(Event::BuildRequested(BuildRequested { build_id, coordinate: coordinate.clone(), attempt, verifier }));
+        self.add(Event::BuildRequested(BuildRequested {
+            build_id,
+            coordinate: coordinate.clone(),
+            attempt,
+            verifier,
+            source: None,
+        }));
         self.add(Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }));
         self.add(Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt }));
         for artifact in artifacts {

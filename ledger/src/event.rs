@@ -17,8 +17,8 @@ use std::io;
 
 pub use builds::{
     AddArtifact, BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed,
-    BuildSource, BuildWaitEnded, BuiltArtifact, DisputeReport, GroupComparison, GroupVerdict, ReportedDifference, Vouch,
-    WaitPhase, commitment,
+    BuildSource, BuildWaitEnded, BuiltArtifact, DisputeReport, GroupComparison, GroupVerdict, PinnedSource, ReportedDifference,
+    Vouch, WaitPhase, commitment,
 };
 
 /// The longest reason, name or location an event may carry, in bytes.
@@ -103,11 +103,19 @@ pub enum Event {
 }
 
 macro_rules! kinds {
-    ($($number:literal $name:ident v1),* $(,)?) => {
+    ($($number:literal $name:ident v1 $(v2 $read_v2:ident)?),* $(,)?) => {
         impl Event {
             /// The name of the kind, as every view shows it.
             pub const fn kind(&self) -> &'static str {
                 match self { $(Self::$name(_) => stringify!($name)),* }
+            }
+
+            /// The version that its body is written in.
+            const fn version(&self) -> u16 {
+                match self {
+                    Self::BuildRequested(body) => body.version(),
+                    _ => 1,
+                }
             }
         }
 
@@ -115,7 +123,7 @@ macro_rules! kinds {
             fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
                 match self {
                     $(Self::$name(body) => {
-                        BorshSerialize::serialize(&($number as u16, 1u16), writer)?;
+                        BorshSerialize::serialize(&($number as u16, self.version()), writer)?;
                         BorshSerialize::serialize(body, writer)
                     })*
                 }
@@ -125,7 +133,10 @@ macro_rules! kinds {
         impl BorshDeserialize for Event {
             fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
                 match <(u16, u16)>::deserialize_reader(reader)? {
-                    $(($number, 1) => Ok(Self::$name($name::deserialize_reader(reader)?)),)*
+                    $(
+                        ($number, 1) => Ok(Self::$name($name::deserialize_reader(reader)?)),
+                        $(($number, 2) => Ok(Self::$name($name::$read_v2(reader)?)),)?
+                    )*
                     (kind, version) => Err(io::Error::new(
                         io::ErrorKind::InvalidData,
                         format!("event kind {kind} in version {version} is not known to this program"),
@@ -141,7 +152,7 @@ kinds! {
     2 NodeAuthorizationApproved v1,
     3 NodeActivated v1,
     4 VerifierApproved v1,
-    5 BuildRequested v1,
+    5 BuildRequested v1 v2 read_with_source,
     7 AddArtifact v1,
     8 NodeRevocationApproved v1,
     9 BuildResultCommitted v1,

@@ -182,10 +182,10 @@ impl Projections {
             }
             Event::VerifierApproved(body) => self.verifiers.approve(sum, place, body, &authorizers),
             Event::BuildRequested(body) => self.builds.open(sum, place, body, self.members.nodes()),
-            Event::BuildResultCommitted(body) => self.builds.commit(sum, place, body),
+            Event::BuildResultCommitted(body) => self.builds.commit(sum, place, body, &self.members),
             Event::BuildResultRevealed(body) => self.builds.reveal(sum, place, body, &self.members),
-            Event::BuildWaitEnded(body) => self.builds.end_wait(sum, place, body),
-            Event::BuildCandidateVouched(body) => self.builds.note_vouch(sum, place, body),
+            Event::BuildWaitEnded(body) => self.builds.end_wait(sum, place, body, &self.members),
+            Event::BuildCandidateVouched(body) => self.builds.note_vouch(sum, place, body, &self.members),
             Event::BuildDisputed(body) => self.builds.note_dispute(sum, place, body),
             Event::AddArtifact(body) => {
                 let (artifact, published) = self.builds.publish(sum, place, &body.build_id, &body.artifact.artifact_id);

@@ -40,6 +40,7 @@ pub enum TableId {
     Revocations = 15,
     Former = 16,
     Suspended = 17,
+    Sources = 18,
 }
 
 /// A value of any table.

@@ -6,8 +6,8 @@ use pyrsia_ledger::certificate::VoteKind;
 use pyrsia_ledger::event::{
     AddArtifact, BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed,
     BuildSource, BuildWaitEnded, BuiltArtifact, DisputeReport, EquivocationProved, GroupComparison, GroupVerdict, NetworkFounded,
-    NodeActivated, NodeAuthorizationApproved, NodeRevocationApproved, ReportedDifference, VerifierApproved, Vouch, WaitPhase,
-    commitment,
+    NodeActivated, NodeAuthorizationApproved, NodeRevocationApproved, PinnedSource, ReportedDifference, VerifierApproved, Vouch,
+    WaitPhase, commitment,
 };
 use pyrsia_ledger::evidence::{SignedCommitment, SignedProposal, SignedVote};
 use pyrsia_ledger::{
@@ -44,6 +44,16 @@ fn events() -> Vec<(&'static str, Event)> {
     let committed = |text| BuildResultCommitted { build_id, commitment: digest(text) };
     let wait = |phase| Event::BuildWaitEnded(BuildWaitEnded { build_id, phase });
     let candidate = digest("candidate");
+    let requested = |tree: Option<&str>| {
+        let source = PinnedSource {
+            kind: if tree.is_some() { "git".into() } else { "import".into() },
+            location: "https://git.example/alpine".into(),
+            revision: "c0ffee".into(),
+            tree: tree.map(str::to_owned),
+        };
+        let (coordinate, verifier) = (coordinate.clone(), digest("module"));
+        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 2, verifier, source: Some(source) })
+    };
     let vouched = |verdict| Event::BuildCandidateVouched(BuildCandidateVouched { build_id, candidate, verdict });
     vec![
         ("network-founded-v1", Event::NetworkFounded(NetworkFounded { name: "pyrsia".into(), nonce: [9; 32] })),
@@ -64,8 +74,11 @@ fn events() -> Vec<(&'static str, Event)> {
                 coordinate: coordinate.clone(),
                 attempt: 2,
                 verifier: digest("module"),
+                source: None,
             }),
         ),
+        ("build-requested-v2", requested(Some("7ee"))),
+        ("build-requested-import-v2", requested(None)),
         ("build-result-revealed-built-v1", result(BuildOutcome::Built { source, artifacts })),
         ("build-result-revealed-failed-v1", result(BuildOutcome::Failed { reason: "no such image".into() })),
         ("build-result-revealed-abstained-v1", result(BuildOutcome::Abstained { reason: "out of fuel".into() })),
@@ -211,4 +224,15 @@ fn what_is_not_canonical_or_not_known_is_refused() {
         assert!(source.contains("not known to this program"), "{source}");
     }
     assert!(SignedEvent::decode(&vec![0; 65_536]).is_err(), "larger than an event may be");
+}
+
+#[test]
+fn a_request_is_written_in_the_version_that_says_what_it_has_and_in_no_other() {
+    for (name, version) in [("build-requested-v1", 2), ("build-requested-v2", 1)] {
+        let (_, event) = events().into_iter().find(|(found, _)| *found == name).expect("it is one of them");
+        let mut bytes = borsh::to_vec(&event).expect("writes to memory");
+        assert_eq!(borsh::from_slice::<Event>(&bytes).expect("decodes"), event);
+        bytes[2] = version;
+        assert!(borsh::from_slice::<Event>(&bytes).is_err(), "{name} as version {version}");
+    }
 }

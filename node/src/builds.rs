@@ -13,6 +13,8 @@ mod background;
 mod driver;
 mod judge;
 mod leftovers;
+mod mapping_info;
+mod mapping_service;
 mod notes;
 mod output;
 mod pipeline_client;
@@ -23,6 +25,7 @@ mod request;
 mod run;
 mod sealed;
 pub(crate) mod simulated;
+mod sources;
 pub mod view;
 pub mod wish;
 
@@ -36,12 +39,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::driver::{Driver, Setup};
+use self::mapping_service::MappingService;
 use self::notes::Notes;
 use self::pipeline_client::PipelineClient;
 use self::progress::LocalProgress;
 use self::request::Wishes;
 use self::run::{RUNS_AT_ONCE_MAX, RunTimeouts, Runner};
 use self::sealed::Seals;
+use self::sources::Sources;
 use self::view::BuildView;
 use self::wish::{BuildReceipt, BuildWish, WishError};
 use crate::artifacts::ArtifactStore;
@@ -59,6 +64,8 @@ pub enum BuildsError {
     Seals(#[source] io::Error),
     #[error("the pipeline cannot be used: {0}")]
     Pipeline(String),
+    #[error("the mapping service cannot be used: {0}")]
+    MappingService(String),
 }
 
 /// The neighbours that builds work with.
@@ -92,11 +99,15 @@ impl Builds {
         let progress = LocalProgress::default();
         let pipeline = PipelineClient::new(&config.pipeline_endpoint, config.pipeline_patience)
             .map_err(|error| BuildsError::Pipeline(error.to_string()))?;
+        let service = config.mapping_service.clone().map(MappingService::new).transpose();
+        let service = service.map_err(|error| BuildsError::MappingService(error.to_string()))?;
+        let sources = Sources { service, pipeline: pipeline.clone() };
         let timeouts =
             RunTimeouts { build: config.build_timeout, poll: config.pipeline_poll, patience: config.pipeline_patience };
         let runner = Runner {
             consensus: consensus.clone(),
             pipeline,
+            sources: sources.clone(),
             store,
             verifiers: verifiers.clone(),
             notes: open_notes(&config.artifact_path)?,
@@ -113,7 +124,7 @@ impl Builds {
             run_limit: config.build_timeout,
             patience: config.judge_patience,
         });
-        let wishes = Arc::new(Wishes::new(me, consensus.clone(), p2p, package_types, verifiers));
+        let wishes = Arc::new(Wishes::new(me, consensus.clone(), p2p, package_types, verifiers, sources));
         tasks.spawn(driver.drive(stop.clone()));
         tasks.spawn(wishes.clone().serve(requests, stop.clone()));
         Ok(Self { consensus, wishes, progress })

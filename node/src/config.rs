@@ -32,6 +32,8 @@ pub struct JudgePatience {
     /// How long after its own build time-out a judge waits for a majority to commit.
     pub silence: Duration,
     pub reveal: Duration,
+    /// How long beyond its own build time-out a phase lasts before an authorized node that is no judge ends it as well.
+    pub outsider: Duration,
     /// How long the judges have to vouch for a candidate, besides the time to move its bytes.
     pub vouch: Duration,
     /// The slowest transfer that is waited for.
@@ -51,6 +53,7 @@ impl Default for JudgePatience {
             commit_grace_share: 2,
             silence: Duration::from_secs(5 * 60),
             reveal: Duration::from_secs(60),
+            outsider: Duration::from_secs(24 * 60 * 60),
             vouch: Duration::from_secs(10 * 60),
             vouch_bytes_per_second: 1 << 20,
             publish_rank: Duration::from_secs(5),
@@ -90,6 +93,8 @@ pub struct NodeConfig {
     pub pinned_network: Option<NetworkId>,
 
     pub pipeline_endpoint: Url,
+    /// Says what packages are built from, before the pipeline's own mapping is asked.
+    pub mapping_service: Option<Url>,
     pub build_timeout: Duration,
     pub pipeline_poll: Duration,
     pub pipeline_patience: Duration,
@@ -118,6 +123,7 @@ impl NodeConfig {
             init_network: None,
             pinned_network: None,
             pipeline_endpoint: Url::parse("http://localhost:8080").expect("the constant is a URL"),
+            mapping_service: None,
             build_timeout: BUILD_TIMEOUT,
             pipeline_poll: PIPELINE_POLL,
             pipeline_patience: PIPELINE_PATIENCE,

@@ -216,6 +216,16 @@ impl NodeHandle {
         })
     }
 
+    /// Removes the stored copy of an artifact whose bytes turned out to be others; it is fetched from other nodes when it is asked for again.
+    pub async fn discard_damaged(&self, sha256: Sha256Digest) {
+        let store = self.node.store.clone();
+        let removed = tokio::task::spawn_blocking(move || store.remove(&sha256)).await;
+        match removed.map_err(std::io::Error::other).and_then(|removed| removed) {
+            Ok(()) => tracing::warn!(%sha256, "a stored artifact has the wrong bytes and is removed"),
+            Err(error) => tracing::error!(%sha256, %error, "a stored artifact has the wrong bytes and cannot be removed"),
+        }
+    }
+
     /// What the ledger says of a published artifact, without its bytes.
     pub fn artifact_record(
         &self,

@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 
 #[path = "builds/nodes.rs"]
-#[expect(dead_code, reason = "the tests of judging use the rest")]
 mod nodes;
 #[path = "builds/pipeline.rs"]
 #[expect(dead_code, reason = "the tests of judging use the rest")]
 mod pipeline;
+#[path = "builds/sources.rs"]
+mod sources;
 
 use std::io::Read;
 use std::time::Duration;

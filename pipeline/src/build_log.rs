@@ -43,6 +43,12 @@ impl BuildLog {
         Self { file: Arc::new(Mutex::new(None)), state: Arc::new(watch::Sender::new(LogState { length_bytes, complete: true })) }
     }
 
+    /// One that nobody reads.
+    pub(crate) fn discarded() -> Self {
+        let state = watch::Sender::new(LogState { length_bytes: 0, complete: true });
+        Self { file: Arc::new(Mutex::new(None)), state: Arc::new(state) }
+    }
+
     pub(crate) fn subscribe(&self) -> watch::Receiver<LogState> {
         self.state.subscribe()
     }

@@ -23,6 +23,7 @@ use crate::docker::upstream::UpstreamError;
 use crate::docker::{import, source};
 use crate::git::{self, Checkout, GitError, GitUrl, Revision};
 use crate::mapping::Recipe;
+use crate::maven::{self, MavenError, MavenService};
 use crate::process::ProcessError;
 use crate::program::isolation::Isolation;
 use crate::program::{self, ProgramError};
@@ -47,6 +48,10 @@ pub(crate) enum BuildError {
     Process(#[from] ProcessError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    #[error(transparent)]
+    Maven(#[from] MavenError),
+    #[error("this pipeline has no Maven")]
+    NoMaven,
     #[error("the base image {image} cannot be used")]
     Base {
         image: String,
@@ -55,6 +60,8 @@ pub(crate) enum BuildError {
     },
     #[error("the base image {image} cannot be used: {problem}")]
     BaseConfig { image: String, problem: String },
+    #[error("{location} moved from {from} to {to}")]
+    ImageMoved { location: String, from: String, to: String },
     #[error("the image {image} does not exist for {platform}")]
     NoSuchPlatform { image: String, platform: String },
     #[error("the base image {0} cannot be fetched: this pipeline has no upstream registry")]
@@ -87,6 +94,7 @@ pub(crate) struct BuildContext {
     pub(crate) builder: BuilderChoice,
     pub(crate) local_sources: LocalSources,
     pub(crate) isolation: Isolation,
+    pub(crate) maven: Option<MavenService>,
     /// Cancelled when nobody waits for the build any more; work on other threads looks at it between files.
     pub(crate) abandoned: CancellationToken,
 }
@@ -145,5 +153,6 @@ pub(crate) fn build<'a>(recipe: &'a Recipe, context: &'a BuildContext) -> BoxFut
         Recipe::Import(recipe) => import::build(recipe, context).boxed(),
         Recipe::Source(recipe) => source::build(recipe, context).boxed(),
         Recipe::Program(recipe) => program::build(recipe, context).boxed(),
+        Recipe::Maven(recipe) => maven::build(recipe, context).boxed(),
     }
 }

@@ -18,16 +18,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::pinning::Pins;
+pub(crate) use self::pinning::PinError;
 use crate::artifacts::Artifacts;
 use crate::build_log::BuildLog;
 use crate::builders::{self, BuildContext, BuildError, Progress, ProgressStep};
 use crate::config::Config;
 use crate::docker;
 use crate::mapping::{Mapping, MappingError, Recipe, RulesError};
+use crate::maven::cache::Cache;
+use crate::maven::{MavenService, upstream};
 use crate::package::PackageType;
 use crate::program::isolation::Isolation;
 use crate::records::{ArtifactFile, Outcome, Record, RecordStore};
 use crate::wire::{BuildView, MappingInfo, Phase};
+
+mod pinning;
 
 /// Who cancels a build waits this long for its end before getting an answer all the same.
 const CANCEL_WAIT: Duration = Duration::from_secs(10);
@@ -56,11 +62,13 @@ struct Inner {
     mapping: Mapping,
     http: reqwest::Client,
     isolation: Isolation,
+    maven: Option<MavenService>,
     builds: Mutex<BTreeMap<Uuid, Arc<Build>>>,
     /// One permit for each build that waits or runs.
     places: Arc<Semaphore>,
     /// One permit for each build that runs; handed out in the order of asking.
     workers: Semaphore,
+    pins: Pins,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -130,13 +138,25 @@ impl Builds {
             let build = Build { record: Mutex::new(record.clone()), log, cancel: CancellationToken::new(), ended };
             builds.insert(record.id, Arc::new(build));
         }
+        let maven = match &config.maven {
+            None => None,
+            Some(builder) => Some(MavenService {
+                builder: builder.clone(),
+                cache: Cache::open(&config.data_dir.join("maven-cache")).map_err(broken)?,
+                http: upstream::http_client(),
+                gate: config.network_gate.clone(),
+            }),
+        };
+        let runs_programs = maven.is_some() || !config.builder_programs.is_empty();
         let inner = Inner {
             places: Arc::new(Semaphore::new(config.max_concurrent_builds.saturating_add(config.max_queued_builds))),
             workers: Semaphore::new(config.max_concurrent_builds),
+            pins: Pins::open(&config.data_dir).map_err(broken)?,
             store,
             mapping,
             http: docker::upstream::http_client(),
-            isolation: if config.builder_programs.is_empty() { Isolation::None } else { Isolation::probe() },
+            isolation: if runs_programs { Isolation::probe() } else { Isolation::None },
+            maven,
             builds: Mutex::new(builds),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -235,6 +255,7 @@ impl Builds {
             builder: self.0.config.builder,
             local_sources: self.0.config.local_sources,
             isolation: self.0.isolation,
+            maven: self.0.maven.clone(),
             abandoned: abandoned.clone(),
         };
         let make = async {

@@ -2,6 +2,7 @@
 //!
 //! It holds values only; parsing of words, environment and files belongs to the program that starts the pipeline.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::maven::installation::MavenBuilder;
 use crate::package::PackageType;
 
 /// Where `import` looks when neither a mapping nor the operator names a registry.
@@ -30,6 +32,11 @@ pub struct Config {
     pub builder: BuilderChoice,
     /// What builds packages of types other than Docker; of two for one type the later counts.
     pub builder_programs: Vec<BuilderProgram>,
+    /// What builds Maven packages, where no program does. `None`: nothing.
+    pub maven: Option<MavenBuilder>,
+    /// The words of a command that hands the arguments after them to [`run_behind_gate`](crate::run_behind_gate). `None`:
+    /// builds that need some of the network have all of it.
+    pub network_gate: Option<Vec<OsString>>,
     pub local_sources: LocalSources,
     pub max_concurrent_builds: usize,
     /// Builds that may wait for a free place; one more is refused with 503.
@@ -62,6 +69,8 @@ impl Config {
             upstream: Some(Url::parse(PUBLIC_DOCKER_UPSTREAM).expect("the constant is a valid URL")),
             builder: BuilderChoice::Auto,
             builder_programs: Vec::new(),
+            maven: None,
+            network_gate: None,
             local_sources: LocalSources::Allowed,
             max_concurrent_builds: Self::DEFAULT_MAX_CONCURRENT_BUILDS,
             max_queued_builds: Self::DEFAULT_MAX_QUEUED_BUILDS,
@@ -79,6 +88,8 @@ pub enum MappingLocation {
     None,
     /// A TOML or JSON file, read once at start.
     File(PathBuf),
+    /// A folder with the files that a mapping service would answer, under the same paths; read at every build request.
+    Folder(PathBuf),
     /// A mapping service, asked at every build request.
     Service(Url),
 }

@@ -32,13 +32,17 @@ pub(crate) enum GitError {
     NoRevision,
     #[error("cannot fetch {revision} of {location}")]
     Fetch {
-        revision: Revision,
+        revision: String,
         location: String,
         #[source]
         source: ProcessError,
     },
     #[error("git failed")]
     Process(#[from] ProcessError),
+    #[error("{location} has no tag {tag}")]
+    NoTag { location: String, tag: String },
+    #[error("the tag {tag} moved from commit {from} to {to} in {location}")]
+    TagMoved { location: String, tag: String, from: String, to: String },
     #[error("{location} gave commit {got} for commit {wanted}")]
     OtherCommit { location: String, wanted: String, got: String },
     #[error("cannot prepare the checkout")]
@@ -104,30 +108,53 @@ fn without_password(text: &str) -> String {
 pub(crate) enum Revision {
     Tag(String),
     Commit(String),
+    /// A tag that has to be on this commit.
+    Pinned {
+        tag: String,
+        commit: String,
+    },
 }
 
 impl Revision {
-    /// A commit names the source more exactly, so it wins when both are given.
     pub(crate) fn new(tag: Option<&str>, commit: Option<&str>) -> Result<Self, GitError> {
-        if let Some(commit) = commit {
-            let well_formed = matches!(commit.len(), 40 | 64) && commit.bytes().all(|b| b.is_ascii_hexdigit());
-            return if well_formed {
-                Ok(Self::Commit(commit.to_ascii_lowercase()))
-            } else {
-                Err(GitError::Commit(commit.to_owned()))
-            };
+        match (tag.map(checked_tag).transpose()?, commit.map(checked_commit).transpose()?) {
+            (Some(tag), Some(commit)) => Ok(Self::Pinned { tag, commit }),
+            (Some(tag), None) => Ok(Self::Tag(tag)),
+            (None, Some(commit)) => Ok(Self::Commit(commit)),
+            (None, None) => Err(GitError::NoRevision),
         }
-        let tag = tag.ok_or(GitError::NoRevision)?;
-        // git-check-ref-format(1)
-        let refused = tag.is_empty()
-            || tag.len() > MAX_REF_CHARS
-            || tag.starts_with(['-', '/', '.'])
-            || tag.ends_with(['/', '.'])
-            || tag.ends_with(".lock")
-            || ["..", "//", "/.", "@{", ".lock/"].iter().any(|part| tag.contains(part))
-            || tag.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c));
-        if refused { Err(GitError::Tag(tag.to_owned())) } else { Ok(Self::Tag(tag.to_owned())) }
     }
+
+    pub(crate) fn tag(&self) -> Option<&str> {
+        match self {
+            Self::Tag(tag) | Self::Pinned { tag, .. } => Some(tag),
+            Self::Commit(_) => None,
+        }
+    }
+
+    fn commit(&self) -> Option<&str> {
+        match self {
+            Self::Commit(commit) | Self::Pinned { commit, .. } => Some(commit),
+            Self::Tag(_) => None,
+        }
+    }
+}
+
+fn checked_commit(commit: &str) -> Result<String, GitError> {
+    let well_formed = matches!(commit.len(), 40 | 64) && commit.bytes().all(|b| b.is_ascii_hexdigit());
+    if well_formed { Ok(commit.to_ascii_lowercase()) } else { Err(GitError::Commit(commit.to_owned())) }
+}
+
+/// git-check-ref-format(1)
+fn checked_tag(tag: &str) -> Result<String, GitError> {
+    let refused = tag.is_empty()
+        || tag.len() > MAX_REF_CHARS
+        || tag.starts_with(['-', '/', '.'])
+        || tag.ends_with(['/', '.'])
+        || tag.ends_with(".lock")
+        || ["..", "//", "/.", "@{", ".lock/"].iter().any(|part| tag.contains(part))
+        || tag.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c));
+    if refused { Err(GitError::Tag(tag.to_owned())) } else { Ok(tag.to_owned()) }
 }
 
 impl fmt::Display for Revision {
@@ -135,6 +162,7 @@ impl fmt::Display for Revision {
         match self {
             Revision::Tag(tag) => write!(f, "tag {tag}"),
             Revision::Commit(commit) => write!(f, "commit {commit}"),
+            Revision::Pinned { tag, commit } => write!(f, "tag {tag} at commit {commit}"),
         }
     }
 }
@@ -169,38 +197,7 @@ pub(crate) async fn checkout(
 ) -> Result<Checkout, GitError> {
     tokio::fs::create_dir_all(root).await?;
     let git = Git { folder: root, local, log };
-    let fetch_failed = |source| GitError::Fetch { revision: revision.clone(), location: url.to_string(), source };
-    git.run(&["init", "--quiet", "."], Stdout::Log).await?;
-    match revision {
-        Revision::Tag(tag) => {
-            let refspec = format!("refs/tags/{tag}");
-            git.run(&["fetch", "--quiet", "--depth=1", "--no-tags", "--", &url.0, &refspec], Stdout::Log)
-                .await
-                .map_err(fetch_failed)?;
-        }
-        Revision::Commit(commit) => {
-            let exact = git.run(&["fetch", "--quiet", "--depth=1", "--no-tags", "--", &url.0, commit], Stdout::Log).await;
-            if exact.is_err() {
-                // Servers may refuse to give a commit that no branch points at; then it is somewhere in a branch or tag.
-                log.line("the commit cannot be fetched alone, fetching all branches and tags");
-                let all = ["fetch", "--quiet", "--", &url.0, "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
-                git.run(&all, Stdout::Log).await.map_err(fetch_failed)?;
-            }
-        }
-    }
-    let wanted = match revision {
-        Revision::Tag(_) => "FETCH_HEAD^{commit}".to_owned(),
-        Revision::Commit(commit) => format!("{commit}^{{commit}}"),
-    };
-    let commit = git
-        .run(&["rev-parse", "--verify", "--quiet", "--end-of-options", &wanted], Stdout::Answer)
-        .await
-        .map_err(fetch_failed)?;
-    if let Revision::Commit(wanted) = revision
-        && *wanted != commit
-    {
-        return Err(GitError::OtherCommit { location: url.to_string(), wanted: wanted.clone(), got: commit });
-    }
+    let commit = git.fetch(url, revision, Extent::Files).await?;
     git.run(&["checkout", "--quiet", "--force", "--detach", &commit], Stdout::Log).await?;
     let tree = git.run(&["rev-parse", "--verify", "HEAD^{tree}"], Stdout::Answer).await?;
     let committed_at = git.run(&["show", "--no-patch", "--format=%ct", "HEAD"], Stdout::Answer).await?;
@@ -213,6 +210,32 @@ pub(crate) async fn checkout(
     Ok(Checkout { root: root.to_owned(), commit, tree, committed_at })
 }
 
+/// What a revision is right now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    pub(crate) commit: String,
+    pub(crate) tree: String,
+}
+
+/// Finds out which commit the revision is, in `root`, which must not exist. Of a server that can leave them out, no files are
+/// fetched.
+pub(crate) async fn resolve(url: &GitUrl, revision: &Revision, root: &Path, local: LocalSources) -> Result<Resolved, GitError> {
+    tokio::fs::create_dir_all(root).await?;
+    let log = BuildLog::discarded();
+    let git = Git { folder: root, local, log: &log };
+    let commit = git.fetch(url, revision, Extent::CommitOnly).await?;
+    // Unlike rev-parse, this looks for no tree, which may not be here.
+    let tree = git.run(&["show", "--no-patch", "--format=%T", &commit, "--"], Stdout::Answer).await?;
+    Ok(Resolved { commit, tree })
+}
+
+/// What is fetched of a commit.
+#[derive(Debug, Clone, Copy)]
+enum Extent {
+    Files,
+    CommitOnly,
+}
+
 /// The git program in one folder.
 struct Git<'a> {
     folder: &'a Path,
@@ -221,6 +244,61 @@ struct Git<'a> {
 }
 
 impl Git<'_> {
+    /// Fetches a revision into a repository that is made here, and returns its commit.
+    async fn fetch(&self, url: &GitUrl, revision: &Revision, extent: Extent) -> Result<String, GitError> {
+        let location = || url.to_string();
+        let failed = |source| GitError::Fetch { revision: revision.to_string(), location: location(), source };
+        let filter: &[&str] = match extent {
+            Extent::Files => &[],
+            Extent::CommitOnly => &["--filter=tree:0"],
+        };
+        self.run(&["init", "--quiet", "."], Stdout::Log).await?;
+        let shallow = async |what: &str| {
+            let arguments = [&["fetch", "--quiet", "--depth=1", "--no-tags"], filter, &["--", &url.0, what]].concat();
+            self.run(&arguments, Stdout::Log).await
+        };
+        let wanted = match (revision.tag(), revision.commit()) {
+            (Some(tag), _) => {
+                if let Err(error) = shallow(&format!("refs/tags/{tag}")).await {
+                    let is_missing = self.lacks_tag(url, tag).await;
+                    let missing = || GitError::NoTag { location: location(), tag: tag.to_owned() };
+                    return Err(if is_missing { missing() } else { failed(error) });
+                }
+                "FETCH_HEAD^{commit}".to_owned()
+            }
+            (None, Some(commit)) => {
+                if shallow(commit).await.is_err() {
+                    // Servers may refuse to give a commit that no branch points at; then it is somewhere in a branch or tag.
+                    self.log.line("the commit cannot be fetched alone, fetching all branches and tags");
+                    let all = ["--", &url.0, "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
+                    self.run(&[&["fetch", "--quiet"], filter, &all].concat(), Stdout::Log).await.map_err(failed)?;
+                }
+                format!("{commit}^{{commit}}")
+            }
+            (None, None) => return Err(GitError::NoRevision),
+        };
+        let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", &wanted];
+        let got = self.run(&arguments, Stdout::Answer).await.map_err(failed)?;
+        match revision {
+            Revision::Commit(wanted) if *wanted != got => {
+                Err(GitError::OtherCommit { location: location(), wanted: wanted.clone(), got })
+            }
+            Revision::Pinned { tag, commit } if *commit != got => {
+                Err(GitError::TagMoved { location: location(), tag: tag.clone(), from: commit.clone(), to: got })
+            }
+            _ => Ok(got),
+        }
+    }
+
+    /// Whether the repository answers and has no such tag.
+    async fn lacks_tag(&self, url: &GitUrl, tag: &str) -> bool {
+        /// What `git ls-remote --exit-code` ends with when nothing matches (git-ls-remote(1)).
+        const NOTHING_MATCHES: i32 = 2;
+        let refspec = format!("refs/tags/{tag}");
+        let listed = self.run(&["ls-remote", "--quiet", "--exit-code", "--", &url.0, &refspec], Stdout::Answer).await;
+        matches!(listed, Err(ProcessError::Failed { status, .. }) if status.code() == Some(NOTHING_MATCHES))
+    }
+
     async fn run(&self, arguments: &[&str], stdout: Stdout) -> Result<String, ProcessError> {
         let mut command = command(self.folder, self.local);
         command.args(arguments);
@@ -285,6 +363,10 @@ mod tests {
         }
         assert!(relative_path(".").is_ok() && relative_path("a/b.c").is_ok());
         assert!(Revision::new(Some("rel/commons-codec-1.15"), None).is_ok());
+        let commit = "C0".repeat(20);
+        assert!(Revision::new(Some("--upload-pack=x"), Some(&commit)).is_err(), "a tag beside a commit is fetched too");
+        let both = Revision::new(Some("v1"), Some(&commit)).unwrap();
+        assert_eq!(both, Revision::Pinned { tag: "v1".into(), commit: commit.to_ascii_lowercase() });
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! PUT    /build                         ask for a build      200 "<id>"
+//! PUT    /mapping                       what would be built  200, 422
 //! GET    /build                         all builds
 //! GET    /build/{id}                    one build            404
 //! DELETE /build/{id}                    cancel it            404, 409
@@ -31,8 +32,9 @@ use self::error::{ApiError, any_error};
 use crate::artifacts::is_file_name;
 use crate::build_log::BuildLog;
 use crate::builds::{Builds, Cancellation};
+use crate::maven::installation::MavenBuilder;
 use crate::records::Outcome;
-use crate::wire::{BuildView, MappingInfo};
+use crate::wire::{BuildView, MappingInfo, PinnedMapping};
 
 pub(crate) mod connections;
 mod error;
@@ -48,6 +50,7 @@ const DOWNLOAD_PIECE_BYTES: usize = 256 << 10;
 pub(crate) fn routes(builds: Builds) -> impl Endpoint<Output = Response> {
     Route::new()
         .at("/build", put(request_build).get(list_builds))
+        .at("/mapping", put(pin_mapping))
         .at("/build/:id", get(show_build).delete(cancel_build))
         .at("/build/:id/log", get(show_log))
         .at("/build/:id/artifacts/:file", get(download_artifact))
@@ -60,6 +63,17 @@ pub(crate) fn routes(builds: Builds) -> impl Endpoint<Output = Response> {
 #[handler]
 async fn request_build(Data(builds): Data<&Builds>, headers: &HeaderMap, body: Body) -> poem::Result<Json<String>> {
     refuse_web_pages(headers)?;
+    let id = builds.submit(read_request(body).await?).await.map_err(ApiError::from)?;
+    Ok(Json(id.to_string()))
+}
+
+#[handler]
+async fn pin_mapping(Data(builds): Data<&Builds>, headers: &HeaderMap, body: Body) -> poem::Result<Json<PinnedMapping>> {
+    refuse_web_pages(headers)?;
+    Ok(Json(builds.pin(read_request(body).await?).await.map_err(ApiError::from)?))
+}
+
+async fn read_request(body: Body) -> Result<MappingInfo, ApiError> {
     let read = tokio::time::timeout(REQUEST_READ_TIMEOUT, body.into_bytes_limit(MAX_REQUEST_BYTES)).await.map_err(|_| {
         let message = format!("the body did not arrive within {} s", REQUEST_READ_TIMEOUT.as_secs());
         ApiError::new(StatusCode::REQUEST_TIMEOUT, "TIMEOUT", message)
@@ -70,11 +84,8 @@ async fn request_build(Data(builds): Data<&Builds>, headers: &HeaderMap, body: B
         }
         other => ApiError::new(StatusCode::BAD_REQUEST, "BODY_INVALID", other.to_string()),
     })?;
-    let request: MappingInfo = serde_json::from_slice(&bytes).map_err(|error| {
-        ApiError::new(StatusCode::BAD_REQUEST, "BODY_INVALID", format!("the body is no build request: {error}"))
-    })?;
-    let id = builds.submit(request).await.map_err(ApiError::from)?;
-    Ok(Json(id.to_string()))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "BODY_INVALID", format!("the body is no build request: {error}")))
 }
 
 #[handler]
@@ -190,11 +201,26 @@ struct Status {
     status: &'static str,
     version: &'static str,
     package_types: Vec<String>,
+    /// What Maven packages are built with; null without a builder for them.
+    maven: Option<MavenStatus>,
     queued: usize,
     running: usize,
     finished: usize,
     max_concurrent_builds: usize,
     max_queued_builds: usize,
+}
+
+#[derive(Serialize)]
+struct MavenStatus {
+    versions: Vec<String>,
+    jdks: Vec<String>,
+    repositories: Vec<String>,
+}
+
+impl MavenStatus {
+    fn of(builder: &MavenBuilder) -> Self {
+        Self { versions: builder.versions(), jdks: builder.jdk_versions(), repositories: builder.repository_names() }
+    }
 }
 
 #[handler]
@@ -204,6 +230,7 @@ fn show_status(Data(builds): Data<&Builds>) -> Json<Status> {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
         package_types: builds.package_types(),
+        maven: builds.config().maven.as_ref().map(MavenStatus::of),
         queued: load.queued,
         running: load.running,
         finished: load.finished,
@@ -216,7 +243,7 @@ fn show_status(Data(builds): Data<&Builds>) -> Json<Status> {
 /// (RFC 6454, section 7), also where a host name was made to point at this machine; other programs do not.
 fn refuse_web_pages(headers: &HeaderMap) -> Result<(), ApiError> {
     if headers.contains_key(header::ORIGIN) {
-        let message = "a web page may neither start nor cancel builds";
+        let message = "a web page may neither start nor cancel builds, nor have sources looked at";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "FORBIDDEN", message));
     }
     Ok(())

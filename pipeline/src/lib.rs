@@ -5,7 +5,7 @@
 //! use any other service that speaks the same HTTP API.
 //!
 //! ```text
-//! PUT /build -> mapping (which recipe) -> builds (queue, time limit, record) -> builders (docker, program) -> artifacts
+//! PUT /build -> mapping (which recipe) -> builds (queue, time limit, record) -> builders (docker, program, maven) -> artifacts
 //! ```
 
 mod artifacts;
@@ -19,6 +19,7 @@ mod glob;
 mod http;
 mod http_client;
 mod mapping;
+mod maven;
 mod package;
 mod process;
 mod program;
@@ -29,8 +30,11 @@ mod wire;
 pub use config::{
     BuilderChoice, BuilderProgram, BuilderProgramError, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM,
 };
+#[cfg(target_os = "linux")]
+pub use maven::gate::run_behind_gate;
+pub use maven::installation::{InstallationError, JdkHome, MavenBuilder, MavenHome};
 pub use server::{Pipeline, RunningPipeline, ServeError, serve};
 pub use wire::{
-    BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, ProgramOptions, SourceKind, SourceRepository,
-    SourceView,
+    BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, PinnedMapping, ProgramOptions, SourceKind,
+    SourceRepository, SourceView,
 };

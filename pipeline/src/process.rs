@@ -1,6 +1,7 @@
 //! Running the programs of others (git, docker, build programs) for a build: each in a process group of its own that dies with the build.
 //!
-//! No text from outside goes through a shell, and nothing is handed on standard input. Dropping the future of [`run`]
+//! No text from outside goes through a shell, and standard input is empty
+//! or a socket of the pipeline. Dropping the future of [`run`]
 //! kills the group, which is how a time limit and a cancellation reach the children of a tool; what a tool leaves in the
 //! background ends with it as well.
 
@@ -49,19 +50,47 @@ pub(crate) async fn run(command: Command, stdout: Stdout, log: &BuildLog) -> Res
 }
 
 /// Like [`run`], under the name that people know the program by.
-pub(crate) async fn run_as(
-    program: String,
+pub(crate) async fn run_as(program: String, command: Command, stdout: Stdout, log: &BuildLog) -> Result<String, ProcessError> {
+    let ended = run_to_end(&program, command, Stdio::null(), stdout, log).await?;
+    if ended.status.success() { Ok(ended.output) } else { Err(ended.failure(&program)) }
+}
+
+/// How a program ended, and the newest that it printed, within the limit.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) output: String,
+    pub(crate) errors: String,
+}
+
+impl Ended {
+    /// The failure in the program's last words.
+    pub(crate) fn failure(&self, program: &str) -> ProcessError {
+        // A tool without a word on standard error may have said it on the other.
+        let said = if self.errors.trim().is_empty() { &self.output } else { &self.errors };
+        let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last_lines = lines[lines.len().saturating_sub(QUOTED_LINES)..].join("; ");
+        ProcessError::Failed { program: program.to_owned(), status: self.status, last_lines }
+    }
+}
+
+/// Runs the command to its end, whatever that is.
+pub(crate) async fn run_to_end(
+    program: &str,
     mut command: Command,
+    stdin: Stdio,
     stdout: Stdout,
     log: &BuildLog,
-) -> Result<String, ProcessError> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+) -> Result<Ended, ProcessError> {
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => ProcessError::Missing { program: program.clone() },
-        _ => ProcessError::Io { program: program.clone(), source },
+        io::ErrorKind::NotFound => ProcessError::Missing { program: program.to_owned() },
+        _ => ProcessError::Io { program: program.to_owned(), source },
     })?;
+    // It holds the other end of what is handed on.
+    drop(command);
     let mut group = ProcessGroup { leader: child.id() };
     let out = child.stdout.take().expect("standard output is piped");
     let err = child.stderr.take().expect("standard error is piped");
@@ -71,18 +100,10 @@ pub(crate) async fn run_as(
         group.kill();
         status
     };
-    let (answer, last_lines, status) =
+    let (output, errors, status) =
         tokio::join!(read_lines(out, (stdout == Stdout::Log).then_some(log)), read_lines(err, Some(log)), ended);
-    let broken = |source| ProcessError::Io { program: program.clone(), source };
-    let (answer, last_lines, status) = (answer.map_err(broken)?, last_lines.map_err(broken)?, status.map_err(broken)?);
-    if status.success() {
-        return Ok(answer);
-    }
-    // A tool without a word on standard error may have said it on the other.
-    let said = if last_lines.trim().is_empty() { answer } else { last_lines };
-    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last_lines = lines[lines.len().saturating_sub(QUOTED_LINES)..].join("; ");
-    Err(ProcessError::Failed { program, status, last_lines })
+    let broken = |source| ProcessError::Io { program: program.to_owned(), source };
+    Ok(Ended { output: output.map_err(broken)?, errors: errors.map_err(broken)?, status: status.map_err(broken)? })
 }
 
 /// Reads to the end, tells the log, and returns the newest lines within the limit.

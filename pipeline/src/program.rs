@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
+use self::environment::Folders;
+use self::isolation::Network;
 use self::output::OutputError;
 use crate::builders::{BuildContext, BuildError};
 use crate::git::Checkout;
@@ -15,15 +17,10 @@ use crate::mapping::ProgramRecipe;
 use crate::process::{self, ProcessError, Stdout};
 use crate::wire::Phase;
 
+pub(crate) mod environment;
 pub(crate) mod isolation;
-mod output;
-mod source_tree;
-
-/// Where the pipeline has no PATH itself.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-/// Sets what only a process can set for itself, and becomes the program. The words after it are arguments, never read as
-/// shell.
-const LAUNCH: &str = "umask 022; exec \"$@\"";
+pub(crate) mod output;
+pub(crate) mod source_tree;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
@@ -36,11 +33,10 @@ pub(crate) enum ProgramError {
 }
 
 /// The folders of one run, all below the scratch folder of the build.
-struct Folders {
+struct Workplace {
+    folders: Folders,
     source: PathBuf,
     output: PathBuf,
-    home: PathBuf,
-    temporary: PathBuf,
     recipe: PathBuf,
 }
 
@@ -50,7 +46,7 @@ pub(crate) async fn build(recipe: &ProgramRecipe, context: &BuildContext) -> Res
     let checkout = context.fetch(&recipe.url, &recipe.revision).await?;
     let (root, committed_at, abandoned) = (checkout.root.clone(), checkout.committed_at, context.abandoned.clone());
     context.blocking(move || source_tree::make_uniform(&root, committed_at, &abandoned)).await?.map_err(ProgramError::Folders)?;
-    let folders = prepare(recipe, &checkout, context).await.map_err(ProgramError::Folders)?;
+    let workplace = prepare(recipe, &checkout, context).await.map_err(ProgramError::Folders)?;
 
     context.enter(Phase::Building);
     if !context.isolation.has_network_barrier() && !recipe.options.network {
@@ -58,58 +54,49 @@ pub(crate) async fn build(recipe: &ProgramRecipe, context: &BuildContext) -> Res
     }
     let name = recipe.program.display().to_string();
     log.line(format!("running {name}"));
-    let run = process::run_as(name, command(recipe, &checkout, &folders, context), Stdout::Log, log);
+    let run = process::run_as(name, command(recipe, &checkout, &workplace, context), Stdout::Log, log);
     tokio::select! {
         ended = run => drop(ended.map_err(ProgramError::Failed)?),
-        refused = output::watch(&folders.output, &context.artifacts) => return Err(ProgramError::Output(refused).into()),
+        refused = output::watch(&workplace.output, &context.artifacts) => return Err(ProgramError::Output(refused).into()),
     }
 
     context.enter(Phase::Collecting);
     let (artifacts, abandoned) = (context.artifacts.clone(), context.abandoned.clone());
-    let kept = context.blocking(move || output::keep(&folders.output, &artifacts, &abandoned)).await?;
+    let kept = context.blocking(move || output::keep(&workplace.output, &artifacts, &abandoned)).await?;
     Ok(kept.map_err(ProgramError::Output)?)
 }
 
-async fn prepare(recipe: &ProgramRecipe, checkout: &Checkout, context: &BuildContext) -> io::Result<Folders> {
+async fn prepare(recipe: &ProgramRecipe, checkout: &Checkout, context: &BuildContext) -> io::Result<Workplace> {
     let below = |name: &str| context.work.join(name);
-    let folders = Folders {
+    let workplace = Workplace {
+        folders: Folders { home: below("home"), temporary: below("tmp") },
         source: checkout.root.clone(),
         output: below("output"),
-        home: below("home"),
-        temporary: below("tmp"),
         recipe: below("recipe.json"),
     };
-    for folder in [&folders.output, &folders.home, &folders.temporary] {
+    for folder in [&workplace.output, &workplace.folders.home, &workplace.folders.temporary] {
         tokio::fs::create_dir(folder).await?;
     }
-    tokio::fs::write(&folders.recipe, serde_json::to_vec_pretty(&recipe.options.recipe)?).await?;
-    Ok(folders)
+    tokio::fs::write(&workplace.recipe, serde_json::to_vec_pretty(&recipe.options.recipe)?).await?;
+    Ok(workplace)
 }
 
-/// Nothing of the pipeline's environment is handed on but the search path: the rest differs from machine to machine, and
-/// may hold secrets.
-fn command(recipe: &ProgramRecipe, checkout: &Checkout, folders: &Folders, context: &BuildContext) -> Command {
+fn command(recipe: &ProgramRecipe, checkout: &Checkout, workplace: &Workplace, context: &BuildContext) -> Command {
     let package = &recipe.package;
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", LAUNCH, "sh"]).args(context.isolation.prefix(recipe.options.network)).arg(&recipe.program);
+    let network = if recipe.options.network { Network::Open } else { Network::None };
+    let prefix = context.isolation.prefix(network);
+    let mut command = environment::clean_command(prefix, &workplace.source, &workplace.folders, checkout.committed_at);
     command
-        .current_dir(&folders.source)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()))
-        .env("HOME", &folders.home)
-        .env("TMPDIR", &folders.temporary)
-        .env("LANG", "C.UTF-8")
-        .env("TZ", "UTC")
-        .env("SOURCE_DATE_EPOCH", checkout.committed_at.to_string())
+        .arg(&recipe.program)
         .env("PYRSIA_PACKAGE_TYPE", package.package_type.as_str())
         .env("PYRSIA_PACKAGE_ID", &package.id)
         .env("PYRSIA_PACKAGE_NAME", &package.name)
         .env("PYRSIA_PACKAGE_VERSION", package.version.as_deref().unwrap_or_default())
         .env("PYRSIA_SOURCE_URL", recipe.url.to_string())
         .env("PYRSIA_SOURCE_COMMIT", &checkout.commit)
-        .env("PYRSIA_SOURCE_DIR", &folders.source)
-        .env("PYRSIA_OUTPUT_DIR", &folders.output)
-        .env("PYRSIA_RECIPE", &folders.recipe);
+        .env("PYRSIA_SOURCE_DIR", &workplace.source)
+        .env("PYRSIA_OUTPUT_DIR", &workplace.output)
+        .env("PYRSIA_RECIPE", &workplace.recipe);
     command
 }
 

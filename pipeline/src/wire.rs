@@ -48,6 +48,16 @@ pub struct DockerOptions {
     /// `os/architecture[/variant]`; an import without it takes all platforms, a build from source `linux/amd64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platforms: Option<Vec<String>>,
+    /// The digest that the manifest of an import has to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+impl DockerOptions {
+    /// Whether they say how the image is made, and not only what it has to be.
+    pub(crate) fn say_how(&self) -> bool {
+        Self { digest: None, ..self.clone() } != Self::default()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +77,14 @@ pub struct ProgramOptions {
     /// Whether the program may use the network.
     #[serde(default)]
     pub network: bool,
+}
+
+/// The answer to `PUT /mapping`: asked to be built, it is built from this source or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedMapping {
+    #[serde(flatten)]
+    pub info: MappingInfo,
+    pub source: SourceView,
 }
 
 /// The answer to `GET /build/{id}`.

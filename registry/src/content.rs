@@ -2,14 +2,17 @@
 //!
 //! Conditions and ranges are those of RFC 9110, sections 13 and 14. What a protocol adds to the headers stands in its [`Form`].
 
+use crate::conditions::{Condition, Validators};
 use crate::ranges::{Selection, select};
 use crate::server::Front;
 use poem::http::{HeaderMap, Method, StatusCode, header};
 use poem::{Body, Request, Response, ResponseBuilder};
+use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::projection::packages::ArtifactRecord;
 use pyrsia_ledger::{ArtifactId, PackageType, Sha256Digest};
 use pyrsia_node::{ArtifactError, OpenArtifact};
 use std::io::SeekFrom;
+use std::time::SystemTime;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
@@ -50,15 +53,15 @@ pub(crate) async fn answer(
     record: &ArtifactRecord,
     form: &Form,
 ) -> Result<Response, SendError> {
-    let artifact = &record.artifact;
-    let known = Facts::new(form, artifact.sha256, artifact.size_bytes, &artifact.media_type);
+    let now = SystemTime::now();
+    let known = Facts::new(form, record, now);
     if let Plan::Done(response) = known.plan(request.method(), request.headers()) {
         return Ok(response);
     }
     let opened = front.node.open_artifact(package_type, id).await?;
     // An id can have got a new build meanwhile: what was opened is what is described.
-    let opened_facts = Facts::new(form, opened.sha256, opened.size_bytes, &opened.media_type);
-    match opened_facts.plan(request.method(), request.headers()) {
+    let plan = Facts::new(form, &opened.record, now).plan(request.method(), request.headers());
+    match plan {
         Plan::Done(response) => Ok(response),
         Plan::Send { mut response, first, size_bytes } => {
             let body = stream(opened, first, size_bytes).await.map_err(|error| {
@@ -96,6 +99,7 @@ struct Facts<'a> {
     sha256: Sha256Digest,
     size_bytes: u64,
     media_type: &'a str,
+    validators: Validators,
     form: &'a Form,
 }
 
@@ -110,18 +114,22 @@ enum Plan {
 }
 
 impl<'a> Facts<'a> {
-    fn new(form: &'a Form, sha256: Sha256Digest, size_bytes: u64, recorded: &'a str) -> Self {
+    fn new(form: &'a Form, record: &'a ArtifactRecord, now: SystemTime) -> Self {
+        let BuiltArtifact { sha256, size_bytes, media_type, .. } = &record.artifact;
         let media_type = match form.media_type {
-            MediaType::Recorded => recorded,
+            MediaType::Recorded => media_type,
             MediaType::OctetStream => "application/octet-stream",
         };
-        Self { sha256, size_bytes, media_type, form }
+        let validators = Validators::new(etag(sha256), Some(record.time_ms), now);
+        Self { sha256: *sha256, size_bytes: *size_bytes, media_type, validators, form }
     }
 
     /// Conditions first, then the range (RFC 9110, section 13.2.2).
     fn plan(&self, method: &Method, headers: &HeaderMap) -> Plan {
-        if client_has_it(headers, &self.etag()) {
-            return Plan::Done(self.response(StatusCode::NOT_MODIFIED).finish());
+        match self.validators.condition(headers) {
+            Condition::Holds => {}
+            Condition::NotModified => return Plan::Done(self.response(StatusCode::NOT_MODIFIED).finish()),
+            Condition::Failed => return Plan::Done(self.response(StatusCode::PRECONDITION_FAILED).finish()),
         }
         let selection = match self.range(method, headers) {
             Some(range) => select(range, self.size_bytes),
@@ -146,20 +154,19 @@ impl<'a> Facts<'a> {
     }
 
     fn response(&self, status: StatusCode) -> ResponseBuilder {
-        let mut response = Response::builder().status(status).header(header::ETAG, self.etag());
+        let mut response = Response::builder().status(status).header(header::ETAG, &self.validators.etag);
+        if let Some(date) = self.validators.last_modified() {
+            response = response.header(header::LAST_MODIFIED, date);
+        }
         if let Some(name) = self.form.digest_header {
             response = response.header(name, self.sha256.to_oci());
         }
         if self.form.ranges { response.header(header::ACCEPT_RANGES, "bytes") } else { response }
     }
 
-    fn etag(&self) -> String {
-        etag(&self.sha256)
-    }
-
     /// The range that counts: of a GET, and of the file the client began with, if it says which that is.
     fn range<'h>(&self, method: &Method, headers: &'h HeaderMap) -> Option<&'h str> {
-        let same = headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == self.etag().as_bytes());
+        let same = self.validators.allow_a_range(headers);
         let mut ranges = headers.get_all(header::RANGE).iter();
         let (range, more) = (ranges.next()?, ranges.next());
         if self.form.ranges && method == Method::GET && same && more.is_none() { range.to_str().ok() } else { None }
@@ -175,7 +182,9 @@ mod tests {
     const FORM: &Form = &Form { media_type: MediaType::OctetStream, ranges: true, digest_header: Some(DIGEST) };
 
     fn facts() -> Facts<'static> {
-        Facts::new(FORM, Sha256Digest::of(b"0123456789"), 10, "text/x")
+        let sha256 = Sha256Digest::of(b"0123456789");
+        let validators = Validators::new(etag(&sha256), Some(1_000), SystemTime::now());
+        Facts { sha256, size_bytes: 10, media_type: "application/octet-stream", validators, form: FORM }
     }
 
     fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
@@ -191,6 +200,7 @@ mod tests {
         assert_eq!((response.status().as_u16(), sent), (status, bytes), "{method} {lines:?}");
         assert_eq!(response.header(header::ACCEPT_RANGES), Some("bytes"));
         assert_eq!(response.header(DIGEST), Some(Sha256Digest::of(b"0123456789").to_oci().as_str()));
+        assert_eq!(response.header(header::LAST_MODIFIED), Some("Thu, 01 Jan 1970 00:00:01 GMT"));
         response
     }
 
@@ -214,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_client_that_has_the_file_gets_no_byte_of_it() {
-        let etag = facts().etag();
+        let etag = facts().validators.etag;
         check(Method::GET, &[(header::IF_NONE_MATCH, &etag)], 304, None);
         check(Method::GET, &[(header::IF_NONE_MATCH, &format!("\"x\", W/{etag}"))], 304, None);
         check(Method::HEAD, &[(header::IF_NONE_MATCH, "*")], 304, None);
@@ -222,8 +232,15 @@ mod tests {
     }
 
     #[test]
+    fn a_download_that_began_with_another_file_ends() {
+        let (range, earlier) = ((header::RANGE, "bytes=2-4"), "Thu, 01 Jan 1970 00:00:00 GMT");
+        check(Method::GET, &[range.clone(), (header::IF_UNMODIFIED_SINCE, earlier)], 412, None);
+        check(Method::GET, &[range, (header::IF_UNMODIFIED_SINCE, "Thu, 01 Jan 1970 00:01:00 GMT")], 206, Some((2, 3)));
+    }
+
+    #[test]
     fn a_download_of_another_file_is_not_resumed_with_this_one() {
-        let (etag, range) = (facts().etag(), (header::RANGE, "bytes=2-4"));
+        let (etag, range) = (facts().validators.etag, (header::RANGE, "bytes=2-4"));
         check(Method::GET, &[range.clone(), (header::IF_RANGE, &etag)], 206, Some((2, 3)));
         check(Method::GET, &[range, (header::IF_RANGE, "\"other\"")], 200, Some((0, 10)));
     }

@@ -1,4 +1,4 @@
-//! What clients meet over HTTP: the Docker registry API, the paths of every other package type, and the management API of the node.
+//! What clients meet over HTTP: the Docker registry API, a Maven repository, the paths of every other package type, and the management API of the node.
 //!
 //! It speaks other people's protocols and holds no rule of its own: whether something is published, who may build and what a
 //! name means is asked from the node's handle. Bytes are streamed out of the artifact store in bounded memory.
@@ -10,12 +10,14 @@ mod server;
 
 mod docker;
 mod management;
+mod maven;
 mod mount;
 mod tlog;
 mod tlog_tiles;
 
 mod access;
 mod admin;
+mod conditions;
 mod content;
 mod metrics;
 mod ranges;

@@ -20,6 +20,7 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum Surface {
     Docker,
+    Maven,
     /// The paths of any other package type.
     Packages,
     Management,

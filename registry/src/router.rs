@@ -1,11 +1,12 @@
 //! Every route on one page, the first that fits wins.
 //!
-//! Below `/v2` the path itself has a grammar and [`docker`] reads it. A slash at the end of any other path is ignored, and
+//! Below `/v2` and `/maven2` the path itself has a grammar, and [`docker`] and [`maven`] read it. A slash at the end of any other path is ignored, and
 //! what answers GET answers HEAD.
 
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
 use crate::management::{authorize, builds, inspect, log, members, package_types, predecessor, status, verifiers};
+use crate::maven;
 use crate::metrics::Surface;
 use crate::mount;
 use crate::server::Front;
@@ -95,6 +96,8 @@ const ROUTES: &[(Method, &str, Action)] = &[
 pub(crate) fn surface(front: &Front, path: &str) -> Surface {
     if is_docker(path) {
         Surface::Docker
+    } else if maven::rest_of(path).is_some() {
+        Surface::Maven
     } else if mounted(front, path).is_some() {
         Surface::Packages
     } else {
@@ -115,6 +118,9 @@ pub(crate) async fn answer(front: &Front, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     if is_docker(&path) {
         return docker::answer(front, &request).await;
+    }
+    if maven::rest_of(&path).is_some() {
+        return maven::answer(front, &request).await;
     }
     if let Some((package_type, rest)) = mounted(front, &path) {
         return mount::answer(front, &request, package_type, rest).await;

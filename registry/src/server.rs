@@ -5,6 +5,7 @@
 
 use crate::access;
 use crate::admin::AdminToken;
+use crate::maven::checksum::Checksums;
 use crate::metrics::Metrics;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -65,6 +66,7 @@ pub(crate) struct Front {
     pub(crate) node: NodeHandle,
     pub(crate) admin: AdminToken,
     pub(crate) metrics: Metrics,
+    pub(crate) checksums: Checksums,
     pub(crate) public_url: Option<String>,
 }
 
@@ -81,7 +83,7 @@ impl Registry {
         let listener = TcpListener::bind(config.address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let admin = AdminToken::new(&config.admin_token);
-        let front = Front { node, admin, metrics: Metrics::new(), public_url: config.public_url };
+        let front = Front { node, admin, metrics: Metrics::new(), checksums: Checksums::new(), public_url: config.public_url };
         let stop = CancellationToken::new();
         let task = tokio::spawn(accept(listener, Arc::new(front), stop.clone()));
         Ok(Self { address, stop, task })

@@ -309,6 +309,9 @@ pub struct NetworkView {
     pub package_types: Vec<PackageTypeView>,
     /// Verifiers this node has and the network does not judge by; an operator may approve them.
     pub offered_verifiers: Vec<OfferedVerifierView>,
+    /// What this node sees of the agreement on the next block.
+    pub consensus: ConsensusStatus,
+    pub peers_count: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

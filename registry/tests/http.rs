@@ -9,6 +9,7 @@ mod http {
     mod image;
     mod pipeline;
 
+    mod maven;
     mod mistakes;
     mod mount;
     mod network;

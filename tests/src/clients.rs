@@ -25,9 +25,14 @@ pub fn present(test: &str, programs: &[&str]) -> bool {
         [] => return true,
         missing => missing.join(", "),
     };
+    lacking(test, &missing);
+    false
+}
+
+/// Says that `test` is skipped for want of something, or panics when clients are required.
+pub fn lacking(test: &str, missing: &str) {
     assert!(std::env::var_os(REQUIRE_CLIENTS).is_none_or(|value| value != "1"), "{test} needs {missing}");
     println!("SKIPPED (needs {missing}): {test}");
-    false
 }
 
 /// A docker engine of one's own needs root and a kernel with control groups.

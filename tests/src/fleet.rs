@@ -5,7 +5,7 @@ use crate::image::Image;
 use crate::instant_pipeline::{Conduct, InstantPipeline, honest_image};
 use crate::network::{Cli, Node};
 use crate::program::{Ended, free_port};
-use crate::switch::Switch;
+use crate::switch::{Socket, Switch};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub struct Fleet {
     pub nodes: Vec<Node>,
     /// In the order of the nodes, whether they run or not.
     pub peer_ids: Vec<String>,
-    /// In the order of the nodes.
+    /// In the order of the nodes; empty where they are the test's own.
     pub pipelines: Vec<InstantPipeline>,
     pub cli: Cli,
     /// None where nodes share this host's network.
@@ -47,24 +47,42 @@ impl Fleet {
 
     /// This many authorized nodes, plugged into the switch if there is one.
     pub async fn start_on(switch: Option<Switch>, folder: &Path, count: usize, waits: &[&str]) -> Self {
-        let cli = Cli::new(folder);
-        let mut fleet = Self { nodes: vec![], peer_ids: vec![], pipelines: vec![], cli, switch, folder: folder.to_owned() };
+        let mut fleet = Self::empty(switch, folder);
         for number in 0..count {
-            fleet.launch(number, waits).await;
+            let socket = fleet.switch.as_ref().map(|switch| switch.socket(number).clone());
+            let pipeline_host = socket.as_ref().map_or("127.0.0.1", |socket| socket.pipeline_host());
+            let pipeline = InstantPipeline::start_on(pipeline_host, Conduct::Honest).await.expect("a free port");
+            fleet.launch(number, &pipeline.url, socket, waits).await;
+            fleet.pipelines.push(pipeline);
         }
-        for number in 0..count {
-            fleet.authorize(number).await;
-        }
-        fleet.wait_until_level().await;
+        fleet.authorize_all().await;
         fleet
     }
 
+    /// An authorized node on loopback for each of these pipelines, which are the test's.
+    pub async fn start_before(pipelines: &[&str], folder: &Path, waits: &[&str]) -> Self {
+        let mut fleet = Self::empty(None, folder);
+        for (number, pipeline) in pipelines.iter().enumerate() {
+            fleet.launch(number, pipeline, None, waits).await;
+        }
+        fleet.authorize_all().await;
+        fleet
+    }
+
+    fn empty(switch: Option<Switch>, folder: &Path) -> Self {
+        Self { nodes: vec![], peer_ids: vec![], pipelines: vec![], cli: Cli::new(folder), switch, folder: folder.to_owned() }
+    }
+
+    async fn authorize_all(&mut self) {
+        for number in 0..self.nodes.len() {
+            self.authorize(number).await;
+        }
+        self.wait_until_level().await;
+    }
+
     /// Starts one more node; does not wait, because a first start compiles for seconds.
-    async fn launch(&mut self, number: usize, waits: &[&str]) {
-        let socket = self.switch.as_ref().map(|switch| switch.socket(number).clone());
-        let pipeline_host = socket.as_ref().map_or("127.0.0.1", |socket| socket.pipeline_host());
-        let pipeline = InstantPipeline::start_on(pipeline_host, Conduct::Honest).await.expect("a free port");
-        let mut arguments = vec!["--pipeline-service-endpoint".to_owned(), pipeline.url.clone()];
+    async fn launch(&mut self, number: usize, pipeline: &str, socket: Option<Socket>, waits: &[&str]) {
+        let mut arguments = vec!["--pipeline-service-endpoint".to_owned(), pipeline.to_owned()];
         match self.nodes.first_mut() {
             None => arguments.push("--init-blockchain".to_owned()),
             Some(founder) => arguments.extend(["--peer".to_owned(), founder.address().await]),
@@ -78,7 +96,6 @@ impl Fleet {
         let mut node = Node::reserve(&self.folder, &format!("node{number}"), socket, &arguments);
         node.launch();
         self.nodes.push(node);
-        self.pipelines.push(pipeline);
     }
 
     /// Has as many of the nodes before it as are needed authorize a node; the founder authorizes itself.

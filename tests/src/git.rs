@@ -13,6 +13,42 @@ pub struct Repository {
 }
 
 impl Repository {
+    /// Makes a repository of everything that lies in the folder.
+    pub fn of_folder(path: &Path) -> Self {
+        git(path, &["init", "--quiet", "--initial-branch=main"]);
+        let mut repository = Self { path: path.to_owned(), commit: String::new() };
+        repository.commit("hello: say hello");
+        repository
+    }
+
+    /// Commits the folder as it is.
+    pub fn commit(&mut self, message: &str) {
+        git(&self.path, &["add", "--all"]);
+        git(&self.path, &["commit", "--quiet", "--message", message]);
+        self.commit = git(&self.path, &["rev-parse", "HEAD"]).trim().to_owned();
+    }
+
+    /// Gives the newest commit a name, or moves the name to it.
+    pub fn tag(&self, name: &str) {
+        git(&self.path, &["tag", "--force", name]);
+    }
+
+    /// Puts the files of a commit into the folder.
+    pub fn check_out(&self, revision: &str) {
+        git(&self.path, &["checkout", "--quiet", revision]);
+    }
+
+    /// What a name points to.
+    pub fn commit_of(&self, revision: &str) -> String {
+        git(&self.path, &["rev-parse", &format!("{revision}^{{commit}}")]).trim().to_owned()
+    }
+
+    /// A copy of it all.
+    pub fn copy(&self, path: &Path) -> Self {
+        succeed(Command::new("cp").args(["--recursive", "--no-target-directory"]).arg(&self.path).arg(path));
+        Self { path: path.to_owned(), commit: self.commit.clone() }
+    }
+
     /// Makes a repository of `files` (name, contents, executable) with one commit.
     pub fn create(path: &Path, files: &[(&str, &[u8], bool)]) -> Self {
         use std::os::unix::fs::PermissionsExt;
@@ -24,11 +60,7 @@ impl Repository {
             let mode = if *executable { 0o755 } else { 0o644 };
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("its mode");
         }
-        git(path, &["init", "--quiet", "--initial-branch=main"]);
-        git(path, &["add", "--all"]);
-        git(path, &["commit", "--quiet", "--message", "hello: say hello"]);
-        let commit = git(path, &["rev-parse", "HEAD"]).trim().to_owned();
-        Self { path: path.to_owned(), commit }
+        Self::of_folder(path)
     }
 
     pub fn url(&self) -> String {

@@ -4,17 +4,11 @@
 //! from every honest pipeline: what is left when it is measured is the network's own time.
 
 use crate::image::Image;
+use crate::service::{Answer, JSON, Request, Service};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-
-/// The largest request body read, in bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-const JSON: &str = "application/json";
 
 /// How a pipeline meets a wish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +37,7 @@ pub fn honest_image(name: &str) -> Image {
 pub struct InstantPipeline {
     pub url: String,
     kitchen: Arc<Kitchen>,
-    accepting: JoinHandle<()>,
+    _service: Service,
 }
 
 /// What the connections share.
@@ -71,16 +65,14 @@ impl InstantPipeline {
     }
 
     pub async fn start_on(host: &str, conduct: Conduct) -> std::io::Result<Self> {
-        let listener = TcpListener::bind((host, 0)).await?;
-        let url = format!("http://{}", listener.local_addr()?);
         let kitchen = Arc::new(Kitchen { conduct: Mutex::new(conduct), ..Kitchen::default() });
         let shared = kitchen.clone();
-        let accepting = tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(serve(connection, shared.clone()));
-            }
-        });
-        Ok(Self { url, kitchen, accepting })
+        let answer = move |request: Request| {
+            let kitchen = shared.clone();
+            async move { kitchen.answer(&request.method, &request.path, request.body).await }
+        };
+        let service = Service::start(host, answer).await?;
+        Ok(Self { url: service.url.clone(), kitchen, _service: service })
     }
 
     /// Meets the wishes that come from here on in another way.
@@ -94,63 +86,6 @@ impl InstantPipeline {
     }
 }
 
-impl Drop for InstantPipeline {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-struct Answer {
-    status: &'static str,
-    media_type: &'static str,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn json(value: &Value) -> Self {
-        Self { status: "200 OK", media_type: JSON, body: value.to_string().into_bytes() }
-    }
-
-    fn bytes(body: Vec<u8>) -> Self {
-        Self { status: "200 OK", media_type: "application/octet-stream", body }
-    }
-
-    fn refusal(status: &'static str) -> Self {
-        Self { status, media_type: JSON, body: b"{}".to_vec() }
-    }
-}
-
-/// Answers the requests of one connection, in turn.
-async fn serve(connection: TcpStream, kitchen: Arc<Kitchen>) -> std::io::Result<()> {
-    drop(connection.set_nodelay(true));
-    let mut connection = BufReader::new(connection);
-    loop {
-        let mut line = String::new();
-        if connection.read_line(&mut line).await? == 0 {
-            return Ok(());
-        }
-        let mut words = line.split_whitespace();
-        let (method, path) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
-        let mut length = 0;
-        loop {
-            let mut header = String::new();
-            connection.read_line(&mut header).await?;
-            if header.trim().is_empty() {
-                break;
-            }
-            let (name, value) = header.split_once(':').unwrap_or((header.as_str(), ""));
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse::<usize>().unwrap_or(0).min(BODY_BYTES_MAX);
-            }
-        }
-        let mut body = vec![0; length];
-        connection.read_exact(&mut body).await?;
-        let Answer { status, media_type, body } = kitchen.answer(&method, &path, body).await;
-        let head = format!("HTTP/1.1 {status}\r\ncontent-type: {media_type}\r\ncontent-length: {}\r\n\r\n", body.len());
-        connection.write_all(&[head.as_bytes(), &body].concat()).await?;
-    }
-}
-
 impl Kitchen {
     async fn answer(&self, method: &str, path: &str, body: Vec<u8>) -> Answer {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
@@ -158,7 +93,7 @@ impl Kitchen {
             return self.begin(body).await;
         }
         let found = segments.get(1).and_then(|id| self.builds.lock().expect("nobody panics with it").get(*id).cloned());
-        let Some(build) = found else { return Answer::refusal("404 Not Found") };
+        let Some(build) = found else { return Answer::refusal(404) };
         match (method, segments.as_slice(), &build.conduct) {
             ("GET", [..], Conduct::Copy(other)) => self.pass_on(other, path).await,
             ("GET", ["build", _], Conduct::CopyAndChange(other)) => self.pass_on(other, path).await,
@@ -173,9 +108,9 @@ impl Kitchen {
             ("GET", ["build", _, "artifacts", file], _) => {
                 let blob = build.image.blobs().find(|blob| file.strip_suffix(".blob") == Some(&blob.digest));
                 let blob = if *file == "manifest" { Some(&build.image.manifest) } else { blob };
-                blob.map_or_else(|| Answer::refusal("404 Not Found"), |blob| Answer::bytes(blob.bytes.clone()))
+                blob.map_or_else(|| Answer::refusal(404), |blob| Answer::bytes(blob.bytes.clone()))
             }
-            _ => Answer::refusal("404 Not Found"),
+            _ => Answer::refusal(404),
         }
     }
 
@@ -192,7 +127,7 @@ impl Kitchen {
         let id = match &conduct {
             Conduct::Copy(other) | Conduct::CopyAndChange(other) => match self.ask_for(other, body).await {
                 Ok(id) => id,
-                Err(_) => return Answer::refusal("503 Service Unavailable"),
+                Err(_) => return Answer::refusal(503),
             },
             _ => uuid_of(&image),
         };
@@ -214,8 +149,8 @@ impl Kitchen {
         let is_file = path.contains("/artifacts/");
         match fetched.await {
             Ok(bytes) if is_file => Answer::bytes(bytes.to_vec()),
-            Ok(bytes) => Answer { status: "200 OK", media_type: JSON, body: bytes.to_vec() },
-            Err(_) => Answer::refusal("503 Service Unavailable"),
+            Ok(bytes) => Answer { status: 200, media_type: JSON.to_owned(), body: bytes.to_vec() },
+            Err(_) => Answer::refusal(503),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::deadline::{BUILT, SOON, wait_for};
 use crate::engine::Engine;
 use crate::image::MANIFEST_TYPE;
-use crate::program::{Ended, Program, free_port, ours, run};
+use crate::program::{Ended, Program, free_port, ours, run, succeed};
 use crate::switch::Socket;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -270,6 +270,49 @@ fn state_home(node_folder: &Path) -> PathBuf {
     node_folder.parent().expect("a node's folder lies in the test's").join("state")
 }
 
+/// Who a program runs as.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    pub user: u32,
+    pub umask: &'static str,
+}
+
+impl Account {
+    /// These, if this process may become other users and they may run our programs and enter the folder.
+    pub fn others(folder: &Path, accounts: &[Self]) -> Option<Vec<Self>> {
+        let reach = |account: &Self| {
+            let mut tried = account.set("test", "-x");
+            let tried = tried.arg(ours("pyrsia_build")).arg("-a").arg("-x").arg(folder).stderr(std::process::Stdio::null());
+            tried.status().is_ok_and(|status| status.success())
+        };
+        let all = accounts.iter().all(reach);
+        if !all {
+            println!("no other users: this process may not become them, or they may not enter its folders");
+        }
+        all.then(|| accounts.to_vec())
+    }
+
+    /// Makes a folder this user's own: git reads no repository of somebody else.
+    pub fn take(self, folder: &Path) {
+        succeed(Command::new("chown").args(["--recursive", &self.user.to_string()]).arg(folder));
+    }
+
+    /// The program as this user, whose home is the folder.
+    fn command(self, program: &Path, folder: &Path) -> Command {
+        self.take(folder);
+        let mut command = self.set("sh", "-c");
+        command.arg(format!("umask {} && exec \"$0\" \"$@\"", self.umask)).arg(program).env("HOME", folder);
+        command
+    }
+
+    fn set(self, program: &str, argument: &str) -> Command {
+        let user = self.user.to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups", program, argument]);
+        command
+    }
+}
+
 /// A `pyrsia_build`.
 pub struct Pipeline {
     pub url: String,
@@ -278,6 +321,8 @@ pub struct Pipeline {
     port: u16,
     /// The engine that builds its Dockerfiles; without one it builds them itself.
     engine: Option<String>,
+    /// Who it runs as, where that is not the user of the test.
+    account: Option<Account>,
     program: Option<Program>,
 }
 
@@ -297,16 +342,35 @@ impl Pipeline {
         pipeline
     }
 
+    /// A pipeline of another user of this machine.
+    pub async fn start_as(account: Account, folder: &Path, name: &str, arguments: &[&str]) -> Self {
+        let mut pipeline = Self::reserve(folder, name, arguments);
+        pipeline.account = Some(account);
+        pipeline.start_again().await;
+        pipeline
+    }
+
     /// A pipeline that has its address and does not run.
     pub fn reserve(folder: &Path, name: &str, arguments: &[&str]) -> Self {
         let port = free_port();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { url: format!("http://localhost:{port}"), folder: folder.join(name), arguments, port, engine: None, program: None }
+        Self {
+            url: format!("http://localhost:{port}"),
+            folder: folder.join(name),
+            arguments,
+            port,
+            engine: None,
+            account: None,
+            program: None,
+        }
     }
 
     pub async fn start_again(&mut self) {
         std::fs::create_dir_all(&self.folder).expect("a folder for the pipeline");
-        let mut command = Command::new(ours("pyrsia_build"));
+        let mut command = match &self.account {
+            Some(account) => account.command(&ours("pyrsia_build"), &self.folder),
+            None => Command::new(ours("pyrsia_build")),
+        };
         command.current_dir(&self.folder).args(&self.arguments).args(["-p", &self.port.to_string()]);
         match &self.engine {
             Some(socket) => command.args(["--builder", "docker"]).env("DOCKER_HOST", socket),

@@ -1,9 +1,12 @@
 //! The programs of others that tests run against, and which of them this machine lacks.
 
-use std::path::PathBuf;
+use crate::{built, run};
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A program, the Debian package it comes in, and what is not tested without it.
-const CLIENTS: [(&str, &str, &str); 9] = [
+const CLIENTS: [(&str, &str, &str); 12] = [
     ("dockerd", "docker.io", "pulls with the real docker engine"),
     ("docker", "docker.io", "pulls with the real docker engine"),
     ("docker-registry", "docker-registry", "imports from a real registry"),
@@ -12,8 +15,20 @@ const CLIENTS: [(&str, &str, &str); 9] = [
     ("git", "git", "builds from source and the demo"),
     ("npm", "npm, or nodejs where that brings it", "npm packages from source to their client"),
     ("node", "nodejs", "npm packages from source to their client"),
+    ("mvn", "maven", "Maven packages from source to their client"),
+    ("jar", "default-jdk-headless", "Maven packages from source to their client"),
+    ("gradle", "gradle", "Maven packages with a second client"),
     ("ip", "iproute2", "networks that are parted by network namespaces"),
 ];
+
+/// Releases of Maven that Debian has no package of, one for each transport that is maintained.
+const MAVENS: [&str; 2] = ["3.9.11", "4.0.0-rc-4"];
+/// Their folder in the target folder; what lies there stays between runs.
+const FETCHED: &str = "clients";
+/// How often a release is tried to be had.
+const FETCH_TRIES: usize = 3;
+/// The plugin and goal that fetch a file from the repository that Maven itself knows.
+const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy";
 
 /// Where distributions put programs that are no user's everyday tools.
 const SYSTEM_FOLDERS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
@@ -24,5 +39,58 @@ pub(crate) fn missing() -> Vec<String> {
     let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(SYSTEM_FOLDERS.iter().map(PathBuf::from)).collect();
     let here = |program: &str| folders.iter().any(|folder| folder.join(program).is_file());
     let missing = CLIENTS.iter().filter(|(program, ..)| !here(program));
-    missing.map(|(program, package, what)| format!("{program} (Debian package {package}): {what}")).collect()
+    let mut missing: Vec<String> =
+        missing.map(|(program, package, what)| format!("{program} (Debian package {package}): {what}")).collect();
+    let fetched = |version: &&str| maven(version).is_ok_and(|folder| folder.is_dir());
+    let mavens = MAVENS.iter().filter(|version| !fetched(version));
+    missing.extend(mavens.map(|version| format!("Maven {version} (cargo xtask clients): Maven packages with a client of today")));
+    missing
+}
+
+/// Fetches the releases of Maven that are not here, by the Maven that is.
+pub(crate) fn fetch() -> Result<()> {
+    for version in MAVENS {
+        let folder = maven(version)?;
+        if folder.is_dir() {
+            println!("{}", folder.display());
+            continue;
+        }
+        let cache = folder.parent().context("it has a folder")?;
+        let downloads = cache.join("downloads");
+        let mut copy = Command::new("mvn");
+        copy.args(["--batch-mode", "--quiet", COPY, &format!("-Dartifact=org.apache.maven:apache-maven:{version}:tar.gz:bin")]);
+        copy.arg(option("outputDirectory", &downloads)).arg(option("maven.repo.local", &cache.join("local")));
+        // The network may fail where nothing is wrong.
+        let fetched = (1..FETCH_TRIES).any(|_| run(&mut copy).is_ok());
+        if !fetched {
+            run(&mut copy)?;
+        }
+        // Complete or not there at all: a run that was interrupted unpacks again.
+        let unpacked = empty_folder(cache, version)?;
+        let archive = downloads.join(format!("apache-maven-{version}-bin.tar.gz"));
+        run(Command::new("tar").arg("--extract").arg("--file").arg(&archive).arg("--directory").arg(&unpacked))?;
+        let inner = unpacked.join(format!("apache-maven-{version}"));
+        ensure!(inner.join("bin/mvn").is_file(), "{} holds no bin/mvn", archive.display());
+        std::fs::rename(&inner, &folder)?;
+        std::fs::remove_dir_all(&unpacked)?;
+        println!("{}", folder.display());
+    }
+    Ok(())
+}
+
+/// An empty folder to unpack in, beside the place of what is unpacked.
+fn empty_folder(cache: &Path, version: &str) -> Result<PathBuf> {
+    let folder = cache.join(format!("unpacked-{version}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+fn option(name: &str, folder: &Path) -> std::ffi::OsString {
+    let mut option = std::ffi::OsString::from(format!("-D{name}="));
+    option.push(folder);
+    option
+}
+
+fn maven(version: &str) -> Result<PathBuf> {
+    built(&format!("{FETCHED}/apache-maven-{version}"))
 }

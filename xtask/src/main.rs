@@ -20,6 +20,7 @@ cargo xtask TASK
   test [FILTER]     everything a change must pass: format, lints, the rules of the house, all tests.
                     With FILTER only the tests whose names contain it.
                     PYRSIA_REQUIRE_CLIENTS=1 turns a test skipped for want of a client into a failure
+  clients           fetch the clients that no Debian package brings into the target folder (needs mvn)
   fmt [--check]     format the source, or only look whether it is
   lint              clippy on everything, warnings are errors
   guests [NAME...]  build the verifier components, all or these
@@ -50,6 +51,7 @@ fn task(words: &[&str]) -> Result<()> {
     match words {
         ["test"] => test_run::everything(),
         ["test", filter] => test_run::only(filter),
+        ["clients"] => clients::fetch(),
         ["fmt"] => format(&[]),
         ["fmt", "--check"] => format(&["--check"]),
         ["lint"] => lint(),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 const AUDIT_HELP: &str =
     "Exit codes:\n  0  clean\n  1  there are findings; they are on stdout\n  2  the audit could not run; the reason is on stderr";
 
-fn network(text: &str) -> Result<NetworkId, String> {
+pub(super) fn network(text: &str) -> Result<NetworkId, String> {
     text.parse::<Sha256Digest>().map(NetworkId::new).map_err(|error| format!("a network id is {error}"))
 }
 

@@ -3,6 +3,7 @@
 //! It reads flags and environment, starts logging and signals, and runs `pyrsia_pipeline`; how things are built is not
 //! its business. It starts with no argument at all.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +12,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, Parser, ValueEnum};
-use pyrsia_pipeline::{BuilderChoice, BuilderProgram, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM};
+use pyrsia_pipeline::{
+    BuilderChoice, BuilderProgram, Config, JdkHome, LocalSources, MappingLocation, MavenBuilder, MavenHome,
+    PUBLIC_DOCKER_UPSTREAM,
+};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -35,8 +39,8 @@ struct Arguments {
     #[arg(long, env = "PYRSIA_BUILD_PATH", default_value = "pyrsia_build", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// Which builder serves which package: a TOML or JSON file, or the http(s) url of a mapping service.
-    #[arg(long, env = "PYRSIA_BUILD_MAPPING", value_name = "FILE|URL")]
+    /// Which builder serves which package: a TOML or JSON file, the http(s) url of a mapping service, or a folder laid out as one.
+    #[arg(long, env = "PYRSIA_BUILD_MAPPING", value_name = "FILE|URL|FOLDER")]
     mapping: Option<String>,
 
     /// Registry for imports without a mapping and for base images; may be https://user:password@registry.example.
@@ -50,6 +54,19 @@ struct Arguments {
     /// Program that builds packages of a type other than Docker; may be given for several types.
     #[arg(long, env = "PYRSIA_BUILD_BUILDER_PROGRAM", value_name = "TYPE=PATH", value_delimiter = ',')]
     builder_program: Vec<String>,
+
+    /// Installation of Maven, by its version or a name of your own; the first is the default [default: that of mvn on the PATH]
+    #[arg(long, env = "PYRSIA_BUILD_MAVEN", value_name = "[NAME=]HOME", value_delimiter = ',')]
+    maven: Vec<String>,
+
+    /// JDK that Maven runs with, by its version or a name of your own; the first is the default [default: that of java on the PATH]
+    #[arg(long, env = "PYRSIA_BUILD_JDK", value_name = "[NAME=]HOME", value_delimiter = ',')]
+    jdk: Vec<String>,
+
+    /// Where Maven builds find plugins and dependencies, asked in this order; may be https://user:password@maven.example
+    /// [default: the one that Maven itself names]
+    #[arg(long, env = "PYRSIA_BUILD_MAVEN_REPOSITORY", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
+    maven_repository: Vec<Url>,
 
     /// Whether git repositories on this machine may be built [default: true on a loopback address]
     #[arg(long, env = "PYRSIA_BUILD_ALLOW_LOCAL_SOURCES", num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
@@ -97,18 +114,41 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 impl Arguments {
+    /// With options that cannot be used the pipeline does not start; without any it builds Maven packages where it can.
+    fn maven(&self) -> anyhow::Result<Option<MavenBuilder>> {
+        if self.maven.is_empty() && self.jdk.is_empty() && self.maven_repository.is_empty() {
+            return Ok(MavenBuilder::on_path());
+        }
+        let maven = |text: &String| text.parse().with_context(|| format!("--maven {text}"));
+        let mut mavens: Vec<MavenHome> = self.maven.iter().map(maven).collect::<anyhow::Result<_>>()?;
+        let jdk = |text: &String| text.parse().with_context(|| format!("--jdk {text}"));
+        let mut jdks: Vec<JdkHome> = self.jdk.iter().map(jdk).collect::<anyhow::Result<_>>()?;
+        if mavens.is_empty() {
+            mavens.extend(MavenHome::on_path());
+        }
+        if jdks.is_empty() {
+            jdks.extend(JdkHome::on_path());
+        }
+        Ok(Some(MavenBuilder::new(mavens, jdks, self.maven_repository.clone())?))
+    }
+
     async fn config(self) -> anyhow::Result<Config> {
         let listen: SocketAddr = tokio::net::lookup_host((self.host.as_str(), self.port))
             .await
             .ok()
             .and_then(|mut addresses| addresses.next())
             .with_context(|| format!("{:?} is no address of this machine; use for example -H 127.0.0.1", self.host))?;
+        let maven = self.maven()?;
         let mapping = match self.mapping {
             None => MappingLocation::None,
             Some(text) if text.starts_with("http://") || text.starts_with("https://") => {
                 MappingLocation::Service(Url::parse(&text).with_context(|| format!("{text:?} is no url"))?)
             }
-            Some(path) => MappingLocation::File(path.into()),
+            Some(text) => {
+                let path = Url::parse(&text).ok().filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok());
+                let path = path.unwrap_or_else(|| text.into());
+                if path.is_dir() { MappingLocation::Folder(path) } else { MappingLocation::File(path) }
+            }
         };
         let program = |text: &String| text.parse().with_context(|| format!("--builder-program {text}"));
         let builder_programs: Vec<BuilderProgram> = self.builder_program.iter().map(program).collect::<anyhow::Result<_>>()?;
@@ -127,6 +167,8 @@ impl Arguments {
                 Builder::Embedded => BuilderChoice::Embedded,
             },
             builder_programs,
+            maven,
+            network_gate: network_gate(),
             local_sources,
             max_concurrent_builds: self.max_concurrent_builds,
             max_queued_builds: self.max_queued_builds,
@@ -138,9 +180,28 @@ impl Arguments {
     }
 }
 
+/// The first argument of this program where it is what runs first inside the namespace of a build.
+#[cfg(target_os = "linux")]
+const GATE: &str = "run-behind-gate";
+
+fn network_gate() -> Option<Vec<OsString>> {
+    #[cfg(target_os = "linux")]
+    return Some(vec![std::env::current_exe().ok()?.into(), GATE.into()]);
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+fn main() -> ExitCode {
+    // Before there are other threads: it gives up rights, which is each thread's own affair.
+    #[cfg(target_os = "linux")]
+    if std::env::args_os().nth(1).is_some_and(|word| word == GATE) {
+        return pyrsia_pipeline::run_behind_gate(std::env::args_os().skip(2));
+    }
+    serve(Arguments::parse())
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+async fn serve(arguments: Arguments) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG_FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

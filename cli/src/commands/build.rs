@@ -7,7 +7,7 @@ mod outcome;
 use super::{node, package_failure, print, print_json, request_failure};
 use crate::arguments::{BuildArguments, BuildCommand, BuildOptions, OutputArguments, WaitArguments};
 use crate::exit::Failure;
-use crate::node_client::{NodeClient, RequestError};
+use crate::node_client::{NodeClient, RequestError, path_segment};
 use follow::follow;
 pub(super) use outcome::in_words;
 use outcome::settled;
@@ -126,6 +126,18 @@ async fn status(id: String, wait: WaitArguments, output: OutputArguments) -> Res
         print_json(&status)?;
     } else {
         print(&format!("Build status for '{id}' is '{status}'\n"))?;
+        // Who has the answer does without this, as from a node that does not tell.
+        let view: Result<BuildView, _> = node.get(&format!("/api/v1/builds/{}", path_segment(&id))).await;
+        if let Ok(view) = view {
+            // A failure has said all this.
+            if !matches!(status, BuildStatusResponse::Failure(_)) {
+                print(&format!("{}\n", in_words(&view)))?;
+            }
+            if let Some(source) = &view.source {
+                let tree = source.tree.as_ref().map(|tree| format!(", tree {tree}")).unwrap_or_default();
+                print(&format!("It was requested from {source}{tree}\n"))?;
+            }
+        }
     }
     match status {
         // Without --wait the question was answered, whatever the answer.

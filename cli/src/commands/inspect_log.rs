@@ -60,10 +60,13 @@ impl Asked {
 }
 
 /// The records are what is published. A newest build that came to nothing, met dissent or is at risk has no record of that, so
-/// it is told beside them, on stderr.
+/// it is told beside them, on stderr; and so is that there is no build at all, where there can be no records.
 async fn show_unpublished(node: &NodeClient, builds: &str) {
     // The log was shown; what this adds is no reason to fail.
     let Ok(builds) = node.get::<Vec<BuildView>>(builds).await else { return };
+    if builds.is_empty() {
+        let _ = writeln!(io::stderr(), "No build of it was ever asked for; 'pyrsia build' asks for one");
+    }
     let untroubled = |view: &BuildView| {
         view.state == BuildState::Published && view.at_risk.is_none() && view.judges.iter().all(|judge| judge.agrees)
     };

@@ -1,6 +1,7 @@
 //! `pyrsia log`: a whole ledger as a file, back again, and what it says, without a network and without a node.
 
 mod at_risk;
+pub(super) mod checked;
 mod export;
 mod import;
 mod replay;

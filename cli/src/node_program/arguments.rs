@@ -68,7 +68,8 @@ pub struct NodeArguments {
     /// The most artifacts this node announces to others
     #[arg(long, value_name = "N", default_value_t = pyrsia_node::config::MAX_PROVIDED_KEYS)]
     pub max_provided_keys: usize,
-    /// Service that maps Maven artifacts to their sources. Docker images do not use it: theirs is a setting of the pipeline
+    /// Service that says what packages are built from; it is asked at {URL}/Maven2/org/example/demo/1.0/demo-1.0.mapping, and likewise for
+    /// other types. What it does not know is left to the mapping of the pipeline
     #[arg(long, value_name = "URL", value_parser = http_url)]
     pub mapping_service_endpoint: Option<Url>,
     /// The build pipeline of this node
@@ -103,6 +104,7 @@ impl NodeArguments {
         config.consensus.after_loss = if self.rejoin_without_journal { AfterLoss::Rejoin } else { AfterLoss::Wait };
         config.max_provided_keys = self.max_provided_keys;
         config.pipeline_endpoint = self.pipeline_service_endpoint.clone();
+        config.mapping_service = self.mapping_service_endpoint.clone();
         self.waits.apply(&mut config);
         config
     }

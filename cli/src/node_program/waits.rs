@@ -26,6 +26,9 @@ pub struct WaitArguments {
     /// Leave judges so long to show the result they committed to [default: 1m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
     pub build_reveal_wait: Option<Duration>,
+    /// Leave the judges so long beyond the build time-out before nodes that do not judge the build end its phase [default: 1d]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
+    pub build_outsider_wait: Option<Duration>,
     /// Leave judges so long, and the time to move the bytes, to look at another judge's result [default: 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
     pub build_vouch_wait: Option<Duration>,
@@ -46,6 +49,7 @@ impl WaitArguments {
             (self.build_commit_grace, &mut judges.commit_grace),
             (self.build_silence, &mut judges.silence),
             (self.build_reveal_wait, &mut judges.reveal),
+            (self.build_outsider_wait, &mut judges.outsider),
             (self.build_vouch_wait, &mut judges.vouch),
             (self.build_publish_turn, &mut judges.publish_rank),
             (self.build_dispute_turn, &mut judges.dispute_rank),
@@ -73,7 +77,7 @@ mod tests {
     fn the_defaults_that_the_help_tells_are_those_of_the_node() {
         let (defaults, mut told) = (NodeConfig::new(Path::new("/data")), NodeConfig::new(Path::new("/data")));
         let line = "pyrsia_node --build-timeout 3h --pipeline-patience 1m --build-commit-grace 30s --build-silence 5m \
-                    --build-reveal-wait 1m --build-vouch-wait 10m --build-publish-turn 5s --build-dispute-turn 30s";
+                    --build-reveal-wait 1m --build-vouch-wait 10m --build-outsider-wait 1d --build-publish-turn 5s --build-dispute-turn 30s";
         let line = Line::try_parse_from(line.split_whitespace()).expect("every option is known");
         line.waits.apply(&mut told);
         assert_eq!(told.judge_patience, defaults.judge_patience);

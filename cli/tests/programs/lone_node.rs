@@ -97,6 +97,7 @@ fn the_cli_of_the_same_user_authorizes_and_that_of_another_does_not() {
     }
     assert_eq!(succeeded(home.path(), "inspect-log maven org.example:demo:1.0 --format csv --fields id").stdout, "id\n");
     any_type_can_be_named(home.path());
+    only_released_versions_are_asked_for(home.path());
     let unknown = run(PYRSIA, home.path(), "build status --id c9ca3e57-aa84-4fab-a8be-381ab31e4916");
     assert_eq!(unknown.code, Some(1));
     assert!(
@@ -139,6 +140,36 @@ fn any_type_can_be_named(home: &Path) {
     let refused = run(PYRSIA, home, &format!("build cobol --from-file {} --json", list.display()));
     let report: serde_json::Value = serde_json::from_str(&refused.stdout).expect("JSON");
     assert_eq!((refused.code, &report["summary"]["failed"]), (Some(1), &serde_json::json!(1)));
+}
+
+/// What is no released version of a package is refused with the reason, whether it is to be built or looked at.
+fn only_released_versions_are_asked_for(home: &Path) {
+    for (gav, reason) in [
+        ("nonsense", "GROUP:ARTIFACT:VERSION"),
+        ("org.example:demo", "GROUP:ARTIFACT:VERSION"),
+        ("org.example:demo:jar:1.0", "GROUP:ARTIFACT:VERSION"),
+        ("org.example:../demo:1.0", "is no artifact id"),
+        ("org.example:demo:..", "is no version"),
+        (
+            "org.example:demo:1.0-SNAPSHOT",
+            "is a snapshot, which stands for something else every day; only released versions are built",
+        ),
+        ("org.example:demo:1.0-20260102.030405-6", "is a snapshot"),
+        ("org.example:demo:LATEST", "is no version; give the one you mean"),
+    ] {
+        for line in [
+            format!("build maven --gav {gav}"),
+            format!("build maven {gav} --wait"),
+            format!("build maven2 {gav} --json"),
+            format!("inspect-log maven --gav {gav}"),
+        ] {
+            let refused = run(PYRSIA, home, &line);
+            assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{line}: {}", refused.stderr);
+            assert!(refused.stderr.contains(reason) && refused.stderr.contains(gav), "{line}: {}", refused.stderr);
+        }
+    }
+    let unheard = succeeded(home, "inspect-log maven --gav org.example:unheard-of:1.0");
+    assert!(unheard.stdout == "[]\n" && unheard.stderr.contains("No build of it was ever asked for"), "{}", unheard.stderr);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The programs as a user or a script meets them: help, exit codes, the settings file, a node, and a node that is not there.
 
+mod client_files;
 mod fixture;
 mod lone_node;
 mod offline;
@@ -22,6 +23,11 @@ fn help_and_version_are_no_failure() {
         "config --help",
         "inspect-log docker --help",
         "inspect-log --help",
+        "inspect-log maven --help",
+        "build maven --help",
+        "settings --help",
+        "export maven-checksums --help",
+        "export gradle-verification --help",
         "demo --help",
     ] {
         let help = run(PYRSIA, home.path(), line);
@@ -54,6 +60,15 @@ fn a_command_line_that_is_not_understood_ends_with_2() {
         "inspect-log docker",
         "nonsense",
         "build docker --image",
+        "build maven --gav",
+        "build maven --gav g:a:1 g:a:1",
+        "inspect-log maven",
+        "settings cobol",
+        "settings --url node.example",
+        "export maven-checksums --force",
+        "export maven-checksums --format sparse",
+        "export maven-checksums --network 1",
+        "export gradle-verification a/b",
     ] {
         let ended = run(PYRSIA, home.path(), line);
         assert_eq!(ended.code, Some(2), "{line:?}: {}", ended.stderr);

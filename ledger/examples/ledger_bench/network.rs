@@ -117,7 +117,7 @@ impl Network {
         let coordinate = PackageCoordinate::new("docker", &format!("{name}:1.0"))?;
         let build_id = BuildId::of(self.state.network(), &coordinate, 0);
         let requester = number as usize % MEMBERS;
-        let request = BuildRequested { build_id, coordinate: coordinate.clone(), attempt: 0, verifier: module() };
+        let request = BuildRequested { build_id, coordinate: coordinate.clone(), attempt: 0, verifier: module(), source: None };
         self.add(requester, Event::BuildRequested(request));
         let artifact = |(index, (part, media_type)): (usize, &(&str, &str))| {
             let digest = digest_of(&name, part);

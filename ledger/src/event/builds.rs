@@ -8,15 +8,79 @@ use crate::identity::NodeId;
 use crate::signed::NetworkId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
+use std::{fmt, io};
 
 /// The authorized nodes of the height at which this stands are the judges of the build, whoever is authorized later.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuildRequested {
     pub build_id: BuildId,
     pub coordinate: PackageCoordinate,
     /// Counts the builds of this coordinate from 0.
     pub attempt: u32,
     pub verifier: Sha256Digest,
+    /// What the author's own mapping says the package is built from; none where its pipeline cannot tell. Every judge holds it
+    /// against its own mapping, so nobody chooses the source of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<PinnedSource>,
+}
+
+/// Version 1 ends before the source, version 2 has one: nothing can be written in two ways.
+impl BorshSerialize for BuildRequested {
+    fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        let Self { build_id, coordinate, attempt, verifier, source } = self;
+        BorshSerialize::serialize(&(build_id, coordinate, attempt, verifier), writer)?;
+        source.iter().try_for_each(|source| BorshSerialize::serialize(source, writer))
+    }
+}
+
+impl BuildRequested {
+    pub(super) const fn version(&self) -> u16 {
+        if self.source.is_some() { 2 } else { 1 }
+    }
+
+    /// The body of version 1.
+    pub(super) fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let (build_id, coordinate, attempt, verifier) = BorshDeserialize::deserialize_reader(reader)?;
+        Ok(Self { build_id, coordinate, attempt, verifier, source: None })
+    }
+
+    /// The body of version 2.
+    pub(super) fn read_with_source<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let requested = Self::deserialize_reader(reader)?;
+        Ok(Self { source: Some(PinnedSource::deserialize_reader(reader)?), ..requested })
+    }
+}
+
+/// A source that says the same whenever it is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct PinnedSource {
+    /// `git` for a build from source, `import` for a copy of what a registry published.
+    pub kind: String,
+    /// Repository or registry, without user and password: where the author would fetch it. Mirrors are elsewhere.
+    pub location: String,
+    /// What pins it: a commit, or the digest of a manifest.
+    pub revision: String,
+    /// The git tree of that commit.
+    pub tree: Option<String>,
+}
+
+impl PinnedSource {
+    /// Whether both name the same content, wherever it is fetched from.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        (&self.kind, &self.revision) == (&other.kind, &other.revision)
+    }
+}
+
+/// As people read it: "commit 1a2b of https://git.example/a".
+impl fmt::Display for PinnedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, location, revision, tree: _ } = self;
+        match kind.as_str() {
+            "git" => write!(f, "commit {revision} of {location}"),
+            "import" => write!(f, "manifest {revision} of {location}"),
+            kind => write!(f, "{kind} {revision} of {location}"),
+        }
+    }
 }
 
 /// Where the bytes that were built came from.
@@ -92,7 +156,7 @@ pub struct BuildResultRevealed {
 }
 
 /// The author has waited long enough in this phase. An opinion, because nobody's clock is part of validity: more than
-/// half of the judges that are still authorized end the phase.
+/// half of the judges that are still authorized end the phase, or more than half of the authorized nodes.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct BuildWaitEnded {
     pub build_id: BuildId,

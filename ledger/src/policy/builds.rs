@@ -5,7 +5,7 @@ use crate::coordinate::{ArtifactId, BuildId};
 use crate::event::{
     ARTIFACTS_PER_BUILD_MAX, AddArtifact, BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildRequested,
     BuildResultCommitted, BuildResultRevealed, BuildWaitEnded, DISPUTE_COMPARISONS_MAX, DISPUTE_DIFFERENCES_MAX,
-    DISPUTE_PARTS_MAX, DISPUTE_TEXT_BYTES_MAX, DisputeReport, GroupVerdict, Vouch, WaitPhase, commitment,
+    DISPUTE_PARTS_MAX, DISPUTE_TEXT_BYTES_MAX, DisputeReport, GroupVerdict, PinnedSource, Vouch, WaitPhase, commitment,
 };
 use crate::identity::NodeId;
 use crate::projection::Projections;
@@ -39,8 +39,18 @@ pub(super) fn request(state: &Projections, author: NodeId, body: &BuildRequested
             return Err(Refusal::BuildOpen { coordinate: coordinate.clone(), build_id });
         }
     }
+    if let Some(source) = &body.source {
+        pinned(source)?;
+    }
     let is_within = state.builds.unfinished_of(&author) < UNFINISHED_BUILDS_PER_NODE_MAX;
     if is_within { Ok(()) } else { Err(Refusal::TooManyBuilds { author }) }
+}
+
+fn pinned(PinnedSource { kind, location, revision, tree }: &PinnedSource) -> Result<(), Refusal> {
+    if kind.is_empty() || revision.is_empty() {
+        return Err(Refusal::NotPinned);
+    }
+    [kind, location, revision].into_iter().chain(tree).try_for_each(|part| text(part))
 }
 
 /// The build, of which `author` is a judge whose word counts.
@@ -98,9 +108,13 @@ fn outcome(outcome: &BuildOutcome) -> Result<(), Refusal> {
     }
 }
 
+/// Any authorized node may have waited long enough: of the judges those that answer may be too few to end anything.
 pub(super) fn end_wait(state: &Projections, author: NodeId, body: &BuildWaitEnded) -> Result<(), Refusal> {
     let build_id = body.build_id;
-    let build = judged(state, author, build_id)?;
+    let build = state.builds.get(&build_id).ok_or(Refusal::UnknownBuild(build_id))?;
+    if !state.members.contains(&author) {
+        return Err(Refusal::NotAuthorized { author });
+    }
     in_phase(build_id, build, body.phase)?;
     if build.waits.contains(&author) { Err(Refusal::WaitEndedAlready { author, build_id }) } else { Ok(()) }
 }

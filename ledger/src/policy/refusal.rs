@@ -70,6 +70,8 @@ pub enum Refusal {
     BuildOpen { coordinate: PackageCoordinate, build_id: BuildId },
     #[error("{author} has requested {UNFINISHED_BUILDS_PER_NODE_MAX} builds that are not finished")]
     TooManyBuilds { author: NodeId },
+    #[error("the source of a build has a kind and a revision that pins it")]
+    NotPinned,
     #[error("build {0} was never requested")]
     UnknownBuild(BuildId),
     #[error("{author} is not a judge of build {build_id}")]

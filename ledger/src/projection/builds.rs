@@ -15,7 +15,7 @@ use crate::block::Height;
 use crate::certificate::absolute_majority;
 use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate};
 use crate::digest::Sha256Digest;
-use crate::event::{BuildRequested, BuildSource, BuiltArtifact, WaitPhase};
+use crate::event::{BuildRequested, BuildSource, BuiltArtifact, PinnedSource, WaitPhase};
 use crate::identity::NodeId;
 use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -84,7 +84,7 @@ pub struct Build {
     /// Judges that ceased to be authorized while the build was judged: nothing they say counts, even if they return.
     pub left: Vec<NodeId>,
     pub status: BuildStatus,
-    /// Judges that have waited long enough in this phase.
+    /// Judges, and other authorized nodes, that have waited long enough in this phase.
     pub waits: Vec<NodeId>,
     /// Candidates that no majority vouched for.
     pub given_up: Vec<Sha256Digest>,
@@ -131,6 +131,8 @@ pub struct Agreement {
 pub struct Builds {
     builds: Table<BuildId, Build>,
     commitments: Table<(BuildId, NodeId), Commitment>,
+    /// What each build was requested to be built from; none where the request does not say.
+    sources: Table<BuildId, PinnedSource>,
     results: Table<(BuildId, NodeId), RevealedResult>,
     vouches: Table<BuildId, Vec<Vouched>>,
     disputes: Table<(BuildId, NodeId), Dispute>,
@@ -150,6 +152,7 @@ impl Builds {
         Self {
             builds: Table::new(TableId::Builds),
             commitments: Table::new(TableId::Commitments),
+            sources: Table::new(TableId::Sources),
             results: Table::new(TableId::Results),
             vouches: Table::new(TableId::Vouches),
             disputes: Table::new(TableId::Disputes),
@@ -164,6 +167,11 @@ impl Builds {
 
     pub fn get(&self, id: &BuildId) -> Option<&Build> {
         self.builds.get(id)
+    }
+
+    /// What the request says the build is made from.
+    pub fn source(&self, id: &BuildId) -> Option<&PinnedSource> {
+        self.sources.get(id)
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&BuildId, &Build)> {
@@ -233,6 +241,9 @@ impl Builds {
 
     pub(super) fn open(&mut self, sum: &mut StateSum, place: Place, body: &BuildRequested, judges: Vec<NodeId>) {
         self.attempts.put(sum, body.coordinate.clone(), body.attempt + 1);
+        if let Some(source) = &body.source {
+            self.sources.put(sum, body.build_id, source.clone());
+        }
         let build = Build {
             coordinate: body.coordinate.clone(),
             attempt: body.attempt,

@@ -5,11 +5,13 @@ use crate::certificate::CommitCertificate;
 use crate::coordinate::{ArtifactId, PackageType};
 use crate::event::{
     AddArtifact, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed, BuildSource, BuildWaitEnded,
-    BuiltArtifact, NodeActivated, NodeAuthorizationApproved, NodeRevocationApproved, VerifierApproved, WaitPhase, commitment,
+    BuiltArtifact, NodeActivated, NodeAuthorizationApproved, NodeRevocationApproved, PinnedSource, TEXT_BYTES_MAX,
+    VerifierApproved, WaitPhase, commitment,
 };
 use crate::signed::{UnsignedEvent, node_id_of};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// A network of test keys, its log, and the state after it.
 pub(crate) struct Bench {
@@ -151,7 +153,9 @@ impl Bench {
     pub(crate) fn request(&self) -> Event {
         let coordinate = alpine();
         let (attempt, build_id) = (self.state.next_attempt(&coordinate), self.state.next_build_id(&coordinate));
-        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier: MODULE })
+        // Both versions of the event, in turn.
+        let source = (attempt % 2 == 1).then(pinned);
+        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier: MODULE, source })
     }
 
     pub(crate) fn open_build(&mut self, author: usize) -> BuildId {
@@ -441,4 +445,45 @@ fn a_copy_of_a_block_with_other_events_or_signatures_is_not_whole() {
     assert!(!copy(&|events| events.swap(0, 1)));
     assert!(!copy(&|events| events.push(events[0].clone())));
     assert!(!copy(&|events| events[0].signature = events[1].signature));
+}
+
+fn pinned() -> PinnedSource {
+    let (kind, location) = ("git".to_owned(), "https://git.example/alpine".to_owned());
+    PinnedSource { kind, location, revision: "c0ffee".into(), tree: Some("7ee".into()) }
+}
+
+#[test]
+fn what_a_build_is_requested_to_be_made_from_is_kept_and_part_of_the_root() {
+    let bench = Bench::with_members(1);
+    let Event::BuildRequested(request) = bench.request() else { unreachable!("it is one") };
+    let with = |source: Option<PinnedSource>| {
+        let signed = bench.sign(0, Event::BuildRequested(BuildRequested { source, ..request.clone() }));
+        let proposal = bench.state.propose(bench.node(0), 0, [&signed]);
+        assert_eq!(proposal.refused, []);
+        proposal.next
+    };
+    let other = PinnedSource { tree: None, ..pinned() };
+    let states = [None, Some(pinned()), Some(other)].map(|source| (with(source.clone()), source));
+    for (state, source) in &states {
+        assert_eq!(state.builds.source(&request.build_id), source.as_ref());
+    }
+    let roots: BTreeSet<_> = states.iter().map(|(state, _)| state.state_root()).collect();
+    assert_eq!(roots.len(), states.len());
+}
+
+#[test]
+fn a_source_that_pins_nothing_or_is_no_text_is_refused() {
+    let bench = Bench::with_members(1);
+    let Event::BuildRequested(request) = bench.request() else { unreachable!("it is one") };
+    let check = |source| {
+        bench.state.check(&bench.sign(0, Event::BuildRequested(BuildRequested { source: Some(source), ..request.clone() })))
+    };
+    assert_eq!(check(pinned()), Ok(()));
+    assert_eq!(check(PinnedSource { revision: String::new(), ..pinned() }), Err(Refusal::NotPinned));
+    assert_eq!(check(PinnedSource { kind: String::new(), ..pinned() }), Err(Refusal::NotPinned));
+    assert_eq!(check(PinnedSource { location: "two\nlines".into(), ..pinned() }), Err(Refusal::ControlCharacter));
+    let long = "0".repeat(TEXT_BYTES_MAX + 1);
+    for source in [PinnedSource { revision: long.clone(), ..pinned() }, PinnedSource { tree: Some(long), ..pinned() }] {
+        assert!(matches!(check(source), Err(Refusal::Text { .. })));
+    }
 }

@@ -171,12 +171,17 @@ impl Driver {
         let planner =
             Planner { me: self.me, silent_to: self.consensus.silent_to(), run_limit: self.run_limit, patience: self.patience };
         for (id, build) in state.builds.unfinished() {
-            if build.judges.contains(&self.me) && !self.builds.contains_key(id) {
+            if !planner.is_concerned(state, build) || self.builds.contains_key(id) {
+                continue;
+            }
+            if build.judges.contains(&self.me) {
                 let wait_ms = if age(build.requested_time_ms) > OLD_REQUEST { CATCH_UP_WAIT.as_millis() as u64 } else { 0 };
                 let run_after_ms = self.now_ms() + wait_ms;
                 let mut progress = self.recalled(id);
                 progress.run_after_ms = run_after_ms;
                 self.builds.insert(*id, progress);
+            } else {
+                self.builds.insert(*id, Progress::default());
             }
         }
         let mut wake_ms: Option<u64> = None;
@@ -240,7 +245,12 @@ impl Driver {
 
     fn start(&mut self, state: &Projections, id: BuildId) {
         let Some(build) = state.builds.get(&id) else { return };
-        let order = Order { id, coordinate: build.coordinate.clone(), verifier: build.verifier };
+        let order = Order {
+            id,
+            coordinate: build.coordinate.clone(),
+            verifier: build.verifier,
+            source: state.builds.source(&id).cloned(),
+        };
         tracing::info!(
             "Build with ID {id} has been started for package type {} and package specific ID {}",
             order.coordinate.package_type.capitalised(),
@@ -395,7 +405,8 @@ impl Driver {
     }
 
     async fn forget(&mut self, state: &Projections, id: BuildId) {
-        match state.builds.get(&id).map(|build| &build.status) {
+        let judged = state.builds.get(&id).filter(|build| build.judges.contains(&self.me));
+        match judged.map(|build| &build.status) {
             Some(BuildStatus::Published { height }) => {
                 tracing::info!("Transparency Log for build with ID {id} successfully created in block {height}");
                 for artifact in state.builds.chosen(&id).map(|(_, artifacts)| artifacts).unwrap_or_default() {

@@ -8,8 +8,10 @@ use std::time::Duration;
 use pyrsia_ledger::PackageCoordinate;
 use pyrsia_ledger::event::{ARTIFACTS_PER_BUILD_MAX, BuildSource};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use url::Url;
+
+use super::mapping_info::{MappingInfo, PinnedMapping};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pipeline that sends nothing for so long hangs. There is no limit on a whole download: artifacts may be large.
@@ -18,6 +20,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// How much of a text by the pipeline is repeated in an error.
 const QUOTED_CHARS_MAX: usize = 300;
+/// The kind of the source of a build whose pipeline does not tell.
+pub(super) const UNKNOWN_SOURCE: &str = "unknown";
 /// The longest file name of an artifact, in bytes.
 const FILE_NAME_BYTES_MAX: usize = 255;
 
@@ -43,7 +47,25 @@ impl PipelineError {
     }
 
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Status { status: StatusCode::NOT_FOUND, .. })
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
+
+    /// Whether the pipeline does not know the call at all.
+    pub(super) fn is_unknown_call(&self) -> bool {
+        let unknown = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+        self.status().is_some_and(|status| unknown.contains(&status))
+    }
+
+    pub(super) const fn status(&self) -> Option<StatusCode> {
+        if let Self::Status { status, .. } = self { Some(*status) } else { None }
+    }
+
+    /// What the pipeline said itself, or else what went wrong.
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            Self::Status { text, .. } if !text.is_empty() => text.clone(),
+            other => other.to_string(),
+        }
     }
 }
 
@@ -63,15 +85,6 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// The body of `PUT /build`, in the prototype's words.
-#[derive(Serialize)]
-struct MappingInfo<'a> {
-    package_type: &'a str,
-    package_specific_id: &'a str,
-    source_repository: Option<()>,
-    build_spec_url: Option<()>,
 }
 
 /// The answer to `GET /build/{id}`. Pipelines of other makers may leave out `phase` and `source`.
@@ -105,7 +118,7 @@ impl PipelineBuild {
             Some(PipelineSource { kind, location, revision }) => {
                 BuildSource { kind: kind.clone(), location: location.clone(), revision: revision.clone() }
             }
-            None => BuildSource { kind: "unknown".into(), location: String::new(), revision: String::new() },
+            None => BuildSource { kind: UNKNOWN_SOURCE.into(), location: String::new(), revision: String::new() },
         }
     }
 }
@@ -160,14 +173,8 @@ impl PipelineClient {
     }
 
     /// Starts a build and returns the pipeline's id of it.
-    pub(crate) async fn start(&self, coordinate: &PackageCoordinate) -> Result<String, PipelineError> {
-        let body = MappingInfo {
-            package_type: prototype_name(coordinate.package_type.as_str()),
-            package_specific_id: coordinate.id.as_str(),
-            source_repository: None,
-            build_spec_url: None,
-        };
-        let id: String = answer(self.request(Method::PUT, "/build").json(&body)).await?;
+    pub(super) async fn start(&self, mapping: &MappingInfo) -> Result<String, PipelineError> {
+        let id: String = parsed(&answer(self.request(Method::PUT, "/build").json(mapping.as_json())).await?)?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
         if (1..=64).contains(&id.len()) && id.bytes().all(plain) {
             return Ok(id);
@@ -175,8 +182,19 @@ impl PipelineClient {
         Err(PipelineError::Invalid(format!("{:?} is no build id", quoted(&id))))
     }
 
+    /// Asks what a package would be built from, without building it.
+    pub(super) async fn pin(
+        &self,
+        coordinate: &PackageCoordinate,
+        mapping: &MappingInfo,
+    ) -> Result<PinnedMapping, PipelineError> {
+        let body = answer(self.request(Method::PUT, "/mapping").json(mapping.as_json())).await?;
+        let pinned = MappingInfo::about(coordinate, &body).and_then(PinnedMapping::new);
+        pinned.map_err(|error| not_understood(&body, &error))
+    }
+
     pub(crate) async fn build(&self, id: &str) -> Result<PipelineBuild, PipelineError> {
-        let build: PipelineBuild = answer(self.request(Method::GET, &format!("/build/{id}"))).await?;
+        let build: PipelineBuild = parsed(&answer(self.request(Method::GET, &format!("/build/{id}"))).await?)?;
         match &build.status {
             PipelineStatus::Success { artifact_urls } if !(1..=ARTIFACTS_PER_BUILD_MAX).contains(&artifact_urls.len()) => {
                 Err(PipelineError::Invalid(format!(
@@ -205,25 +223,22 @@ impl PipelineClient {
     }
 }
 
-/// The prototype's spelling of its two types; every other type has the ledger's.
-fn prototype_name(package_type: &str) -> &str {
-    match package_type {
-        "docker" => "Docker",
-        "maven" => "Maven2",
-        other => other,
-    }
-}
-
-async fn answer<T: for<'de> Deserialize<'de>>(request: RequestBuilder) -> Result<T, PipelineError> {
+/// The body of an answer that is success.
+async fn answer(request: RequestBuilder) -> Result<Vec<u8>, PipelineError> {
     let response = request.send().await?;
     if !response.status().is_success() {
         return Err(refused(response).await);
     }
-    let body = bounded(response).await?;
-    serde_json::from_slice(&body).map_err(|error| {
-        let begin = quoted(&String::from_utf8_lossy(&body));
-        PipelineError::Invalid(format!("{error}, in an answer that begins {begin:?}"))
-    })
+    bounded(response).await
+}
+
+fn parsed<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, PipelineError> {
+    serde_json::from_slice(body).map_err(|error| not_understood(body, &error.to_string()))
+}
+
+fn not_understood(body: &[u8], problem: &str) -> PipelineError {
+    let (problem, begin) = (quoted(problem), quoted(&String::from_utf8_lossy(body)));
+    PipelineError::Invalid(format!("{problem}, in an answer that begins {begin:?}"))
 }
 
 async fn bounded(mut response: Response) -> Result<Vec<u8>, PipelineError> {
@@ -299,10 +314,5 @@ mod tests {
         let done = r#"{"id":"x","status":{"Success":{"artifact_urls":["/a"]}},"phase":"done",
             "source":{"kind":"git","location":"https://git.example/a","revision":"00","tree":null},"queued_at":1}"#;
         assert_eq!(serde_json::from_str::<PipelineBuild>(done).unwrap().source().kind, "git");
-    }
-
-    #[test]
-    fn package_types_are_written_as_the_prototype_wrote_them() {
-        assert_eq!(["docker", "maven", "cargo"].map(prototype_name), ["Docker", "Maven2", "cargo"]);
     }
 }

@@ -254,20 +254,26 @@ impl Planner {
         }
     }
 
+    /// Whether this node has something to say of a build, or may come to.
+    pub(super) fn is_concerned(&self, state: &Projections, build: &Build) -> bool {
+        build.judges.contains(&self.me) || build.status.is_judging() && state.members.contains(&self.me)
+    }
+
     /// The next step for a build of which this node is, or is not, a judge.
     pub(super) fn next_step(&self, state: &Projections, id: &BuildId, progress: &Progress, now_ms: u64) -> Step {
         // A ledger that was lost and is being caught up with may bring it yet.
         let Some(build) = state.builds.get(id) else { return Step::Idle };
-        if !build.judges.contains(&self.me) {
+        if !self.is_concerned(state, build) {
             return Step::Done;
         }
         let looked = Look { planner: self, state, id, build, progress, now_ms };
+        if !build.is_active(&self.me) || !state.members.contains(&self.me) {
+            // Its words as a judge count nothing; its results are kept until the build is closed, for others to compare.
+            let is_over = build.status.is_closed() && !progress.running;
+            return looked.outsiders_opinion().or_else(|| if is_over { Step::Done } else { Step::Idle });
+        }
         // Also when the others have agreed already: a result that confirms or contradicts them belongs on record.
         let own = looked.own_result();
-        if !build.is_active(&self.me) || !state.members.contains(&self.me) {
-            // Its words count nothing; it may be authorized again, and its results are kept until the build is closed.
-            return if build.status.is_closed() && !progress.running { Step::Done } else { Step::Idle };
-        }
         let own_is_over = matches!(own, Step::Idle | Step::Done) && !progress.running;
         let step = own.or_else(|| looked.opinion()).or_else(|| match &build.status {
             BuildStatus::Committing | BuildStatus::Revealing => Step::Idle,
@@ -349,7 +355,7 @@ impl Look<'_> {
         if self.owes_its_word() {
             return Step::Idle;
         }
-        let Planner { me, run_limit, patience, .. } = self.planner;
+        let Planner { run_limit, patience, .. } = self.planner;
         // After a time without blocks the words of the others come with this node's own, or soon after.
         let spoken_ms = self.progress.seen.spoke_ms.map_or(0, |spoke_ms| spoke_ms + millis(patience.reveal));
         let since_ms = self.progress.phase_since_ms(self.now_ms);
@@ -371,7 +377,19 @@ impl Look<'_> {
             }
             _ => return Step::Idle,
         };
-        if self.state.builds.waits(self.id).contains(me) {
+        self.end_wait(phase, due_ms)
+    }
+
+    /// Whether the judges have had so much time that an authorized node that is none of them ends the phase as well.
+    fn outsiders_opinion(&self) -> Step {
+        let Planner { me, run_limit, patience, .. } = self.planner;
+        let phase = self.build.status.wait_phase().filter(|_| self.state.members.contains(me));
+        let due_ms = self.progress.phase_since_ms(self.now_ms) + millis(*run_limit) + millis(patience.outsider);
+        phase.map_or(Step::Idle, |phase| self.end_wait(phase, due_ms))
+    }
+
+    fn end_wait(&self, phase: WaitPhase, due_ms: u64) -> Step {
+        if self.state.builds.waits(self.id).contains(&self.planner.me) {
             return Step::Idle;
         }
         if self.now_ms < due_ms {

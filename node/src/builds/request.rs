@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use pyrsia_ledger::event::BuildRequested;
+use pyrsia_ledger::event::{BuildRequested, PinnedSource};
 use pyrsia_ledger::policy::UNFINISHED_BUILDS_PER_NODE_MAX;
 use pyrsia_ledger::projection::builds::{Build, BuildStatus};
-use pyrsia_ledger::{BuildId, Event, NodeId, PackageCoordinate, Projections, Refusal};
+use pyrsia_ledger::{BuildId, Event, NodeId, PackageCoordinate, Projections, Refusal, Sha256Digest};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::background::BackgroundWishes;
 use super::pipeline_client::quoted;
 use super::rate::{RequestRate, WishRate};
+use super::sources::{Mapped, SourceError, Sources};
 use super::wish::{BuildReceipt, BuildWish, WishError};
 use crate::consensus::{ConsensusHandle, ProposeError};
 use crate::ledger_wait::{self, Waited};
@@ -28,6 +29,9 @@ use crate::verifiers::Verifiers;
 
 /// How long a block with a request is waited for.
 const REQUEST_WAIT: Duration = Duration::from_secs(20);
+/// How long the pipeline is asked what a package is built from: more than `pyrsia_build` takes to say that it cannot tell, less
+/// than a peer that relays a wish waits, and with the wait for the block less than a client of this node does.
+const MAPPING_WAIT: Duration = Duration::from_secs(24);
 /// How long a node that has just started waits for an authorized node to be connected.
 const PEER_WAIT: Duration = Duration::from_secs(5);
 /// A wish is relayed to so many authorized nodes before it is given up.
@@ -45,6 +49,8 @@ const PEERS_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 mod code {
     /// The wish itself is wrong; every node would say so.
     pub(super) const REFUSED: u16 = 400;
+    /// The pipeline of this node does not build it; that of another one may.
+    pub(super) const NOT_BUILDABLE: u16 = 422;
     pub(super) const NOT_AUTHORIZED: u16 = 403;
     pub(super) const TOO_MANY: u16 = 429;
     pub(super) const UNAVAILABLE: u16 = 503;
@@ -56,6 +62,7 @@ pub(super) struct Wishes {
     p2p: P2pHandle,
     package_types: PackageTypes,
     verifiers: Verifiers,
+    sources: Sources,
     /// Builds that this node has proposed and that do not stand on the ledger yet.
     proposing: Mutex<BTreeSet<BuildId>>,
     background: Mutex<BackgroundWishes>,
@@ -71,6 +78,7 @@ impl Wishes {
         p2p: P2pHandle,
         package_types: PackageTypes,
         verifiers: Verifiers,
+        sources: Sources,
     ) -> Self {
         Self {
             me,
@@ -78,6 +86,7 @@ impl Wishes {
             p2p,
             package_types,
             verifiers,
+            sources,
             proposing: Mutex::default(),
             background: Mutex::default(),
             background_places: Arc::new(Semaphore::new(BACKGROUND_WISHES_MAX)),
@@ -96,20 +105,23 @@ impl Wishes {
     }
 
     async fn propose(&self, state: &Projections, wish: BuildWish) -> Result<BuildReceipt, WishError> {
-        let BuildWish { coordinate, again: _ } = wish;
-        let package_type = &coordinate.package_type;
-        let verifier =
-            state.verifiers.current(package_type).ok_or_else(|| WishError::NoVerifier { package_type: package_type.clone() })?;
-        if requests_enough(state, &self.me) {
-            return Err(WishError::Busy);
+        self.verifier(state, &wish.coordinate)?;
+        let source = self.source(&wish.coordinate).await?;
+        // The ledger has gone on meanwhile.
+        let view = self.consensus.view();
+        let state = view.state.as_deref().ok_or(WishError::NoNetwork)?;
+        if let Some(receipt) = settled(state, &wish)? {
+            return Ok(receipt);
         }
+        let BuildWish { coordinate, again: _ } = wish;
+        let verifier = self.verifier(state, &coordinate)?;
         let (attempt, build_id) = (state.next_attempt(&coordinate), state.next_build_id(&coordinate));
         let Some(_proposing) = Proposing::begin(&self.proposing, build_id) else {
             // The same wish came twice at once; the first one proposes.
             self.stands(build_id).await?;
             return Ok(BuildReceipt::AlreadyOpen(build_id));
         };
-        let event = Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier });
+        let event = Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier, source });
         match self.consensus.propose(event).await {
             Ok(_) => {}
             Err(ProposeError::Refused(Refusal::BuildOpen { build_id, .. })) => return Ok(BuildReceipt::AlreadyOpen(build_id)),
@@ -124,6 +136,30 @@ impl Wishes {
         }
         let requested_by = self.stands(build_id).await?;
         Ok(if requested_by == self.me { BuildReceipt::Requested(build_id) } else { BuildReceipt::AlreadyOpen(build_id) })
+    }
+
+    /// What judges it, if this node may request it.
+    fn verifier(&self, state: &Projections, coordinate: &PackageCoordinate) -> Result<Sha256Digest, WishError> {
+        let package_type = &coordinate.package_type;
+        let verifier = state.verifiers.current(package_type);
+        let verifier = verifier.ok_or_else(|| WishError::NoVerifier { package_type: package_type.clone() })?;
+        if requests_enough(state, &self.me) { Err(WishError::Busy) } else { Ok(verifier) }
+    }
+
+    /// What the request is for, as this node's mapping says. A pipeline that does not know the question, or is away, keeps nobody
+    /// from building: the other judges have pipelines of their own.
+    async fn source(&self, coordinate: &PackageCoordinate) -> Result<Option<PinnedSource>, WishError> {
+        let why = match tokio::time::timeout(MAPPING_WAIT, self.sources.pinned(coordinate)).await {
+            Ok(Ok(Mapped::Pinned(mapping))) => return Ok(Some(mapping.source)),
+            Ok(Ok(Mapped::Unknown(_))) => "the pipeline does not know PUT /mapping".to_owned(),
+            Ok(Err(SourceError::Refused(error))) => return Err(WishError::NotBuildable { sentence: error.sentence() }),
+            Ok(Err(SourceError::Unavailable(error))) => return Err(WishError::SourceUnavailable { sentence: error.sentence() }),
+            Ok(Err(error @ SourceError::Service(_))) => return Err(WishError::SourceUnavailable { sentence: error.to_string() }),
+            Ok(Err(SourceError::Pipeline(error))) => error.to_string(),
+            Err(_) => format!("the pipeline did not say within {} s", MAPPING_WAIT.as_secs()),
+        };
+        tracing::info!(%coordinate, why, "the build is requested without its source");
+        Ok(None)
     }
 
     /// Waits until the build stands on this node's ledger, and says who requested it.
@@ -377,8 +413,10 @@ fn response(answer: Result<BuildReceipt, WishError>) -> NodeResponse {
                 WishError::TooMany { .. } | WishError::Busy => code::TOO_MANY,
                 WishError::NoNetwork
                 | WishError::NoBuildNodeReachable { .. }
+                | WishError::SourceUnavailable { .. }
                 | WishError::TimedOut { .. }
                 | WishError::Stopped => code::UNAVAILABLE,
+                WishError::NotBuildable { .. } => code::NOT_BUILDABLE,
                 WishError::Coordinate { .. }
                 | WishError::UnknownPackageType { .. }
                 | WishError::NoAuthorizedNodes

@@ -5,6 +5,7 @@
 //! node's own trouble: it is tried again within bounds, and then the node abstains and says why. Never panics on what a
 //! pipeline sends, and never puts a byte into the store under another name than its digest.
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use pyrsia_ledger::event::{
-    ARTIFACTS_PER_BUILD_MAX, BuildOutcome, BuildResultRevealed, BuildSource, BuiltArtifact, TEXT_BYTES_MAX,
+    ARTIFACTS_PER_BUILD_MAX, BuildOutcome, BuildResultRevealed, BuildSource, BuiltArtifact, PinnedSource, TEXT_BYTES_MAX,
 };
 use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
@@ -21,10 +22,12 @@ use pyrsia_verifiers::{InputFile, Outcome, PublishedArtifact, Verifier};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
+use super::mapping_info::{MappingInfo, PinnedMapping, contradiction};
 use super::notes::{Note, Notes};
-use super::pipeline_client::{ArtifactUrl, PipelineClient, PipelineError, PipelineStatus, quoted};
+use super::pipeline_client::{ArtifactUrl, PipelineClient, PipelineError, PipelineStatus, UNKNOWN_SOURCE, quoted};
 use super::progress::LocalProgress;
 use super::sealed::{FileNames, RunResult};
+use super::sources::{Mapped, SourceError, Sources};
 use super::view::LocalPhase;
 use crate::artifacts::{ArtifactStore, Ingest, StoreError, Stored};
 use crate::consensus::ConsensusHandle;
@@ -53,6 +56,7 @@ pub(super) const ENVELOPE_BYTES: usize = 512;
 pub(super) struct Runner {
     pub(super) consensus: ConsensusHandle,
     pub(super) pipeline: PipelineClient,
+    pub(super) sources: Sources,
     pub(super) store: ArtifactStore,
     pub(super) verifiers: Verifiers,
     pub(super) notes: Notes,
@@ -74,6 +78,8 @@ pub(super) struct Order {
     pub(super) id: BuildId,
     pub(super) coordinate: PackageCoordinate,
     pub(super) verifier: Sha256Digest,
+    /// What the request is for, if it says so.
+    pub(super) source: Option<PinnedSource>,
 }
 
 /// A run that has ended.
@@ -157,6 +163,12 @@ impl Runner {
         for _ in 0..PIPELINE_BUILDS_MAX {
             let pipeline_build_id = self.pipeline_build(order, &mut patience).await?;
             let Some((source, urls)) = self.finished(order, &pipeline_build_id, &mut patience).await? else { continue };
+            // Also what a pipeline built that cannot tell before, or that began before this node was started again.
+            if let Some(requested) = order.source.as_ref().filter(|_| source.kind != UNKNOWN_SOURCE)
+                && let Some(reason) = contradiction(requested, &pinned(&source))
+            {
+                return Err(Ended::Abstained(reason));
+            }
             self.progress.enter(&order.id, LocalPhase::Downloading);
             let files = self.download_all(order, &urls).await?;
             self.progress.enter(&order.id, LocalPhase::Verifying);
@@ -173,8 +185,9 @@ impl Runner {
             self.progress.name(&order.id, known.clone());
             return Ok(known);
         }
+        let mapping = self.mapping(order, patience).await?;
         loop {
-            match self.pipeline.start(&order.coordinate).await {
+            match self.pipeline.start(&mapping).await {
                 Ok(id) => {
                     patience.restored();
                     tracing::debug!(build_id = %order.id, pipeline_build_id = %id, "the pipeline has taken the build");
@@ -186,6 +199,28 @@ impl Runner {
                     return Err(Ended::Abstained(format!("the pipeline of this node does not build it: {error}")));
                 }
                 Err(error) => patience.tried(error).await?,
+            }
+        }
+    }
+
+    /// What the pipeline is to build: what this node's own mapping says, and only if that is what the request is for.
+    async fn mapping(&self, order: &Order, patience: &mut Patience<'_>) -> Result<MappingInfo, Ended> {
+        loop {
+            let mapped = match &order.source {
+                Some(_) => self.sources.pinned(&order.coordinate).await,
+                None => self.sources.mapping(&order.coordinate).await.map(Mapped::Unknown),
+            };
+            match (mapped, &order.source) {
+                (Ok(Mapped::Pinned(PinnedMapping { info, source })), Some(requested)) => {
+                    patience.restored();
+                    let other = contradiction(requested, &source);
+                    return other.map_or(Ok(info), |reason| Err(Ended::Abstained(reason)));
+                }
+                (Ok(Mapped::Pinned(PinnedMapping { info, .. }) | Mapped::Unknown(info)), _) => return Ok(info),
+                (Err(SourceError::Refused(error)), _) => {
+                    return Err(Ended::Abstained(format!("the pipeline of this node does not build it: {error}")));
+                }
+                (Err(error), _) => patience.tried(error).await?,
             }
         }
     }
@@ -325,6 +360,10 @@ impl Runner {
     }
 }
 
+fn pinned(BuildSource { kind, location, revision }: &BuildSource) -> PinnedSource {
+    PinnedSource { kind: kind.clone(), location: location.clone(), revision: revision.clone(), tree: None }
+}
+
 enum DownloadError {
     Pipeline(PipelineError),
     Store(StoreError),
@@ -434,7 +473,7 @@ impl<'a> Patience<'a> {
     }
 
     /// Pauses before the next try, or ends the run.
-    async fn tried(&mut self, error: PipelineError) -> Result<(), Ended> {
+    async fn tried(&mut self, error: impl fmt::Display) -> Result<(), Ended> {
         self.failures += 1;
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= self.limit {

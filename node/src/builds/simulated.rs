@@ -72,7 +72,7 @@ impl SimulatedJudge {
     ) -> Vec<Wish> {
         let planner = Planner { me: self.me, silent_to, run_limit: self.run_limit, patience: self.patience };
         for (id, build) in state.builds.unfinished() {
-            if build.judges.contains(&self.me) && !self.builds.contains_key(id) {
+            if planner.is_concerned(state, build) && !self.builds.contains_key(id) {
                 self.builds.insert(*id, Progress::recalled(workshop.sealed(id).map(unsealed), false));
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Everything here is made for JSON, with names in snake case: an edge may hand it on as it is.
 
-use pyrsia_ledger::event::{BuildOutcome, BuildSource, BuiltArtifact, DisputeReport, Vouch};
+use pyrsia_ledger::event::{BuildOutcome, BuildSource, BuiltArtifact, DisputeReport, PinnedSource, Vouch};
 use pyrsia_ledger::projection::builds::{Agreement, AtRisk, BuildStatus, JudgeState, ResultDigests, RevealedResult};
 use pyrsia_ledger::{BuildId, Height, NodeId, PackageCoordinate, Projections, Sha256Digest};
 use serde::Serialize;
@@ -13,6 +13,8 @@ pub struct BuildView {
     pub coordinate: PackageCoordinate,
     pub attempt: u32,
     pub verifier: Sha256Digest,
+    /// What the request is for: what the mapping of the node that requested it says.
+    pub source: Option<PinnedSource>,
     pub status: BuildStatus,
     pub requested_by: NodeId,
     pub requested_at: Height,
@@ -193,6 +195,7 @@ pub(super) fn of(state: &Projections, id: &BuildId, local: Option<LocalBuildProg
         coordinate: build.coordinate.clone(),
         attempt: build.attempt,
         verifier: build.verifier,
+        source: builds.source(id).cloned(),
         status: build.status.clone(),
         requested_by: build.requested_by,
         requested_at: build.requested_at,

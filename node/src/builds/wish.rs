@@ -48,6 +48,12 @@ pub enum WishError {
     NoVerifier { package_type: PackageType },
     #[error("none of the {authorized} authorized nodes is connected with this one, try again when one is online")]
     NoBuildNodeReachable { authorized: usize },
+    /// The pipeline of the node that would request it knows that it cannot be built.
+    #[error("this cannot be built: {sentence}; nothing was requested")]
+    NotBuildable { sentence: String },
+    /// What it is built from cannot be found out right now.
+    #[error("what this is built from cannot be found out: {sentence}; nothing was requested, try again later")]
+    SourceUnavailable { sentence: String },
     #[error("{0}")]
     Refused(String),
     #[error("{} asks for more builds than this node takes from one peer, try again in {} s", peer, retry_after.as_secs().max(1))]

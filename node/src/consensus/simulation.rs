@@ -19,6 +19,7 @@ mod tests;
 mod workload;
 mod world;
 
+use pyrsia_ledger::signed::remembering;
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -140,7 +141,7 @@ pub fn run_seeds(seeds: Range<u64>) -> Result<Summary, SeedFailure> {
 pub fn run_mutated(seeds: Range<u64>, mutation: Mutation) -> Result<Summary, SeedFailure> {
     let mut total = Summary::default();
     for seed in seeds {
-        let run = catch_unwind(AssertUnwindSafe(|| scenario::run(seed, mutation)));
+        let run = catch_unwind(AssertUnwindSafe(|| remembering(|| scenario::run(seed, mutation))));
         let result = run.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))));
         total.add(&result.map_err(|reason| SeedFailure { seed, reason })?);
     }

@@ -137,7 +137,7 @@ impl TestNode {
         let coordinate = PackageCoordinate::new("docker", name).expect("a coordinate");
         let network = *self.consensus.view().state.as_ref().expect("a network").network();
         let build_id = BuildId::of(&network, &coordinate, 0);
-        let request = BuildRequested { build_id, coordinate: coordinate.clone(), attempt: 0, verifier: MODULE };
+        let request = BuildRequested { build_id, coordinate: coordinate.clone(), attempt: 0, verifier: MODULE, source: None };
         self.propose(Event::BuildRequested(request)).await;
         self.wait_for_state(|state| state.builds.get(&build_id).is_some()).await;
         let source = BuildSource { kind: "git".into(), location: "file:///test".into(), revision: "c0ffee".into() };

@@ -90,6 +90,10 @@ struct Shared {
     files: Mutex<Arc<Files>>,
     fault: Mutex<Fault>,
     builds: AtomicUsize,
+    /// The answer to `PUT /mapping`, and of a mapping service; none, as pipelines have that are older than the call.
+    mapping: Mutex<Option<(u16, String)>>,
+    /// What was asked for: method, path and body.
+    requests: Mutex<Vec<(String, String, String)>>,
 }
 
 impl Drop for Pipeline {
@@ -106,6 +110,8 @@ impl Pipeline {
             files: Mutex::new(Arc::new(image.files())),
             fault: Mutex::new(Fault::None),
             builds: AtomicUsize::new(0),
+            mapping: Mutex::default(),
+            requests: Mutex::default(),
         });
         let serving = shared.clone();
         let server = tokio::spawn(async move {
@@ -132,6 +138,17 @@ impl Pipeline {
         *self.shared.files.lock().unwrap() = Arc::new(files);
     }
 
+    pub(crate) fn map(&self, status: u16, answer: impl Into<String>) {
+        *self.shared.mapping.lock().unwrap() = Some((status, answer.into()));
+    }
+
+    /// The bodies of the requests with this method whose path ends so.
+    pub(crate) fn bodies(&self, method: &str, path: &str) -> Vec<String> {
+        let requests = self.shared.requests.lock().unwrap();
+        let fits = requests.iter().filter(|(with, to, _)| with == method && to.ends_with(path));
+        fits.map(|(_, _, body)| body.clone()).collect()
+    }
+
     /// How many builds were started.
     pub(crate) fn builds(&self) -> usize {
         self.shared.builds.load(Ordering::SeqCst)
@@ -145,7 +162,9 @@ impl Shared {
         if fault == Fault::Down {
             return Ok(());
         }
-        let (method, path) = read_request(&mut stream).await?;
+        let (method, path, body) = read_request(&mut stream).await?;
+        self.requests.lock().unwrap().push((method.clone(), path.clone(), body));
+        let mapping = self.mapping.lock().unwrap().clone().filter(|_| path == "/mapping" || path.ends_with(".mapping"));
         let json = |status: u16, body: String| (status, body.into_bytes(), usize::MAX);
         let files = self.files.lock().unwrap().clone();
         let names: Vec<&String> = files.keys().collect();
@@ -153,6 +172,10 @@ impl Shared {
             (_, _, Fault::Hangs) => std::future::pending().await,
             (_, _, Fault::Html) => json(200, "<html><body>It works!</body></html>".into()),
             (_, _, Fault::Errors) => json(500, "<html>oops</html>".into()),
+            ("PUT" | "GET", _, _) if mapping.is_some() => {
+                let (status, answer) = mapping.unwrap_or_default();
+                json(status, answer)
+            }
             ("PUT", "/build", Fault::Refuses) => {
                 json(422, r#"{"errors":[{"code":"NO_MAPPING","message":"no mapping for it"}]}"#.into())
             }
@@ -190,8 +213,8 @@ impl Shared {
     }
 }
 
-/// Method and path; the body is read and forgotten.
-async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<(String, String)> {
+/// Method, path and body.
+async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<(String, String, String)> {
     let (mut first, mut length) = (String::new(), 0);
     stream.read_line(&mut first).await?;
     loop {
@@ -206,7 +229,8 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<(Str
             length = value.trim().parse().unwrap_or(0);
         }
     }
-    stream.read_exact(&mut vec![0; length]).await?;
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
     let mut words = first.split_whitespace().map(str::to_owned);
-    Ok((words.next().unwrap_or_default(), words.next().unwrap_or_default()))
+    Ok((words.next().unwrap_or_default(), words.next().unwrap_or_default(), String::from_utf8_lossy(&body).into_owned()))
 }

@@ -24,25 +24,31 @@ const MAX_MANIFESTS: usize = 512;
 pub(crate) async fn build(recipe: &ImportRecipe, context: &BuildContext) -> Result<(), BuildError> {
     context.enter(Phase::Fetching);
     let log = &context.log;
-    let upstream = Upstream::new(&recipe.upstream, recipe.image.repository(), context);
+    let upstream = Upstream::of_build(&recipe.upstream, recipe.image.repository(), context);
     log.line(format!("importing {} from {}", recipe.image, upstream.location()));
-    let mut top = upstream.manifest(recipe.image.reference()).await?;
-    if let Some(platform) = &recipe.platform {
-        top = select_platform(&upstream, top, platform, &recipe.image).await?;
-    }
-    context.found_source(SourceView {
-        kind: SourceKind::Import,
-        location: match recipe.image.reference() {
-            Reference::Tag(tag) => format!("{}:{tag}", upstream.location()),
-            Reference::Digest(digest) => format!("{}@{digest}", upstream.location()),
-        },
-        revision: top.digest.to_string(),
-        tree: None,
-    });
+    let (top, source) = resolve(recipe, &upstream).await?;
+    context.found_source(source);
     log.line(format!("the manifest has the digest {}", top.digest));
     context.artifacts.write_manifest(&top.bytes)?;
     let blobs = fetch_children(&upstream, top.manifest, context).await?;
     download(&upstream, blobs, context).await
+}
+
+/// The manifest that the name means right now, which has to be the pinned one.
+pub(crate) async fn resolve(recipe: &ImportRecipe, upstream: &Upstream) -> Result<(FetchedManifest, SourceView), BuildError> {
+    let mut top = upstream.manifest(recipe.image.reference()).await?;
+    if let Some(platform) = &recipe.platform {
+        top = select_platform(upstream, top, platform, &recipe.image).await?;
+    }
+    let location = match recipe.image.reference() {
+        Reference::Tag(tag) => format!("{}:{tag}", upstream.location()),
+        Reference::Digest(digest) => format!("{}@{digest}", upstream.location()),
+    };
+    if let Some(pinned) = recipe.pinned.as_ref().filter(|pinned| **pinned != top.digest) {
+        return Err(BuildError::ImageMoved { location, from: pinned.to_string(), to: top.digest.to_string() });
+    }
+    let source = SourceView { kind: SourceKind::Import, location, revision: top.digest.to_string(), tree: None };
+    Ok((top, source))
 }
 
 /// Fetches the manifests below this one, keeps them, and returns every blob they name.

@@ -86,7 +86,11 @@ pub(crate) fn http_client() -> Client {
 }
 
 impl Upstream {
-    pub(crate) fn new(url: &Url, repository: &str, context: &BuildContext) -> Self {
+    pub(crate) fn of_build(url: &Url, repository: &str, context: &BuildContext) -> Self {
+        Self::new(url, repository, &context.http, context.retry_delay, &context.log)
+    }
+
+    pub(crate) fn new(url: &Url, repository: &str, http: &Client, retry_delay: Duration, log: &BuildLog) -> Self {
         let mut base = url.clone();
         // Neither fails for the http and https urls that a recipe can hold.
         let _ = base.set_username("");
@@ -95,10 +99,10 @@ impl Upstream {
             base,
             repository: repository.to_owned(),
             credentials: Credentials::of(url),
-            http: context.http.clone(),
-            retry_delay: context.retry_delay,
+            http: http.clone(),
+            retry_delay,
             authorization: Mutex::new(None),
-            log: context.log.clone(),
+            log: log.clone(),
         }
     }
 

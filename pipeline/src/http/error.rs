@@ -5,7 +5,7 @@ use poem::http::StatusCode;
 use poem::{Error, IntoResponse, Response};
 use serde_json::json;
 
-use crate::builds::{SubmitError, with_causes};
+use crate::builds::{PinError, SubmitError, with_causes};
 use crate::mapping::MappingError;
 use crate::package::PackageError;
 
@@ -48,11 +48,34 @@ impl From<SubmitError> for ApiError {
             SubmitError::QueueFull { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "QUEUE_FULL", message),
             SubmitError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "STOPPING", message),
             SubmitError::Io(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "STORAGE", message),
-            SubmitError::Mapping(error) => match error {
+            SubmitError::Mapping(error) => error.into(),
+        }
+    }
+}
+
+impl From<PinError> for ApiError {
+    fn from(error: PinError) -> Self {
+        let message = with_causes(&error);
+        match error {
+            PinError::Mapping(error) => error.into(),
+            PinError::Contradicted(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "SOURCE_UNKNOWN", message),
+            PinError::Unreachable(_) => Self::new(StatusCode::BAD_GATEWAY, "SOURCE_UNREACHABLE", message),
+            PinError::TimedOut => Self::new(StatusCode::GATEWAY_TIMEOUT, "SOURCE_TIMEOUT", message),
+            PinError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "BUSY", message),
+            PinError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "STOPPING", message),
+            PinError::Io(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "STORAGE", message),
+        }
+    }
+}
+
+impl From<MappingError> for ApiError {
+    fn from(error: MappingError) -> Self {
+        let message = with_causes(&error);
+        match error {
                 MappingError::Package(PackageError::Type(_)) => {
                     Self::new(StatusCode::BAD_REQUEST, "PACKAGE_TYPE_INVALID", message)
                 }
-                MappingError::Package(PackageError::Id(_)) | MappingError::ImageName(_) => {
+                MappingError::Package(PackageError::Id(_)) | MappingError::ImageName(_) | MappingError::Coordinate(_) => {
                     Self::new(StatusCode::BAD_REQUEST, "NAME_INVALID", message)
                 }
                 MappingError::Git(_) => Self::new(StatusCode::BAD_REQUEST, "SOURCE_INVALID", message),
@@ -61,6 +84,8 @@ impl From<SubmitError> for ApiError {
                 | MappingError::ManyPlatforms(_)
                 | MappingError::SomePlatforms(_)
                 | MappingError::NoSource
+                | MappingError::SourceDigest
+                | MappingError::Maven(_)
                 | MappingError::OtherSection(..) => Self::new(StatusCode::BAD_REQUEST, "RECIPE_INVALID", message),
                 MappingError::NoBuilder(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_BUILDER", message),
                 MappingError::NoMapping(_)
@@ -70,7 +95,6 @@ impl From<SubmitError> for ApiError {
                 MappingError::ServiceUnreachable { .. }
                 | MappingError::ServiceStatus { .. }
                 | MappingError::ServiceAnswer { .. } => Self::new(StatusCode::BAD_GATEWAY, "MAPPING_SERVICE", message),
-            },
         }
     }
 }

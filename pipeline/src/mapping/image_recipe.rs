@@ -5,7 +5,7 @@ use url::Url;
 use super::rules::RuleError;
 use super::{ImportRecipe, MappingError, Recipe, SourceRecipe};
 use crate::config::LocalSources;
-use crate::docker::image_name::{ImageName, Reference};
+use crate::docker::image_name::{Digest, ImageName, Reference};
 use crate::docker::platform::Platform;
 use crate::git::{self, GitUrl, Revision};
 use crate::glob::Glob;
@@ -34,7 +34,8 @@ pub(super) fn make(
                 return Err(MappingError::SomePlatforms(platforms.len()));
             }
             let upstream = upstream.ok_or_else(|| MappingError::NoMapping(image.to_string()))?;
-            Ok(Recipe::Import(ImportRecipe { image, upstream, platform }))
+            let pinned = options.digest.as_deref().map(str::parse::<Digest>).transpose()?;
+            Ok(Recipe::Import(ImportRecipe { image, upstream, platform, pinned }))
         }
         DockerBuilder::Source => {
             let Some(SourceRepository::Git { url, tag, commit }) = source else {
@@ -42,6 +43,9 @@ pub(super) fn make(
             };
             if platforms.len() > 1 {
                 return Err(MappingError::ManyPlatforms(platforms.len()));
+            }
+            if options.digest.is_some() {
+                return Err(MappingError::SourceDigest);
             }
             Ok(Recipe::Source(SourceRecipe {
                 image,
@@ -130,6 +134,7 @@ impl ImageRule {
             context: maybe(&self.options.context)?,
             upstream: maybe(&self.options.upstream)?,
             platforms: self.options.platforms.clone(),
+            digest: self.options.digest.clone(),
         };
         Ok((source, options))
     }

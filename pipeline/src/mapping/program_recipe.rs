@@ -1,14 +1,14 @@
-//! Recipes of packages that a build program makes, and the rules that give them.
+//! Recipes of packages that are no images, and the rules that give them.
 //!
 //! A rule's pattern is for the whole id; `{name}`, `{version}` and `{last}` (the last part of the name) stand in its texts
-//! for what was asked, also in the texts of its recipe.
+//! for what was asked, also in the texts of its recipe; for Maven packages `{group}`, `{group_path}` and `{artifact}` too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::rules::RuleError;
-use super::{MappingError, ProgramRecipe};
+use super::{Coordinate, Maker, Mapping, MappingError, MavenOptions, MavenRecipe, ProgramRecipe, Recipe, RecipeError};
 use crate::config::LocalSources;
 use crate::git::{GitUrl, Revision};
 use crate::glob::Glob;
@@ -17,17 +17,29 @@ use crate::wire::{ProgramOptions, SourceRepository};
 
 pub(super) fn make(
     package: Package,
-    program: &Path,
+    maker: Maker<'_>,
     source: Option<&SourceRepository>,
     options: ProgramOptions,
     local_sources: LocalSources,
-) -> Result<ProgramRecipe, MappingError> {
+) -> Result<Recipe, MappingError> {
     let Some(SourceRepository::Git { url, tag, commit }) = source else {
         return Err(MappingError::NoSource);
     };
     let url = GitUrl::parse(url, local_sources)?;
     let revision = Revision::new(tag.as_deref(), commit.as_deref())?;
-    Ok(ProgramRecipe { package, program: program.to_owned(), url, revision, options })
+    Ok(match maker {
+        Maker::Program(program) => {
+            Recipe::Program(ProgramRecipe { package, program: program.to_owned(), url, revision, options })
+        }
+        Maker::Maven(builder) => {
+            if options.network {
+                return Err(RecipeError::Network.into());
+            }
+            let coordinate = Coordinate::parse(&package.id)?;
+            let options = MavenOptions::read(&options.recipe, builder)?;
+            Recipe::Maven(MavenRecipe { coordinate, url, revision, options })
+        }
+    })
 }
 
 #[derive(Debug)]
@@ -44,15 +56,18 @@ impl ProgramRule {
         id: &str,
         source_repository: Option<SourceRepository>,
         options: ProgramOptions,
-        local_sources: LocalSources,
+        mapping: &Mapping,
     ) -> Result<Self, RuleError> {
         let rule = Self { package_type: package_type.clone(), id: Glob::new(id)?, source_repository, options };
         // A rule that cannot work for any version is an error of the file, found at start rather than at the first build.
         // The prototype's Maven mappings may name no source; they are refused when a package is asked for.
         if rule.source_repository.is_some() {
-            let sample = Package::new(package_type, "sample@1.0").map_err(MappingError::from)?;
+            // Where nothing makes the type, a program might: what it is told is its own.
+            let maker = mapping.maker(&package_type).unwrap_or(Maker::Program(Path::new("")));
+            let sample = if package_type.is_maven() { "org.example:sample:1.0" } else { "sample@1.0" };
+            let sample = Package::new(package_type, sample).map_err(MappingError::from)?;
             let (source, options) = rule.substitute(&sample)?;
-            make(sample, &PathBuf::new(), source.as_ref(), options, local_sources)?;
+            make(sample, maker, source.as_ref(), options, mapping.local_sources)?;
         }
         Ok(rule)
     }
@@ -68,7 +83,14 @@ impl ProgramRule {
                 return Err(MappingError::NoVersion(package.to_string()));
             }
             let version = package.version.as_deref().unwrap_or_default();
-            Ok(text.replace("{name}", &package.name).replace("{last}", package.last_part()).replace("{version}", version))
+            let text = text.replace("{name}", &package.name).replace("{last}", package.last_part()).replace("{version}", version);
+            Ok(match package.name.split_once(':').filter(|_| package.package_type.is_maven()) {
+                None => text,
+                Some((group, artifact)) => {
+                    let path = group.replace('.', "/");
+                    text.replace("{group}", group).replace("{group_path}", &path).replace("{artifact}", artifact)
+                }
+            })
         };
         let maybe = |text: &Option<String>| text.as_deref().map(replace).transpose();
         let source = match &self.source_repository {

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::MappingError;
+use super::{Mapping, MappingError};
 use super::image_recipe::ImageRule;
 use super::program_recipe::ProgramRule;
-use crate::config::LocalSources;
 use crate::glob::GlobError;
 use crate::package::PackageType;
 use crate::wire::{DockerOptions, ProgramOptions, SourceRepository};
@@ -69,7 +68,7 @@ pub(super) enum RuleError {
 }
 
 impl Rule {
-    fn new(text: RuleText, local_sources: LocalSources) -> Result<Self, RuleError> {
+    fn new(text: RuleText, mapping: &Mapping) -> Result<Self, RuleError> {
         let package_type = PackageType::parse(&text.package_type).map_err(MappingError::from)?;
         let (id, source) = (text.package_specific_id.as_str(), text.source_repository);
         let foreign = |section| Err(MappingError::OtherSection(package_type.clone(), section).into());
@@ -77,12 +76,12 @@ impl Rule {
             if text.program.is_some() {
                 return foreign("program");
             }
-            return Ok(Self::Image(ImageRule::new(id, source, text.docker.unwrap_or_default(), local_sources)?));
+            return Ok(Self::Image(ImageRule::new(id, source, text.docker.unwrap_or_default(), mapping.local_sources)?));
         }
         if text.docker.is_some() {
             return foreign("docker");
         }
-        Ok(Self::Program(ProgramRule::new(package_type, id, source, text.program.unwrap_or_default(), local_sources)?))
+        Ok(Self::Program(ProgramRule::new(package_type, id, source, text.program.unwrap_or_default(), mapping)?))
     }
 
     pub(super) fn image(&self) -> Option<&ImageRule> {
@@ -94,7 +93,8 @@ impl Rule {
     }
 }
 
-pub(super) fn read(path: &Path, local_sources: LocalSources) -> Result<Vec<Rule>, RulesError> {
+/// The rules, each checked with what the mapping knows of this pipeline.
+pub(super) fn read(path: &Path, mapping: &Mapping) -> Result<Vec<Rule>, RulesError> {
     let read = |source| RulesError::Read { path: path.to_owned(), source };
     let size_bytes = path.metadata().map_err(read)?.len();
     if size_bytes > MAX_RULES_FILE_BYTES {
@@ -111,7 +111,7 @@ pub(super) fn read(path: &Path, local_sources: LocalSources) -> Result<Vec<Rule>
         toml::from_str::<RulesFile>(&text).map_err(|error| syntax(error.to_string()))?.rules
     };
     let numbered = |(index, text): (usize, RuleText)| {
-        Rule::new(text, local_sources).map_err(|error| RulesError::Rule {
+        Rule::new(text, mapping).map_err(|error| RulesError::Rule {
             path: path.to_owned(),
             number: index + 1,
             problem: error.to_string(),

@@ -1,10 +1,12 @@
-//! A mapping service: asked at every request for a build, under the prototype's paths.
+//! A mapping service, or a folder laid out as one: asked at every request for a build, under the prototype's paths.
 
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
 
-use super::MappingError;
+use super::{MappingError, RulesError};
 use crate::docker::image_name::ImageName;
 use crate::http_client;
 use crate::package::{Package, PackageType};
@@ -16,15 +18,29 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_MAPPING_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
-pub(super) struct MappingService {
-    base: Url,
-    http: reqwest::Client,
+pub(super) struct MappingService(Answers);
+
+/// Where the answers come from.
+#[derive(Debug)]
+enum Answers {
+    Http {
+        base: Url,
+        http: reqwest::Client,
+    },
+    /// Without links in its path.
+    Folder(PathBuf),
 }
 
 impl MappingService {
-    pub(super) fn new(base: Url) -> Self {
+    pub(super) fn at(base: Url) -> Self {
         let http = http_client::client(|builder| builder.connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT));
-        Self { base, http }
+        Self(Answers::Http { base, http })
+    }
+
+    pub(super) fn folder(folder: &Path) -> Result<Self, RulesError> {
+        let read = |source| RulesError::Read { path: folder.to_owned(), source };
+        let folder = folder.canonicalize().map_err(read)?;
+        Ok(Self(Answers::Folder(folder)))
     }
 
     /// `Docker/{repository}/{reference}/{last word}-{reference}.mapping`
@@ -55,11 +71,28 @@ impl MappingService {
     }
 
     async fn ask(&self, path: &str) -> Result<Option<MappingInfo>, MappingError> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
+        let body = match &self.0 {
+            Answers::Http { base, http } => self.get(base, http, path).await?,
+            Answers::Folder(folder) => {
+                let (folder, path) = (folder.clone(), path.to_owned());
+                let read = tokio::task::spawn_blocking(move || read_below(&folder, Path::new(&path))).await;
+                read.unwrap_or_else(|worker| Err(io::Error::other(worker))).map_err(|error| self.unusable(error.to_string()))?
+            }
+        };
+        let Some(body) = body else { return Ok(None) };
+        if body.len() > MAX_MAPPING_BYTES {
+            return Err(self.unusable(format!("it is larger than {MAX_MAPPING_BYTES} bytes")));
+        }
+        serde_json::from_slice(&body).map(Some).map_err(|error| self.unusable(error.to_string()))
+    }
+
+    /// The answer, or as much of it as shows that it is too large.
+    async fn get(&self, base: &Url, http: &reqwest::Client, path: &str) -> Result<Option<Vec<u8>>, MappingError> {
+        let mut url = base.clone();
+        url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
         let unreachable =
             |source: reqwest::Error| MappingError::ServiceUnreachable { location: self.location(), source: source.without_url() };
-        let mut response = self.http.get(url).send().await.map_err(unreachable)?;
+        let mut response = http.get(url).send().await.map_err(unreachable)?;
         match response.status().as_u16() {
             404 => return Ok(None),
             200 => {}
@@ -69,10 +102,10 @@ impl MappingService {
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_MAPPING_BYTES {
-                return Err(self.unusable(format!("it is larger than {MAX_MAPPING_BYTES} bytes")));
+                break;
             }
         }
-        serde_json::from_slice(&body).map(Some).map_err(|error| self.unusable(error.to_string()))
+        Ok(Some(body))
     }
 
     fn unusable(&self, problem: String) -> MappingError {
@@ -80,8 +113,32 @@ impl MappingService {
     }
 
     fn location(&self) -> String {
-        self.base.host_str().unwrap_or("without a host").to_owned()
+        match &self.0 {
+            Answers::Http { base, .. } => base.host_str().unwrap_or("without a host").to_owned(),
+            Answers::Folder(folder) => folder.display().to_string(),
+        }
     }
+}
+
+/// A file below the folder, not through a link that leads out of it; a byte more than an answer may have tells a large one.
+fn read_below(folder: &Path, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    if !path.components().all(|step| matches!(step, Component::Normal(_))) {
+        return Ok(None);
+    }
+    let file = match folder.join(path).canonicalize() {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !file.starts_with(folder) {
+        return Err(io::Error::other("it is a link that leads out of the folder"));
+    }
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let mut body = Vec::new();
+    std::fs::File::open(file)?.take(MAX_MAPPING_BYTES as u64 + 1).read_to_end(&mut body)?;
+    Ok(Some(body))
 }
 
 fn about(info: &MappingInfo) -> String {

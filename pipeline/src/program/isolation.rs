@@ -13,6 +13,19 @@ const AS_ROOT: &[&str] = &["setpriv", "--pdeathsig", "KILL", "unshare", "--pid",
 const AS_USER: &[&str] =
     &["setpriv", "--pdeathsig", "KILL", "unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"];
 const WITHOUT_NETWORK: &str = "--net";
+/// In a user namespace: the first program inside may set up what the namespaces have.
+const WITH_RIGHTS: &str = "--keep-caps";
+
+/// What a program reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// That of the pipeline.
+    Open,
+    /// Nothing, not even loopback.
+    None,
+    /// What the first program inside sets up.
+    Gate,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isolation {
@@ -44,9 +57,10 @@ impl Isolation {
     }
 
     /// What stands before the program on its command line.
-    pub(super) fn prefix(self, network: bool) -> Vec<&'static str> {
+    pub(crate) fn prefix(self, network: Network) -> Vec<&'static str> {
         let Self::Namespaces(words) = self else { return Vec::new() };
-        let barrier = (!network).then_some(WITHOUT_NETWORK);
-        words.iter().copied().chain(barrier).chain(["--"]).collect()
+        let barrier = (network != Network::Open).then_some(WITHOUT_NETWORK);
+        let rights = (network == Network::Gate && words == AS_USER).then_some(WITH_RIGHTS);
+        words.iter().copied().chain(barrier).chain(rights).chain(["--"]).collect()
     }
 }

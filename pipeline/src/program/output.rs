@@ -33,7 +33,7 @@ pub(crate) enum OutputError {
 }
 
 /// Returns when the folder has more or larger files than a build may give.
-pub(super) async fn watch(folder: &Path, artifacts: &Artifacts) -> OutputError {
+pub(crate) async fn watch(folder: &Path, artifacts: &Artifacts) -> OutputError {
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
         let (folder, artifacts) = (folder.to_owned(), artifacts.clone());
@@ -69,7 +69,7 @@ fn entries(folder: &Path) -> Result<Vec<OutputFile>, OutputError> {
 }
 
 /// Hands all files over, or none: every one is checked before the first is moved.
-pub(super) fn keep(folder: &Path, artifacts: &Artifacts, abandoned: &CancellationToken) -> Result<(), OutputError> {
+pub(crate) fn keep(folder: &Path, artifacts: &Artifacts, abandoned: &CancellationToken) -> Result<(), OutputError> {
     if !super::is_folder(folder) {
         return Err(OutputError::Gone);
     }

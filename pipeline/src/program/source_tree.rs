@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::is_folder;
 
 /// Modes become 0755 or 0644, as git knows them, and times that of the commit.
-pub(super) fn make_uniform(root: &Path, committed_at: u64, abandoned: &CancellationToken) -> io::Result<()> {
+pub(crate) fn make_uniform(root: &Path, committed_at: u64, abandoned: &CancellationToken) -> io::Result<()> {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(committed_at);
     let mut folders = vec![root.to_owned()];
     let mut next = 0;

@@ -160,7 +160,7 @@ async fn a_rule_or_a_mapping_service_says_where_the_source_is() {
     let artifacts = by_rule.build_files(ask("left@1")).await;
     assert_eq!(serde_json::from_slice::<Value>(&artifacts["recipe"]).unwrap(), json!({ "directory": "crates/left" }));
     let reason = by_rule.fail(ask("left@9")).await;
-    assert!(reason.contains("cannot fetch tag v9"), "{reason}");
+    assert!(reason.contains("has no tag v9"), "{reason}");
     let unmapped = by_rule.put(ask("right@1").to_string()).await;
     assert_eq!(unmapped.status(), 422);
     assert!(unmapped.text().await.unwrap().contains("--mapping"));

@@ -172,7 +172,7 @@ async fn a_source_that_is_not_there_is_named() {
     };
     let url = repository.path.to_str().unwrap();
     for (git, options, sentence) in [
-        (json!({ "url": url, "tag": "v9" }), json!({}), "cannot fetch tag v9"),
+        (json!({ "url": url, "tag": "v9" }), json!({}), "has no tag v9"),
         (json!({ "url": url, "commit": "0".repeat(40) }), json!({}), "cannot fetch commit 0000"),
         (json!({ "url": format!("{url}/none"), "tag": "v1" }), json!({}), "cannot fetch tag v1"),
         (json!({ "url": url, "tag": "v1" }), json!({ "dockerfile": "Other" }), "Other: the repository has no such file"),

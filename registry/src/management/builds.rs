@@ -2,6 +2,7 @@
 
 use super::{body, error::Refused, json, package_types};
 use crate::docker;
+use crate::maven;
 use crate::server::Front;
 use crate::wire::dispute;
 use crate::wire::{
@@ -96,7 +97,7 @@ pub(crate) async fn status(front: &Front, mut request: Request) -> Result<Respon
 fn artifact_urls(state: &Projections, id: &BuildId, package_type: &PackageType) -> Vec<String> {
     let (_, artifacts) = state.builds.chosen(id).unzip();
     let path = |artifact: &BuiltArtifact| {
-        let of_protocol = docker::path_of(package_type, artifact);
+        let of_protocol = docker::path_of(package_type, artifact).or_else(|| maven::path_of(package_type, artifact));
         of_protocol.unwrap_or_else(|| package_types::path_of(package_type, &artifact.artifact_id))
     };
     artifacts.unwrap_or_default().iter().map(path).collect()
@@ -176,6 +177,7 @@ fn shown(build: pyrsia_node::BuildView) -> BuildView {
         attempt: build.attempt,
         state,
         verifier: build.verifier,
+        source: build.source,
         requested_by: build.requested_by,
         requested_at: build.requested_at,
         requested_time_ms: build.requested_time_ms,

@@ -101,12 +101,14 @@ impl From<WishError> for Refused {
             WishError::Coordinate { .. } => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
             WishError::UnknownPackageType { .. } => (StatusCode::NOT_FOUND, "UNKNOWN_PACKAGE_TYPE"),
             WishError::Refused(_) => (StatusCode::CONFLICT, "REFUSED"),
+            WishError::NotBuildable { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "NOT_BUILDABLE"),
             WishError::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"),
             WishError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "TIMEOUT"),
             WishError::NoNetwork
             | WishError::NoAuthorizedNodes
             | WishError::NoVerifier { .. }
             | WishError::NoBuildNodeReachable { .. }
+            | WishError::SourceUnavailable { .. }
             | WishError::Busy
             | WishError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
         };

@@ -14,7 +14,7 @@ use pyrsia_ledger::projection::members::Candidate;
 use pyrsia_ledger::projection::verifiers::Module;
 use pyrsia_ledger::{NodeId, PackageType, Projections, Sha256Digest};
 use pyrsia_node::consensus::{ConsensusView, RoundStep, RunningHeight, Silence};
-use pyrsia_node::{NodeHandle, OfferedVerifier, PackageTypeInfo};
+use pyrsia_node::{NodeHandle, OfferedVerifier};
 
 /// The description of `/api/v1` (OpenAPI 3.1).
 pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
@@ -108,10 +108,10 @@ pub(crate) fn peers(front: &Front) -> Result<Response, Refused> {
 pub(crate) fn network(front: &Front) -> Result<Response, Refused> {
     let view = front.node.ledger();
     let state = view.state.as_deref().ok_or_else(Refused::no_network)?;
-    Ok(json(StatusCode::OK, &network_view(state, front.node.package_types(), front.node.offered_verifiers())))
+    Ok(json(StatusCode::OK, &network_view(state, &front.node)))
 }
 
-fn network_view(state: &Projections, types: Vec<PackageTypeInfo>, offered: Vec<OfferedVerifier>) -> NetworkView {
+fn network_view(state: &Projections, node: &NodeHandle) -> NetworkView {
     let verifier = |((package_type, digest), module): (&(PackageType, Sha256Digest), &Module)| VerifierView {
         package_type: package_type.clone(),
         module: *digest,
@@ -135,8 +135,10 @@ fn network_view(state: &Projections, types: Vec<PackageTypeInfo>, offered: Vec<O
         candidates: state.members.candidates().map(candidate_view).collect(),
         validators: state.validators().nodes().to_vec(),
         verifiers: state.verifiers.modules().map(verifier).collect(),
-        package_types: types.into_iter().map(package_types::view).collect(),
-        offered_verifiers: offered.into_iter().map(offered_view).collect(),
+        package_types: node.package_types().into_iter().map(package_types::view).collect(),
+        offered_verifiers: node.offered_verifiers().into_iter().map(offered_view).collect(),
+        consensus: consensus_status(&node.consensus()),
+        peers_count: node.peers().len(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A build, judge by judge: how far it is, what each judge has said, and where they do not agree.
 
-use pyrsia_ledger::event::{BuildSource, DisputeReport, Vouch};
+use pyrsia_ledger::event::{BuildSource, DisputeReport, PinnedSource, Vouch};
 use pyrsia_ledger::projection::builds::JudgeState;
 use pyrsia_ledger::{BuildId, Height, NodeId, PackageType, Sha256Digest};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ pub struct BuildView {
     pub attempt: u32,
     pub state: BuildState,
     pub verifier: Sha256Digest,
+    /// What the request is for, as the mapping of the node that requested it says; absent in older requests.
+    #[serde(default)]
+    pub source: Option<PinnedSource>,
     pub requested_by: NodeId,
     pub requested_at: Height,
     pub requested_time_ms: u64,

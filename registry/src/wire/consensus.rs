@@ -3,7 +3,7 @@
 use pyrsia_ledger::{Height, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// Part of [`super::NodeStatus`]: no other node needs to see the same.
+/// Part of [`super::NodeStatus`] and [`super::NetworkView`]: no other node needs to see the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsensusStatus {
     /// How many of the authorized nodes must sign a block, and how many there are.

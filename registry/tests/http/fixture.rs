@@ -17,7 +17,7 @@ pub(super) struct Fixture {
     pub(super) node: Node,
     pub(super) registry: Registry,
     pub(super) client: reqwest::Client,
-    _folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -56,7 +56,7 @@ impl Fixture {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = RegistryConfig { address, admin_token: TOKEN.to_owned(), public_url: None };
         let registry = Registry::start(node.handle(), config).await.expect("the registry starts");
-        Self { node, registry, client: reqwest::Client::new(), _folder: folder }
+        Self { node, registry, client: reqwest::Client::new(), folder }
     }
 
     pub(super) fn url(&self, path: &str) -> String {

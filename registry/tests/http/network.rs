@@ -31,6 +31,10 @@ async fn only_who_knows_the_token_can_authorize_a_node() {
 
     let network: NetworkView = serde_json::from_value(fixture.json("/api/v1/network").await).expect("a network");
     assert_eq!(network.members.iter().map(|member| member.node).collect::<Vec<_>>(), [node]);
+    assert_eq!((network.consensus.quorum, network.consensus.validators, network.peers_count), (1, 1, 0));
+    assert!(!network.consensus.is_halted && network.consensus.running.is_none(), "{:?}", network.consensus);
+    let status: NodeStatus = serde_json::from_value(fixture.json("/api/v1/status").await).expect("a status");
+    assert_eq!(status.consensus, Some(network.consensus), "both tell the same of a network at rest");
     fixture.stop().await;
 }
 

@@ -4,7 +4,7 @@ use pyrsia_tests::network::{Cli, Node};
 use pyrsia_tests::program::Ended;
 
 /// Method, path, body, status, and a word of the answer.
-type Case = (&'static str, &'static str, &'static str, u16, &'static str);
+pub(crate) type Case = (&'static str, &'static str, &'static str, u16, &'static str);
 
 const CASES: &[Case] = &[
     ("GET", "/v2/", "", 200, "{}"),
@@ -30,7 +30,7 @@ const CASES: &[Case] = &[
     ("POST", "/authorized_node", "{\"peer_id\":\"12D3KooWBgWeXNT1EKXo2omRhZVmkbvPgzZ5BcGjTfgKr586BSAn\"}", 401, "token"),
 ];
 
-async fn send(node: &Node, (method, path, body, ..): Case) -> (u16, String) {
+pub(crate) async fn send(node: &Node, (method, path, body, ..): Case) -> (u16, String) {
     // By hand, because a client library would put a path like `..` right before it is sent.
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut connection = tokio::net::TcpStream::connect(("127.0.0.1", node.port)).await.expect("the node listens");

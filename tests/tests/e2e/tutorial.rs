@@ -64,7 +64,7 @@ async fn the_tutorial_runs_as_printed() {
     wait_for("the build to succeed", BUILT, || async {
         let printed = cli.succeed(&["build", "status", "--id", &build_id]);
         assert!(!printed.contains("FAILED"), "{printed}");
-        (printed.trim() == format!("Build status for '{build_id}' is 'SUCCESS'")).then_some(())
+        (printed.lines().next() == Some(&format!("Build status for '{build_id}' is 'SUCCESS'"))).then_some(())
     })
     .await;
     let completed =

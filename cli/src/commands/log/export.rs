@@ -1,12 +1,12 @@
 //! `pyrsia log export`: a whole log as one file, from a folder or from a running node.
 
-use super::super::{node, on_this_thread, print, print_json, request_failure};
-use super::{open_sound, progress_bar, refused};
+use super::super::{on_this_thread, print, print_json};
+use super::{checked, open_sound, progress_bar, refused};
 use crate::arguments::OutputArguments;
 use crate::exit::Failure;
+use pyrsia_ledger::SealedBlock;
 use pyrsia_ledger::log::export::ExportWriter;
 use pyrsia_ledger::log::export_log;
-use pyrsia_ledger::{Height, Projections, SealedBlock};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -50,36 +50,12 @@ fn from_folder(ledger: &Path, out: BufWriter<File>) -> Result<u64, Failure> {
     exported.map(|(_, blocks)| blocks).map_err(|error| refused("the log cannot be exported", ledger, &error))
 }
 
-/// A node is believed no more than a file: every block is checked as a follower checks it.
 async fn from_node(out: BufWriter<File>) -> Result<u64, Failure> {
-    let node = node()?;
-    let failed = |error: &dyn std::error::Error| Failure::because("the log cannot be exported", error);
+    const WHAT: &str = "the log cannot be exported";
+    let failed = |error: &dyn std::error::Error| Failure::because(WHAT, error);
     let mut writer = ExportWriter::new(out).map_err(|error| failed(&error))?;
-    let bar = progress_bar(None);
-    let mut state: Option<Projections> = None;
-    loop {
-        let from = state.as_ref().map_or(Height::GENESIS, |state| state.height().next());
-        let page = node.get_bytes(&format!("/api/v1/blocks?from={from}"), pyrsia_registry::wire::BLOCKS_MEDIA_TYPE).await;
-        let page = page.map_err(|error| request_failure("the log cannot be fetched", &error))?;
-        let blocks = pyrsia_registry::wire::split_blocks(&page).map_err(|error| failed(&error))?;
-        if blocks.is_empty() {
-            break;
-        }
-        for raw in blocks {
-            let sealed = SealedBlock::decode(raw).map_err(|error| failed(&error))?;
-            let next = match &state {
-                None => Projections::from_genesis(&sealed),
-                Some(state) => state.apply_sealed(&sealed),
-            };
-            writer.block(sealed.block.hash(), raw).map_err(|error| failed(&error))?;
-            state = Some(next.map_err(|error| failed(&error))?);
-            bar.inc(1);
-        }
-    }
-    bar.finish_and_clear();
-    let Some(state) = state else {
-        return Err(Failure::new("the node has no ledger yet").hint("is it connected to a network? 'pyrsia status' tells"));
-    };
+    let add = |sealed: &SealedBlock, raw: &[u8]| writer.block(sealed.block.hash(), raw).map_err(|error| failed(&error));
+    let state = checked::of_node(WHAT, None, add).await?;
     writer.finish().map_err(|error| failed(&error))?;
     Ok(state.height().0 + 1)
 }

@@ -15,7 +15,8 @@ pub(super) fn event_in_words(author: NodeId, event: &Event) -> String {
         }
         Event::BuildRequested(body) => {
             let again = if body.attempt == 0 { String::new() } else { format!(", attempt {}", body.attempt + 1) };
-            format!("{author} requested build {} of {}{again}", body.build_id, body.coordinate)
+            let source = body.source.as_ref().map(|source| format!(" from {source}")).unwrap_or_default();
+            format!("{author} requested build {} of {}{again}{source}", body.build_id, body.coordinate)
         }
         Event::NodeRevocationApproved(body) => {
             let since = body.compromised_since.map(|since| format!(" as compromised since block {since}")).unwrap_or_default();

@@ -20,21 +20,30 @@ impl Build {
         self.waits.clear();
     }
 
-    /// Whether more than half of the judges that are left will not wait any longer. Not of all judges: after one has left,
-    /// a single silent one could hold the build, and its package, for ever. Agreeing still takes a majority of all, and ending
-    /// a wait publishes nothing.
-    fn has_waited(&self) -> bool {
-        self.waits.len() >= absolute_majority(self.active().count())
+    /// Whether more than half of the judges that are left will not wait any longer, or more than half of the authorized nodes.
+    /// Not of all judges: after one has left, a single silent one could hold the build, and its package, for ever. And not of
+    /// judges alone: of few that are left those that answer may be no majority, while the network goes on without them.
+    /// Agreeing still takes a majority of all judges, and ending a wait publishes nothing.
+    fn has_waited(&self, members: &Members) -> bool {
+        let judges = self.waits.iter().filter(|node| self.is_active(node)).count();
+        judges >= absolute_majority(self.active().count()) || self.waits.len() >= absolute_majority(members.len())
     }
 }
 
 impl Builds {
     /// Makes a change to a build and moves it on as far as what stands on the ledger carries it.
-    pub(super) fn evaluate(&mut self, sum: &mut StateSum, height: Height, id: BuildId, change: impl FnOnce(&mut Build)) {
+    pub(super) fn evaluate(
+        &mut self,
+        sum: &mut StateSum,
+        height: Height,
+        id: BuildId,
+        members: &Members,
+        change: impl FnOnce(&mut Build),
+    ) {
         let mut build = self.builds.get(&id).expect("policy refuses statements about unknown builds").clone();
         let was_judging = build.status.is_judging();
         change(&mut build);
-        while self.advance(&id, height, &mut build) {}
+        while self.advance(&id, height, members, &mut build) {}
         let is_over = was_judging && !build.status.is_judging();
         if is_over {
             build.closed_at = Some(height);
@@ -50,25 +59,26 @@ impl Builds {
     }
 
     /// Takes the next step if there is one.
-    fn advance(&self, id: &BuildId, height: Height, build: &mut Build) -> bool {
+    fn advance(&self, id: &BuildId, height: Height, members: &Members, build: &mut Build) -> bool {
+        let has_waited = build.has_waited(members);
         match build.status {
-            BuildStatus::Committing => self.end_committing(id, height, build),
-            BuildStatus::Revealing => self.end_revealing(id, height, build),
-            BuildStatus::Vouching { candidate } => self.end_vouching(id, candidate, build),
+            BuildStatus::Committing => self.end_committing(id, height, has_waited, build),
+            BuildStatus::Revealing => self.end_revealing(id, height, has_waited, build),
+            BuildStatus::Vouching { candidate } => self.end_vouching(id, candidate, has_waited, build),
             BuildStatus::Agreed { .. } | BuildStatus::Published { .. } | BuildStatus::Failed | BuildStatus::Disputed { .. } => {
                 false
             }
         }
     }
 
-    fn end_committing(&self, id: &BuildId, height: Height, build: &mut Build) -> bool {
+    fn end_committing(&self, id: &BuildId, height: Height, has_waited: bool, build: &mut Build) -> bool {
         let active = build.active().count();
         let committed = build.active().filter(|judge| self.commitments.contains(&(*id, **judge))).count();
         // Fewer than a majority cannot agree.
-        if committed < active && !build.has_waited() && active >= build.majority() {
+        if committed < active && !has_waited && active >= build.majority() {
             return false;
         }
-        if build.has_waited() {
+        if has_waited {
             build.timed_out_at = Some(height);
         }
         build.revealing_at = Some(height);
@@ -76,7 +86,7 @@ impl Builds {
         true
     }
 
-    fn end_revealing(&self, id: &BuildId, height: Height, build: &mut Build) -> bool {
+    fn end_revealing(&self, id: &BuildId, height: Height, has_waited: bool, build: &mut Build) -> bool {
         let (mut raw, mut canonical) = (BTreeMap::<Sha256Digest, usize>::new(), BTreeMap::<Sha256Digest, usize>::new());
         let mut revealed = BTreeSet::new();
         for (judge, result) in self.counted(id, build) {
@@ -94,10 +104,10 @@ impl Builds {
         let is_outstanding = |judge: &&NodeId| self.commitments.contains(&(*id, **judge)) && !revealed.contains(*judge);
         let outstanding = build.active().filter(is_outstanding).count();
         let best = canonical.values().copied().max().unwrap_or(0);
-        if outstanding > 0 && !build.has_waited() && best + outstanding >= majority {
+        if outstanding > 0 && !has_waited && best + outstanding >= majority {
             return false;
         }
-        if build.has_waited() {
+        if has_waited {
             build.withheld_at = Some(height);
         }
         let same = canonical.iter().find(|(_, count)| **count >= majority);
@@ -112,7 +122,7 @@ impl Builds {
         true
     }
 
-    fn end_vouching(&self, id: &BuildId, candidate: Sha256Digest, build: &mut Build) -> bool {
+    fn end_vouching(&self, id: &BuildId, candidate: Sha256Digest, has_waited: bool, build: &mut Build) -> bool {
         let canonical = self.canonical_of(id, &candidate).expect("a candidate is somebody's result");
         let (mut built, mut same, mut open) = (0, 0, 0);
         for (judge, result) in self.counted(id, build) {
@@ -132,7 +142,7 @@ impl Builds {
             self.agree(id, candidate, build);
             return true;
         }
-        if built > 0 && !build.has_waited() && built + same + open >= build.majority() {
+        if built > 0 && !has_waited && built + same + open >= build.majority() {
             return false;
         }
         build.given_up.push(candidate);
@@ -195,14 +205,21 @@ impl Builds {
     pub(in crate::projection) fn leave(&mut self, sum: &mut StateSum, height: Height, node: NodeId, members: &Members) {
         let unfinished: Vec<BuildId> = self.unfinished.iter().copied().collect();
         for id in unfinished {
-            let Some(build) = self.get(&id).filter(|build| build.is_active(&node)) else { continue };
-            if build.status.is_judging() {
-                self.evaluate(sum, height, id, |build| {
-                    build.left.push(node);
-                    build.left.sort_unstable();
-                    build.waits.retain(|judge| *judge != node);
+            let Some(build) = self.get(&id) else { continue };
+            let is_judge = build.is_active(&node);
+            // Without it those who have waited may be a majority, be it of the judges or of the authorized nodes.
+            if build.status.is_judging() && (is_judge || !build.waits.is_empty()) {
+                self.evaluate(sum, height, id, members, |build| {
+                    if is_judge {
+                        build.left.push(node);
+                        build.left.sort_unstable();
+                    }
+                    build.waits.retain(|waited| *waited != node);
                 });
-            } else if matches!(build.status, BuildStatus::Agreed { .. }) && !build.active().any(|judge| members.contains(judge)) {
+            } else if is_judge
+                && matches!(build.status, BuildStatus::Agreed { .. })
+                && !build.active().any(|judge| members.contains(judge))
+            {
                 // Nobody is left to publish it, and while it is agreed on it could not be asked for again.
                 self.abandon(sum, height, &id, BuildStatus::Failed);
             }

@@ -107,7 +107,7 @@ impl Builds {
         self.results.range(first..).take_while(move |((found, _), _)| found == id).map(|((_, judge), result)| (judge, result))
     }
 
-    /// The judges that have waited long enough in the phase the build is in.
+    /// The judges, and other authorized nodes, that have waited long enough in the phase the build is in.
     pub fn waits(&self, id: &BuildId) -> &[NodeId] {
         self.get(id).map_or(&[], |build| &build.waits)
     }
@@ -132,10 +132,16 @@ impl Builds {
         self.disputes.contains(&(*id, *judge))
     }
 
-    pub(in crate::projection) fn commit(&mut self, sum: &mut StateSum, place: Place, body: &BuildResultCommitted) {
+    pub(in crate::projection) fn commit(
+        &mut self,
+        sum: &mut StateSum,
+        place: Place,
+        body: &BuildResultCommitted,
+        members: &Members,
+    ) {
         let committed = Commitment { height: place.height, commitment: body.commitment };
         self.commitments.put(sum, (body.build_id, place.author), committed);
-        self.evaluate(sum, place.height, body.build_id, |_| ());
+        self.evaluate(sum, place.height, body.build_id, members, |_| ());
     }
 
     pub(in crate::projection) fn reveal(
@@ -160,7 +166,7 @@ impl Builds {
             return;
         }
         if was_judging {
-            self.evaluate(sum, place.height, id, |_| ());
+            self.evaluate(sum, place.height, id, members, |_| ());
         } else {
             // It was bound to this result before anybody showed one: it says as much as those that were quicker.
             self.count_in(sum, &id, &judge);
@@ -168,14 +174,20 @@ impl Builds {
         }
     }
 
-    pub(in crate::projection) fn end_wait(&mut self, sum: &mut StateSum, place: Place, body: &BuildWaitEnded) {
-        self.evaluate(sum, place.height, body.build_id, |build| {
+    pub(in crate::projection) fn end_wait(&mut self, sum: &mut StateSum, place: Place, body: &BuildWaitEnded, members: &Members) {
+        self.evaluate(sum, place.height, body.build_id, members, |build| {
             build.waits.push(place.author);
             build.waits.sort_unstable();
         });
     }
 
-    pub(in crate::projection) fn note_vouch(&mut self, sum: &mut StateSum, place: Place, body: &BuildCandidateVouched) {
+    pub(in crate::projection) fn note_vouch(
+        &mut self,
+        sum: &mut StateSum,
+        place: Place,
+        body: &BuildCandidateVouched,
+        members: &Members,
+    ) {
         let mut vouches = self.vouches(&body.build_id).to_vec();
         vouches.push(Vouched {
             judge: place.author,
@@ -184,7 +196,7 @@ impl Builds {
             verdict: body.verdict.clone(),
         });
         self.vouches.put(sum, body.build_id, vouches);
-        self.evaluate(sum, place.height, body.build_id, |_| ());
+        self.evaluate(sum, place.height, body.build_id, members, |_| ());
     }
 
     pub(in crate::projection) fn note_dispute(&mut self, sum: &mut StateSum, place: Place, body: &BuildDisputed) {

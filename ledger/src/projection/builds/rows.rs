@@ -18,6 +18,7 @@ impl Builds {
     pub(in crate::projection) fn save(&self, out: &mut RowWriter<'_>) -> io::Result<()> {
         out.table(&self.builds)?;
         out.table(&self.commitments)?;
+        out.table(&self.sources)?;
         self.save_results(out)?;
         out.table(&self.vouches)?;
         out.table(&self.disputes)?;
@@ -34,6 +35,7 @@ impl Builds {
         Ok(Self {
             builds,
             commitments: rows.table(TableId::Commitments)?,
+            sources: rows.table(TableId::Sources)?,
             results: load_results(rows)?,
             vouches: rows.table(TableId::Vouches)?,
             disputes: rows.table(TableId::Disputes)?,
@@ -67,6 +69,7 @@ impl Builds {
     pub(in crate::projection) fn add_to(&self, sum: &mut StateSum, pause: &mut dyn FnMut() -> bool) -> Option<()> {
         self.builds.add_to(sum, pause)?;
         self.commitments.add_to(sum, pause)?;
+        self.sources.add_to(sum, pause)?;
         self.results.add_to(sum, pause)?;
         self.vouches.add_to(sum, pause)?;
         self.disputes.add_to(sum, pause)?;

@@ -360,6 +360,72 @@ fn a_wait_that_was_one_too_few_is_over_when_a_judge_leaves() {
     assert!(build(&bench, id).withheld_at.is_some());
 }
 
+/// The lone judge of the request is dead, and others have become authorized: nobody judges, and the network is alive.
+#[test]
+fn a_build_comes_to_an_end_without_its_judges_when_most_authorized_nodes_have_waited() {
+    let mut bench = Bench::with_members(1);
+    let id = bench.open_build(0);
+    bench.reauthorize(1);
+    bench.reauthorize(2);
+    let wait = |phase| Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase });
+    assert_eq!(bench.try_commit(3, wait(WaitPhase::Committing)), Err(Refusal::NotAuthorized { author: bench.node(3) }));
+    bench.commit(1, wait(WaitPhase::Committing));
+    let twice = bench.try_commit(1, wait(WaitPhase::Committing));
+    assert_eq!(twice, Err(Refusal::WaitEndedAlready { author: bench.node(1), build_id: id }));
+    assert_eq!(bench.status(id), &BuildStatus::Committing, "one of three authorized nodes, and no judge");
+    bench.commit(2, wait(WaitPhase::Committing));
+    assert_eq!(bench.status(id), &BuildStatus::Failed);
+    assert_eq!(states(&bench, id), [JudgeState::TimedOut]);
+    let again = bench.open_build(1);
+    assert_eq!(build(&bench, again).judges.len(), 3);
+    bench.judge(again, &[(1, built(b"image")), (2, built(b"image"))]);
+    assert_eq!(bench.status(again), &BuildStatus::Agreed { added: 0 });
+}
+
+/// Three of five judges are left, and two of them withhold what they committed to.
+#[test]
+fn judges_that_withhold_hold_nothing_up_when_most_authorized_nodes_have_waited() {
+    let mut bench = Bench::with_members(5);
+    let id = bench.open_build(0);
+    for judge in 0..5 {
+        bench.commit(judge, bench.commitment(judge, id, &built(b"image")));
+    }
+    bench.revoke(4, None);
+    bench.revoke(3, None);
+    for joining in [3, 5, 6] {
+        bench.reauthorize(joining);
+    }
+    bench.commit(0, bench.revelation(0, id, built(b"image")));
+    let wait = || Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase: WaitPhase::Revealing });
+    for node in [0, 3, 5] {
+        bench.commit(node, wait());
+    }
+    assert_eq!(bench.status(id), &BuildStatus::Revealing, "one of three judges, three of six authorized nodes");
+    bench.revoke(5, None);
+    assert_eq!(bench.status(id), &BuildStatus::Revealing, "who leaves takes its word along");
+    bench.commit(6, wait());
+    assert_eq!(bench.status(id), &BuildStatus::Failed, "three of five authorized nodes, and nobody published anything");
+    assert_eq!(bench.state.builds.tally(&bench.node(1)).withheld, 1);
+    let late = bench.try_commit(3, bench.revelation(3, id, built(b"image")));
+    assert_eq!(late, Err(Refusal::LeftJudges { author: bench.node(3), build_id: id }), "who left judges no more");
+}
+
+#[test]
+fn a_wait_that_was_one_too_few_is_over_when_another_authorized_node_leaves() {
+    let mut bench = Bench::with_members(1);
+    let id = bench.open_build(0);
+    for joining in 1..5 {
+        bench.reauthorize(joining);
+    }
+    for node in [1, 2] {
+        bench.commit(node, Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase: WaitPhase::Committing }));
+    }
+    bench.revoke(4, None);
+    assert_eq!(bench.status(id), &BuildStatus::Committing, "two of four");
+    bench.revoke(3, None);
+    assert_eq!(bench.status(id), &BuildStatus::Failed, "two of three");
+}
+
 #[test]
 fn a_judge_that_is_revoked_when_all_is_over_says_nothing_more() {
     let mut bench = Bench::with_members(4);
@@ -513,7 +579,8 @@ fn one_node_cannot_open_builds_without_end() {
     let request = |bench: &Bench, author: usize, at: usize| {
         let coordinate = PackageCoordinate::new("docker", &format!("alpine:{at}")).expect("a coordinate");
         let build_id = bench.state.next_build_id(&coordinate);
-        bench.sign(author, Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE }))
+        let request = BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE, source: None };
+        bench.sign(author, Event::BuildRequested(request))
     };
     for at in 0..UNFINISHED_BUILDS_PER_NODE_MAX {
         let signed = request(&bench, 0, at);

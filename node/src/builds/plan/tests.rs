@@ -26,15 +26,18 @@ impl Ledger {
         let mut ledger = Self { keys, state };
         let package_type = PackageType::new("docker").unwrap();
         ledger.fold(0, Event::VerifierApproved(VerifierApproved { package_type, module: MODULE, contract_version: 1 }));
-        for candidate in 0..ledger.keys.len() {
-            for approver in 0..=candidate / 2 {
-                let approval = NodeAuthorizationApproved { node: ledger.node(candidate) };
-                ledger.fold(approver, Event::NodeAuthorizationApproved(approval));
-            }
-            let (recent_height, recent_block) = (ledger.state.height().0, ledger.state.tip().0);
-            ledger.fold(candidate, Event::NodeActivated(NodeActivated { recent_height, recent_block }));
-        }
+        (0..ledger.keys.len()).for_each(|candidate| ledger.let_in(candidate));
         ledger
+    }
+
+    /// Makes a key authorized; those before it are.
+    fn let_in(&mut self, candidate: usize) {
+        for approver in 0..=candidate / 2 {
+            let approval = NodeAuthorizationApproved { node: self.node(candidate) };
+            self.fold(approver, Event::NodeAuthorizationApproved(approval));
+        }
+        let (recent_height, recent_block) = (self.state.height().0, self.state.tip().0);
+        self.fold(candidate, Event::NodeActivated(NodeActivated { recent_height, recent_block }));
     }
 
     pub(in crate::builds) fn node(&self, key: usize) -> NodeId {
@@ -61,7 +64,7 @@ impl Ledger {
     pub(in crate::builds) fn open_build(&mut self) -> BuildId {
         let coordinate = PackageCoordinate::new("docker", "alpine:3.16.0").unwrap();
         let (attempt, build_id) = (self.state.next_attempt(&coordinate), self.state.next_build_id(&coordinate));
-        self.fold(0, Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier: MODULE }));
+        self.fold(0, Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier: MODULE, source: None }));
         build_id
     }
 
@@ -70,7 +73,7 @@ impl Ledger {
         let request = |number: usize| {
             let coordinate = PackageCoordinate::new("docker", &format!("many:{number}")).unwrap();
             let build_id = self.state.next_build_id(&coordinate);
-            Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE })
+            Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE, source: None })
         };
         let requests: Vec<Event> = (0..count).map(request).collect();
         for block in requests.chunks(512) {
@@ -306,6 +309,29 @@ fn a_queue_that_is_longer_than_every_patience_fails_no_build() {
     simulation.run(0);
     let status = simulation.ledger.status(&simulation.id);
     assert!(matches!(status, BuildStatus::Published { .. }), "{status:?}");
+}
+
+#[test]
+fn an_authorized_node_that_is_no_judge_ends_what_the_judges_leave_open_for_very_long() {
+    let mut ledger = Ledger::with_members(1);
+    let id = ledger.open_build();
+    ledger.keys.push(SigningKey::from_bytes(&[9; 32]));
+    let mut progress = Progress::default();
+    assert_eq!(ledger.step(1, &id, &mut progress, 0), Step::Done, "a regular node says nothing");
+    ledger.let_in(1);
+    let (first_ms, wait_ms) = (7_000, millis(RUN_LIMIT) + millis(JudgePatience::default().outsider));
+    let mut progress = Progress::default();
+    let until_ms = first_ms + wait_ms;
+    assert_eq!(ledger.step(1, &id, &mut progress, first_ms), Step::Wait { until_ms }, "it builds nothing");
+    ledger.commit(0, id, built("a"));
+    let until_ms = until_ms + first_ms;
+    assert_eq!(ledger.step(1, &id, &mut progress, 2 * first_ms), Step::Wait { until_ms }, "each phase has its time");
+    assert_eq!(ledger.step(1, &id, &mut progress, until_ms), Step::EndWait(WaitPhase::Revealing));
+    ledger.fold(1, Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase: WaitPhase::Revealing }));
+    assert_eq!(ledger.step(1, &id, &mut progress, until_ms), Step::Idle);
+    ledger.reveal(0, id, built("a"));
+    assert!(matches!(ledger.status(&id), BuildStatus::Agreed { .. }));
+    assert_eq!(ledger.step(1, &id, &mut progress, until_ms), Step::Done, "the judge publishes");
 }
 
 #[test]

@@ -34,6 +34,19 @@ pub enum SubmitError {
     Propose(#[from] ProposeError),
 }
 
+/// What is known of an event's signature before anybody looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signature {
+    Good,
+    Unchecked,
+}
+
+impl Signature {
+    fn is_good(self, event: &SignedEvent) -> bool {
+        self == Self::Good || event.verify_signature()
+    }
+}
+
 impl From<Refusal> for SubmitError {
     fn from(refusal: Refusal) -> Self {
         Self::Propose(refusal.into())
@@ -57,12 +70,18 @@ impl<S: Store> Replica<S> {
     pub(super) fn admit_own(&mut self, events: Vec<Event>) -> Result<Vec<Result<EventId, ProposeError>>, ReplicaError> {
         let signed: Vec<_> = events.into_iter().map(|event| self.sign_own(event)).collect();
         self.store.flush()?;
-        for event in signed.iter().flatten() {
-            self.mempool.admit(event.clone(), self.now_ms);
-            self.broadcast(Message::Events(vec![event.clone()]));
-        }
-        if signed.iter().any(Result::is_ok) {
+        let mut unsent: Vec<&SignedEvent> = signed.iter().flatten().collect();
+        if !unsent.is_empty() {
             self.linger();
+        }
+        for event in &unsent {
+            self.mempool.admit((*event).clone(), self.now_ms);
+        }
+        // A frame for each would be more than a peer keeps of one node.
+        while !unsent.is_empty() {
+            let events = fitting(unsent.iter().copied(), EVENTS_PER_MESSAGE_MAX, EVENTS_MESSAGE_BYTES_MAX);
+            unsent.drain(..events.len().max(1));
+            self.broadcast(Message::Events(events));
         }
         Ok(signed.into_iter().map(|signed| signed.map(|event| event.id())).collect())
     }
@@ -100,7 +119,7 @@ impl<S: Store> Replica<S> {
     ) -> Result<Result<EventId, SubmitError>, ReplicaError> {
         self.now_ms = now_ms;
         let id = event.id();
-        let admitted = self.admit(&event)?;
+        let admitted = self.admit(&event, Signature::Unchecked)?;
         if let Ok(Admission::Fresh) = admitted {
             self.broadcast(Message::Events(vec![event]));
         }
@@ -108,17 +127,17 @@ impl<S: Store> Replica<S> {
         Ok(admitted.map(|_| id))
     }
 
-    fn admit(&mut self, event: &SignedEvent) -> Result<Result<Admission, SubmitError>, ReplicaError> {
+    fn admit(&mut self, event: &SignedEvent, signature: Signature) -> Result<Result<Admission, SubmitError>, ReplicaError> {
         if self.is_suspicious(event) {
-            if !event.verify_signature() {
+            if !signature.is_good(event) {
                 return Ok(Err(SubmitError::Signature));
             }
             self.watch_commitment(event)?;
         }
-        Ok(self.take_in(event))
+        Ok(self.take_in(event, signature))
     }
 
-    fn take_in(&mut self, event: &SignedEvent) -> Result<Admission, SubmitError> {
+    fn take_in(&mut self, event: &SignedEvent, signature: Signature) -> Result<Admission, SubmitError> {
         let Some(state) = self.state.clone() else { return Err(ProposeError::NoNetwork.into()) };
         may_write(&state, event.author())?;
         if self.mempool.knows(event, self.now_ms) {
@@ -132,7 +151,7 @@ impl<S: Store> Replica<S> {
         }
         // One that is allowed and too long would keep every proposer busy with a block it can never stand in.
         policy::size(event.encode().len())?;
-        if !event.verify_signature() {
+        if !signature.is_good(event) {
             return Err(SubmitError::Signature);
         }
         match self.mempool.admit(event.clone(), self.now_ms) {
@@ -145,10 +164,16 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    pub(super) fn on_events(&mut self, from: NodeId, events: Vec<SignedEvent>) -> Result<(), ReplicaError> {
+    pub(super) fn on_events(&mut self, from: NodeId, mut events: Vec<SignedEvent>) -> Result<(), ReplicaError> {
+        let is_validator = self.state.as_ref().is_some_and(|state| state.validators().contains(&from));
+        events.truncate(EVENTS_PER_MESSAGE_MAX);
+        // Only of a validator, which has a name to lose: anybody else's forgery costs one check, not one for all that came along.
+        let unknown = || events.iter().filter(|event| !self.mempool.holds(event));
+        let are_good = is_validator && SignedEvent::verify_signatures(unknown());
+        let signature = if are_good { Signature::Good } else { Signature::Unchecked };
         let mut fresh = vec![];
-        for event in events.into_iter().take(EVENTS_PER_MESSAGE_MAX) {
-            match self.admit(&event)? {
+        for event in events {
+            match self.admit(&event, signature)? {
                 Ok(Admission::Fresh) => fresh.push(event),
                 Ok(Admission::Known | Admission::Full) | Err(SubmitError::Propose(_)) => {}
                 // Nobody honest passes a forgery on: a flood of them costs one check for each message.
@@ -156,8 +181,7 @@ impl<S: Store> Replica<S> {
             }
         }
         // A validator has told the others itself; anybody else may know this node only.
-        let is_told = self.state.as_ref().is_some_and(|state| state.validators().contains(&from));
-        if !fresh.is_empty() && !is_told {
+        if !fresh.is_empty() && !is_validator {
             self.broadcast(Message::Events(fresh));
         }
         Ok(())

@@ -64,6 +64,7 @@ const fn patience() -> JudgePatience {
         commit_grace_share: 2,
         silence: Duration::from_secs(5),
         reveal: Duration::from_secs(4),
+        outsider: Duration::from_secs(10),
         vouch: Duration::from_secs(5),
         vouch_bytes_per_second: 1 << 20,
         publish_rank: Duration::from_secs(1),

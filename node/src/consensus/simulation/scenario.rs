@@ -4,7 +4,8 @@ use super::judges::{self, Crook};
 use super::world::{Character, Weather, World};
 use super::{Mutation, Summary, workload};
 use pyrsia_ledger::certificate::absolute_majority;
-use pyrsia_ledger::{NodeId, Projections};
+use pyrsia_ledger::projection::builds::Build;
+use pyrsia_ledger::{BuildId, NodeId, Projections};
 use std::collections::BTreeSet;
 
 const STEPS: u64 = 40;
@@ -278,18 +279,34 @@ fn settle(world: &mut World, when: &str) -> Result<(), String> {
     Err(format!("not alive {when}: the chain has {} blocks, {}; {}", world.oracle.height(), told.join("; "), open.join("; ")))
 }
 
-/// Builds that enough honest judges are left to close.
+/// Builds that must come to an end, and have not: each with how its judges stand.
 fn open_builds(world: &World) -> Vec<(String, String)> {
     let Some(state) = world.oracle.state() else { return vec![] };
-    let is_due = |state: &Projections, judges: &[NodeId]| {
-        let honest = judges.iter().filter(|judge| world.is_honest_judge(judge) && state.members.contains(judge)).count();
-        honest >= absolute_majority(judges.len())
+    let due = state.builds.unfinished().filter(|(_, build)| must_end(world, state, build));
+    due.map(|(id, build)| (id.to_string(), describe(world, state, id, build))).collect()
+}
+
+/// Whether those that keep their word can end what a build is in.
+fn must_end(world: &World, state: &Projections, build: &Build) -> bool {
+    let honest = |nodes: &[NodeId]| nodes.iter().filter(|node| world.is_honest_judge(node)).count();
+    let have_most = |nodes: &[NodeId]| honest(nodes) >= absolute_majority(nodes.len());
+    let judges: Vec<NodeId> = build.active().filter(|judge| state.members.contains(judge)).copied().collect();
+    match build.status.is_judging() {
+        true => have_most(&judges) || have_most(&state.members.nodes()),
+        // One is enough to publish what is agreed on, or to report a dispute.
+        false => honest(&judges) > 0,
+    }
+}
+
+fn describe(world: &World, state: &Projections, id: &BuildId, build: &Build) -> String {
+    let judge = |judge: &NodeId| {
+        let character = world.nodes.iter().find(|node| node.id == *judge).map(|node| node.character);
+        let stands = if state.members.contains(judge) { "" } else { ", not authorized" };
+        let waited = if build.waits.contains(judge) { ", waits no longer" } else { "" };
+        format!("{judge:?} {:?} {character:?}{stands}{waited}", state.builds.judge_state(id, judge))
     };
-    let due = state.builds.unfinished().filter(|(_, build)| {
-        let active: Vec<NodeId> = build.active().copied().collect();
-        active.len() >= build.majority() && is_due(state, &build.judges)
-    });
-    due.map(|(id, build)| (id.to_string(), format!("{:?}", build.status))).collect()
+    let judges: Vec<String> = build.judges.iter().map(judge).collect();
+    format!("{:?}, {} wait no longer: {}", build.status, build.waits.len(), judges.join(", "))
 }
 
 pub(super) fn is_settled(world: &World) -> bool {

@@ -7,7 +7,7 @@ use super::world::World;
 use pyrsia_ledger::ArtifactId;
 #[cfg(test)]
 use pyrsia_ledger::event::{BuildOutcome, BuildResultCommitted, BuildResultRevealed, BuildSource, BuiltArtifact, commitment};
-use pyrsia_ledger::event::{BuildRequested, NodeAuthorizationApproved, NodeRevocationApproved, VerifierApproved};
+use pyrsia_ledger::event::{BuildRequested, NodeAuthorizationApproved, NodeRevocationApproved, PinnedSource, VerifierApproved};
 use pyrsia_ledger::{Event, NodeId, PackageCoordinate, PackageType, Projections, Sha256Digest};
 
 fn package_type() -> PackageType {
@@ -64,7 +64,7 @@ pub(super) fn build_something_large(world: &mut World, judge: usize, name: &str)
     let commitment = commitment(state.network(), &build_id, &world.nodes[judge].id, &salt, &outcome);
     world.factory.made(&build_id, world.nodes[judge].id, &outcome);
     let events = vec![
-        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier }),
+        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier, source: None }),
         Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }),
         Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt }),
     ];
@@ -105,8 +105,16 @@ pub(super) fn build_number(world: &mut World, number: u64) -> Result<(), String>
             coordinate: coordinate.clone(),
             attempt: state.next_attempt(&coordinate),
             verifier,
+            source: source(number),
         })]
     })
+}
+
+/// Of every second package it is known what it is made from.
+fn source(number: u64) -> Option<PinnedSource> {
+    let tree = number.is_multiple_of(4).then(|| format!("tree-{number}"));
+    let [kind, location, revision] = ["git".into(), "nowhere".into(), format!("commit-{number}")];
+    number.is_multiple_of(2).then_some(PinnedSource { kind, location, revision, tree })
 }
 
 fn propose_everywhere(world: &mut World, events: impl Fn(&Projections, NodeId) -> Vec<Event>) -> Result<(), String> {

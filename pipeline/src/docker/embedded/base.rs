@@ -66,7 +66,7 @@ pub(super) async fn fetch(
     let unusable = |problem: String| BuildError::BaseConfig { image: image.to_owned(), problem };
     let url = recipe.upstream.as_ref().ok_or_else(|| BuildError::NoUpstream(image.to_owned()))?;
     context.enter(Phase::Fetching);
-    let upstream = Upstream::new(url, name.repository(), context);
+    let upstream = Upstream::of_build(url, name.repository(), context);
     context.log.line(format!("fetching the base image {name} from {}", upstream.location()));
     let top = upstream.manifest(name.reference()).await?;
     let selected = import::select_platform(&upstream, top, platform, &name).await?;

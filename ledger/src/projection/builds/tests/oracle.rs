@@ -67,11 +67,29 @@ impl Account<'_> {
         self.judges.iter().copied().filter(|node| !left(node)).collect()
     }
 
+    /// The judges are the authorized nodes of the request; since then some left, and others came.
+    fn members(&self, at: usize) -> BTreeSet<NodeId> {
+        let mut members: BTreeSet<NodeId> = self.judges.iter().copied().collect();
+        for said in self.upto(at) {
+            match said {
+                Said::Left(node) => members.remove(node),
+                Said::Returned(node) => members.insert(*node),
+                _ => false,
+            };
+        }
+        members
+    }
+
     fn waited(&self, at: usize, phase: WaitPhase) -> bool {
-        let active = self.active(at);
-        let ended =
-            |node: &NodeId| self.upto(at).any(|said| matches!(said, Said::Wait(who, what) if who == node && *what == phase));
-        2 * active.iter().filter(|node| ended(node)).count() > active.len()
+        // Who leaves takes its word along.
+        let ended = |node: &&NodeId| {
+            let of_it = self.upto(at).filter(|said| matches!(said, Said::Wait(who, _) | Said::Left(who) if who == *node));
+            let since: Vec<&Said> = of_it.collect();
+            let since = since.rsplit(|said| matches!(said, Said::Left(_))).next().unwrap_or_default();
+            since.iter().any(|said| matches!(said, Said::Wait(_, what) if *what == phase))
+        };
+        let have_most = |nodes: BTreeSet<NodeId>| 2 * nodes.iter().filter(ended).count() > nodes.len();
+        have_most(self.active(at)) || have_most(self.members(at))
     }
 
     fn committed(&self, at: usize, node: &NodeId) -> bool {

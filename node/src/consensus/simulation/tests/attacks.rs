@@ -191,6 +191,43 @@ fn a_node_whose_clock_is_set_back_is_heard_all_the_same() {
 }
 
 #[test]
+fn what_is_proposed_at_once_is_told_in_few_messages() {
+    let store = DiskStore::on(Disk::new(Mutation::None));
+    let mut replica = Replica::open(SigningKey::from_bytes(&[1; 32]), ConsensusConfig::default(), store, None, 1).expect("opens");
+    replica.found(1, "test", [1; 32]).expect("goes on").expect("is founded");
+    replica.take_outputs();
+    let answers = replica.propose_events(1, (0..100).map(some_event).collect()).expect("goes on");
+    assert!(answers.iter().all(Result::is_ok));
+    let told = replica.take_outputs().into_iter().filter_map(|output| match output {
+        Output::Broadcast(Message::Events(events)) => Some(events.len()),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [64, 36]);
+}
+
+#[test]
+fn a_forgery_among_the_events_of_a_validator_spoils_only_what_comes_behind_it() {
+    let mut world = founded(4, 4);
+    let state = state(&world);
+    let (liar, author, key) = (3, world.nodes[3].id, world.nodes[3].key.clone());
+    // It says what it says through this test only.
+    world.cut_power(liar);
+    let first = state.next_sequence(&author);
+    let event =
+        |number: u64| SignedEvent::new(&key, UnsignedEvent::new(*state.network(), author, first + number, 1, some_event(number)));
+    let events: Vec<SignedEvent> = (0..8).map(event).collect();
+    let mut with_forgery = events.clone();
+    with_forgery[5].signature = Signature::from_bytes([1; 64]);
+    let stands = |world: &World| world.oracle.state().map_or(0, |state| state.next_sequence(&author) - first);
+    for (told, expected) in [(with_forgery, 5), (events, 8)] {
+        (0..3).for_each(|victim| tell(&mut world, victim, author, Message::Events(told.clone())));
+        let until_us = world.now_us + 60_000_000;
+        world.run(until_us, |_| false).expect("runs");
+        assert_eq!(stands(&world), expected);
+    }
+}
+
+#[test]
 fn a_judge_whose_report_is_too_long_for_the_ledger_does_not_keep_the_network_awake() {
     let mut world = founded(4, 4);
     workload::approve_some_verifier(&mut world, 0).expect("is proposed");
@@ -240,7 +277,7 @@ fn no_number_of_wishes_in_a_halted_network_keeps_a_node_from_speaking_for_itself
     let mut wishes = (0..MEMPOOL_AUTHOR_EVENTS_MAX).map(|n| {
         let coordinate = PackageCoordinate::new(package_type.as_str(), &format!("wish-{n}")).expect("a coordinate");
         let build_id = BuildId::of(state.network(), &coordinate, 0);
-        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: *verifier })
+        Event::BuildRequested(BuildRequested { build_id, coordinate, attempt: 0, verifier: *verifier, source: None })
     });
     let refused = wishes.find_map(|wish| propose(wish).err());
     assert_eq!(refused, Some(ProposeError::MempoolFull));

@@ -1,0 +1,72 @@
+//! A whole log, checked as a follower checks it, signatures and certificates included: of a ledger on this machine, or of a
+//! running node, which is believed no more than a file.
+
+use super::super::{node, request_failure};
+use super::{open_sound, progress_bar, refused};
+use crate::exit::Failure;
+use pyrsia_ledger::log::TransferError;
+use pyrsia_ledger::projection::BlockError;
+use pyrsia_ledger::{Height, NetworkId, Projections, SealedBlock};
+use pyrsia_registry::wire::{BLOCKS_MEDIA_TYPE, split_blocks};
+use std::error::Error;
+use std::path::Path;
+
+/// The state at the end of a node's log, whose every block `each` is given with its bytes. `what` did not work when this fails.
+pub(in crate::commands) async fn of_node(
+    what: &str,
+    pinned: Option<NetworkId>,
+    mut each: impl FnMut(&SealedBlock, &[u8]) -> Result<(), Failure>,
+) -> Result<Projections, Failure> {
+    let node = node()?;
+    let failed = |error: &dyn Error| Failure::because(what, error);
+    let bar = progress_bar(None);
+    let mut state: Option<Projections> = None;
+    loop {
+        let from = state.as_ref().map_or(Height::GENESIS, |state| state.height().next());
+        let page = node.get_bytes(&format!("/api/v1/blocks?from={from}"), BLOCKS_MEDIA_TYPE).await;
+        let page = page.map_err(|error| request_failure("the log cannot be fetched", &error))?;
+        let blocks = split_blocks(&page).map_err(|error| failed(&error))?;
+        if blocks.is_empty() {
+            break;
+        }
+        for raw in blocks {
+            let sealed = SealedBlock::decode(raw).map_err(|error| failed(&error))?;
+            let next = after(state.as_ref(), &sealed).map_err(|error| failed(&error))?;
+            check_network(&next, pinned).map_err(|error| failed(&error))?;
+            each(&sealed, raw)?;
+            state = Some(next);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    state.ok_or_else(|| Failure::new("the node has no ledger yet").hint("is it connected to a network? 'pyrsia status' tells"))
+}
+
+/// The state at the end of a ledger: a data folder, a ledger folder, or an exported log.
+pub(in crate::commands) fn of_ledger(what: &str, pinned: Option<NetworkId>, path: &Path) -> Result<Projections, Failure> {
+    let (_scratch, blocks) = open_sound(path)?;
+    let bar = progress_bar(blocks.newest());
+    let mut state: Option<Projections> = None;
+    for block in blocks {
+        let next = block.and_then(|(sealed, _)| {
+            let next = after(state.as_ref(), &sealed);
+            next.map_err(|source| TransferError::Refused { height: sealed.height(), source: Box::new(source) })
+        });
+        let next = next.and_then(|next| check_network(&next, pinned).map(|()| next));
+        state = Some(next.map_err(|error| refused(what, path, &error))?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    state.ok_or_else(|| refused(what, path, &TransferError::Empty))
+}
+
+fn after(state: Option<&Projections>, sealed: &SealedBlock) -> Result<Projections, BlockError> {
+    state.map_or_else(|| Projections::from_genesis(sealed), |state| state.apply_sealed(sealed))
+}
+
+fn check_network(state: &Projections, pinned: Option<NetworkId>) -> Result<(), TransferError> {
+    match pinned {
+        Some(pinned) if pinned != *state.network() => Err(TransferError::Network { found: *state.network(), pinned }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,217 @@
+//! The repository that a build sees: the configured ones in their order, as one, and nothing else of the world.
+//!
+//! Speaks the HTTP of the Maven repository layout: GET and HEAD of files. Released files come from the cache of the pipeline or
+//! go into it; lists of versions and snapshots are asked for each time, and of these the first repository that has one counts. Everything that a build
+//! got is noted, so that its log says what went into the result.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use poem::http::{Method, StatusCode, header};
+use poem::{Body, Endpoint, Request, Response};
+use reqwest::Client;
+use url::Url;
+
+use super::cache::{Cache, CachedFile, Sums};
+use super::path::{Checksum, Kind, RepositoryPath};
+use super::upstream::{FetchError, Repository};
+use crate::build_log::BuildLog;
+
+/// All that one build may fetch: several times what the largest ones do.
+const MAX_BUILD_BYTES: u64 = 32 << 30;
+/// Requests that are told one by one in the log of the build.
+const TOLD_REFUSALS: u64 = 100;
+/// Files that are listed at its end.
+const LISTED_FILES: usize = 5_000;
+const LISTED_MISSES: usize = 100;
+
+/// Cheap to clone; all clones are of one build.
+#[derive(Debug, Clone)]
+pub(super) struct BuildRepository(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    repositories: Vec<Repository>,
+    cache: Cache,
+    log: BuildLog,
+    fetched_bytes: AtomicU64,
+    refusals: AtomicU64,
+    notes: Mutex<Notes>,
+}
+
+/// What was asked for.
+#[derive(Debug, Default)]
+struct Notes {
+    /// Path to digest and repository.
+    resolved: BTreeMap<String, (Sums, String)>,
+    missing: BTreeSet<String>,
+}
+
+/// Why a request has no file for an answer.
+enum Refusal {
+    Method,
+    Proxy,
+    Path,
+    Missing,
+    TooMuch,
+    Fetch(FetchError),
+}
+
+enum Answer {
+    File(CachedFile),
+    Text(String),
+}
+
+impl BuildRepository {
+    pub(super) fn new(urls: &[Url], http: &Client, cache: &Cache, retry_delay: Duration, log: &BuildLog) -> Self {
+        let repositories = urls.iter().map(|url| Repository::new(url.clone(), http.clone(), retry_delay)).collect();
+        Self(Arc::new(Inner {
+            repositories,
+            cache: cache.clone(),
+            log: log.clone(),
+            fetched_bytes: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
+            notes: Mutex::default(),
+        }))
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Answer, Refusal> {
+        if request.uri().authority().is_some() {
+            return Err(Refusal::Proxy);
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return Err(Refusal::Method);
+        }
+        let path = RepositoryPath::parse(request.uri().path()).ok_or(Refusal::Path)?;
+        // What a repository says of itself alone (`.meta/prefixes.txt`) would be wrong for several as one.
+        if path.text.starts_with('.') {
+            return Err(Refusal::Missing);
+        }
+        if let Kind::ChecksumOf(file, checksum) = &path.kind
+            && let Some(sums) = self.noted(file)
+        {
+            return Ok(Answer::Text(match checksum {
+                Checksum::Sha1 => sums.sha1,
+                Checksum::Sha256 => sums.sha256,
+            }));
+        }
+        for repository in &self.0.repositories {
+            if let Some(found) = self.find(repository, &path).await? {
+                if path.kind == Kind::Released {
+                    let resolved = (found.sums.clone(), repository.name.clone());
+                    self.notes().resolved.insert(path.text, resolved);
+                }
+                return Ok(Answer::File(found));
+            }
+        }
+        self.notes().missing.insert(path.text);
+        Err(Refusal::Missing)
+    }
+
+    async fn find(&self, repository: &Repository, path: &RepositoryPath) -> Result<Option<CachedFile>, Refusal> {
+        if path.kind == Kind::Released {
+            let (cache, name, text) = (self.0.cache.clone(), repository.name.clone(), path.text.clone());
+            let kept = tokio::task::spawn_blocking(move || cache.find(&name, &text)).await.map_err(FetchError::from);
+            if let Some(found) = kept.and_then(|kept| Ok(kept?)).map_err(Refusal::Fetch)? {
+                return Ok(Some(found));
+            }
+        }
+        if self.0.fetched_bytes.load(Ordering::Relaxed) > MAX_BUILD_BYTES {
+            return Err(Refusal::TooMuch);
+        }
+        let fetched = repository.fetch(path, &self.0.cache).await.map_err(Refusal::Fetch)?;
+        if let Some(found) = &fetched {
+            self.0.fetched_bytes.fetch_add(found.sums.size_bytes, Ordering::Relaxed);
+        }
+        Ok(fetched)
+    }
+
+    /// The digests of a file that this build got.
+    fn noted(&self, path: &str) -> Option<Sums> {
+        self.notes().resolved.get(path).map(|(sums, _)| sums.clone())
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
+        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, request: &Request, refusal: &Refusal) {
+        let about = match refusal {
+            // Asking for what is not there is how Maven looks for it; the end of the log lists it.
+            Refusal::Missing => return,
+            Refusal::Method => "which only reads are answered for".to_owned(),
+            Refusal::Proxy => "which is not in the configured repositories".to_owned(),
+            Refusal::Path => "which is no path of a repository".to_owned(),
+            Refusal::TooMuch => format!("and has fetched {MAX_BUILD_BYTES} bytes already"),
+            Refusal::Fetch(error) => format!("and {}", crate::builds::with_causes(error)),
+        };
+        match self.0.refusals.fetch_add(1, Ordering::Relaxed) {
+            told if told < TOLD_REFUSALS => {
+                self.0.log.line(format!("the build asked for {} {}, {about}", request.method(), request.uri()));
+            }
+            TOLD_REFUSALS => self.0.log.line("further refused requests are not listed"),
+            _ => {}
+        }
+    }
+
+    /// Writes what the build got, and what it did not, into its log.
+    pub(super) fn list(&self) {
+        let (notes, log) = (self.notes(), &self.0.log);
+        if !notes.missing.is_empty() {
+            log.line(format!("not in the configured repositories: {} files", notes.missing.len()));
+            notes.missing.iter().take(LISTED_MISSES).for_each(|path| log.line(format!("  {path}")));
+        }
+        log.line(format!("resolved {} files:", notes.resolved.len()));
+        for (path, (sums, repository)) in notes.resolved.iter().take(LISTED_FILES) {
+            let unconfirmed = if sums.is_confirmed { "" } else { " (the repository has no checksum of it)" };
+            log.line(format!("  {} {path} {repository}{unconfirmed}", sums.sha256));
+        }
+        if notes.resolved.len() > LISTED_FILES {
+            log.line(format!("  and {} more", notes.resolved.len() - LISTED_FILES));
+        }
+    }
+
+    /// How many files below this path the build got.
+    pub(super) fn resolved_below(&self, folder: &str) -> usize {
+        let below = format!("{folder}/");
+        self.notes().resolved.keys().filter(|path| path.starts_with(&below)).count()
+    }
+}
+
+impl Endpoint for BuildRepository {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let answer = self.answer(&request).await;
+        let response = Response::builder().header(header::CACHE_CONTROL, "no-store");
+        Ok(match answer {
+            Ok(Answer::Text(text)) => response.content_type("text/plain").body(text),
+            Ok(Answer::File(CachedFile { file, sums })) => {
+                // With it the newer clients save the request for the checksum.
+                let response = response
+                    .header("x-checksum-sha1", &sums.sha1)
+                    .header(header::CONTENT_LENGTH, sums.size_bytes)
+                    .content_type("application/octet-stream");
+                if request.method() == Method::HEAD {
+                    response.finish()
+                } else {
+                    response.body(Body::from_async_read(tokio::fs::File::from_std(file)))
+                }
+            }
+            Err(refusal) => {
+                self.tell(&request, &refusal);
+                let (status, text) = match refusal {
+                    Refusal::Missing => (StatusCode::NOT_FOUND, "not in the configured repositories".to_owned()),
+                    Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, "repositories are only read".to_owned()),
+                    Refusal::Proxy => (StatusCode::FORBIDDEN, "only the configured repositories are reached".to_owned()),
+                    Refusal::Path => (StatusCode::BAD_REQUEST, "no path of a repository".to_owned()),
+                    Refusal::TooMuch => (StatusCode::FORBIDDEN, "the build has fetched too much".to_owned()),
+                    Refusal::Fetch(error) => (StatusCode::BAD_GATEWAY, crate::builds::with_causes(&error)),
+                };
+                response.status(status).content_type("text/plain").body(text)
+            }
+        })
+    }
+}
