@@ -466,6 +466,7 @@ fn what_a_build_is_requested_to_be_made_from_is_kept_and_part_of_the_root() {
     let states = [None, Some(pinned()), Some(other)].map(|source| (with(source.clone()), source));
     for (state, source) in &states {
         assert_eq!(state.builds.source(&request.build_id), source.as_ref());
+        snapshot::check_round_trip(state);
     }
     let roots: BTreeSet<_> = states.iter().map(|(state, _)| state.state_root()).collect();
     assert_eq!(roots.len(), states.len());
