@@ -8,6 +8,7 @@ pub mod chunks;
 pub mod store;
 
 mod brought;
+mod inspected;
 mod partial;
 
 pub use chunks::{ARTIFACT_BYTES_MAX, ChunkList};

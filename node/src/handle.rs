@@ -267,7 +267,7 @@ impl NodeHandle {
 
     async fn stored(&self, id: &ArtifactId, sha256: Sha256Digest) -> Result<Option<File>, ArtifactError> {
         let store = self.node.store.clone();
-        let opened = tokio::task::spawn_blocking(move || store.open_file(&sha256)).await;
+        let opened = tokio::task::spawn_blocking(move || store.open_inspected(&sha256)).await;
         let opened = opened.map_err(std::io::Error::other).and_then(|opened| opened);
         opened.map_err(|error| ArtifactError::Damaged { id: id.clone(), reason: error.to_string() })
     }

@@ -13,12 +13,13 @@
 
 use super::brought::Brought;
 use super::chunks::{ARTIFACT_BYTES_MAX, ChunkList};
+use super::inspected::{Inspected, Stamp};
 use super::partial::{self, Partial};
 use pyrsia_ledger::tree::CHUNK_BYTES;
 use pyrsia_ledger::{BuildId, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,6 +74,7 @@ struct Folder {
     path: PathBuf,
     temporary_files: AtomicU64,
     brought: Brought,
+    inspected: Inspected,
 }
 
 impl ArtifactStore {
@@ -85,7 +87,8 @@ impl ArtifactStore {
         remove_abandoned(&path.join("tmp"))?;
         partial::remove_old(&path.join("partial"))?;
         let brought = Brought::open(path.join("brought"))?;
-        Ok(Self { folder: Arc::new(Folder { path: path.to_owned(), temporary_files: AtomicU64::new(0), brought }) })
+        let (temporary_files, inspected) = (AtomicU64::new(0), Inspected::default());
+        Ok(Self { folder: Arc::new(Folder { path: path.to_owned(), temporary_files, brought, inspected }) })
     }
 
     pub fn contains(&self, sha256: &Sha256Digest) -> bool {
@@ -107,6 +110,32 @@ impl ArtifactStore {
             self.remove(sha256)?;
             return Ok(None);
         }
+        Ok(Some(file))
+    }
+
+    /// The bytes of an artifact as its name says, or none: a file that changed since it was last looked at is read whole first,
+    /// and removed if it holds anything else.
+    pub fn open_inspected(&self, sha256: &Sha256Digest) -> io::Result<Option<File>> {
+        let Some(mut file) = self.open_file(sha256)? else { return Ok(None) };
+        let stamp = Stamp::of(&file.metadata()?);
+        if self.folder.inspected.has(sha256, stamp) {
+            return Ok(Some(file));
+        }
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                read => hasher.update(&buffer[..read]),
+            }
+        }
+        if hasher.finalize()[..] != sha256.as_bytes()[..] {
+            tracing::warn!(%sha256, "a stored artifact is damaged and is removed");
+            self.remove(sha256)?;
+            return Ok(None);
+        }
+        file.rewind()?;
+        self.folder.inspected.note(*sha256, stamp);
         Ok(Some(file))
     }
 
@@ -202,11 +231,14 @@ impl ArtifactStore {
         Ok(found)
     }
 
-    /// Gives durable bytes their name. The list goes first: a blob with a name always has one.
+    /// Gives durable bytes that were hashed their name. The list goes first: a blob with a name always has one.
     pub(super) fn publish(&self, from: &Path, sha256: &Sha256Digest, list: &ChunkList) -> Result<(), StoreError> {
         self.write_list(sha256, list)?;
         let path = self.blob_path(sha256);
         fs::rename(from, &path).on_disk("rename to", &path)?;
+        // Whoever publishes has hashed what is in it.
+        let metadata = fs::metadata(&path).on_disk("look at", &path)?;
+        self.folder.inspected.note(*sha256, Stamp::of(&metadata));
         sync_folder_of(&path)
     }
 
@@ -476,6 +508,28 @@ mod tests {
         assert!(!path.exists());
         assert_eq!(put(&store, b"some bytes"), stored);
         assert!(store.contains(&stored.sha256));
+    }
+
+    #[test]
+    fn a_blob_that_was_changed_in_its_place_is_gone_at_the_next_look() {
+        let (_folder, store) = store();
+        let stored = put(&store, b"these are the bytes");
+        assert!(store.open_inspected(&stored.sha256).expect("opens").is_some());
+        let path = store.blob_path(&stored.sha256);
+        let other = path.with_extension("other");
+        fs::write(&other, b"those are the bytes").expect("writes");
+        fs::rename(other, &path).expect("renames");
+        assert!(store.open_inspected(&stored.sha256).expect("looks").is_none());
+        assert!(!path.exists());
+
+        // What lay there while nobody looked is read before it is trusted.
+        let stored = put(&store, b"these are the bytes");
+        let again = ArtifactStore::open(&store.folder.path).expect("opens again");
+        let mut read = vec![];
+        again.open_inspected(&stored.sha256).expect("opens").expect("is here").read_to_end(&mut read).expect("reads");
+        assert_eq!(read, b"these are the bytes");
+        fs::write(&path, b"those are the bytes").expect("writes");
+        assert!(ArtifactStore::open(&store.folder.path).expect("opens").open_inspected(&stored.sha256).expect("looks").is_none());
     }
 
     #[test]
