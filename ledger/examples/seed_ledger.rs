@@ -9,8 +9,8 @@ use pyrsia_ledger::event::{
 use pyrsia_ledger::log::BlockLog;
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{
-    ArtifactId, CommitCertificate, Event, NodeId, PackageCoordinate, PackageType, Projections, SealedBlock,
-    Sha256Digest, SignedEvent, UnsignedEvent,
+    ArtifactId, CommitCertificate, Event, NodeId, PackageCoordinate, PackageType, Projections, SealedBlock, Sha256Digest,
+    SignedEvent, UnsignedEvent,
 };
 use std::error::Error;
 use std::path::Path;

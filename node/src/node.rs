@@ -156,8 +156,19 @@ impl Node {
         tasks.spawn(snapshots);
         let metrics = NodeMetrics::new(registry, gauges);
         let documents = Documents::new();
-        let handle =
-            NodeHandle::new(Parts { me, log_key, consensus, tree, p2p, store, builds, package_types, verifiers, documents, metrics });
+        let handle = NodeHandle::new(Parts {
+            me,
+            log_key,
+            consensus,
+            tree,
+            p2p,
+            store,
+            builds,
+            package_types,
+            verifiers,
+            documents,
+            metrics,
+        });
         Ok(Self { handle, stop, consensus: consensus_task, damaged, p2p: p2p_task, tasks })
     }
 

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use self::pinning::Pins;
 pub(crate) use self::pinning::PinError;
+use self::pinning::Pins;
 use crate::artifacts::Artifacts;
 use crate::build_log::BuildLog;
 use crate::builders::{self, BuildContext, BuildError, Progress, ProgressStep};

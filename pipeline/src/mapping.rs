@@ -263,7 +263,10 @@ impl Mapping {
     }
 
     /// What is configured about a package.
-    async fn mapped_package(&self, package: &Package) -> Result<Option<(Option<SourceRepository>, ProgramOptions)>, MappingError> {
+    async fn mapped_package(
+        &self,
+        package: &Package,
+    ) -> Result<Option<(Option<SourceRepository>, ProgramOptions)>, MappingError> {
         match &self.lookup {
             Lookup::None => Ok(None),
             Lookup::Rules(rules) => {

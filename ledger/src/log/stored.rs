@@ -14,6 +14,7 @@ use borsh::BorshDeserialize;
 use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 const TILES: &str = "tiles";
 const STARTS: &str = "starts";
@@ -247,10 +248,11 @@ impl StoredTree {
         let mut read = BTreeMap::<TileId, Vec<Sha256Digest>>::new();
         proof(&mut |level, index| {
             let (id, range) = place_of(level, index);
-            if !read.contains_key(&id) {
-                read.insert(id, self.stored(id)?.ok_or(TreeError::Tile(id))?);
-            }
-            read[&id].get(range).map(subtree_root).ok_or(TreeError::Tile(id))
+            let nodes = match read.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(self.stored(id)?.ok_or(TreeError::Tile(id))?),
+            };
+            nodes.get(range).map(subtree_root).ok_or(TreeError::Tile(id))
         })
     }
 

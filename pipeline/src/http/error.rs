@@ -72,29 +72,27 @@ impl From<MappingError> for ApiError {
     fn from(error: MappingError) -> Self {
         let message = with_causes(&error);
         match error {
-                MappingError::Package(PackageError::Type(_)) => {
-                    Self::new(StatusCode::BAD_REQUEST, "PACKAGE_TYPE_INVALID", message)
-                }
-                MappingError::Package(PackageError::Id(_)) | MappingError::ImageName(_) | MappingError::Coordinate(_) => {
-                    Self::new(StatusCode::BAD_REQUEST, "NAME_INVALID", message)
-                }
-                MappingError::Git(_) => Self::new(StatusCode::BAD_REQUEST, "SOURCE_INVALID", message),
-                MappingError::Platform(_)
-                | MappingError::Upstream(_)
-                | MappingError::ManyPlatforms(_)
-                | MappingError::SomePlatforms(_)
-                | MappingError::NoSource
-                | MappingError::SourceDigest
-                | MappingError::Maven(_)
-                | MappingError::OtherSection(..) => Self::new(StatusCode::BAD_REQUEST, "RECIPE_INVALID", message),
-                MappingError::NoBuilder(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_BUILDER", message),
-                MappingError::NoMapping(_)
-                | MappingError::NoSourceMapping(_)
-                | MappingError::NoTag(_)
-                | MappingError::NoVersion(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_MAPPING", message),
-                MappingError::ServiceUnreachable { .. }
-                | MappingError::ServiceStatus { .. }
-                | MappingError::ServiceAnswer { .. } => Self::new(StatusCode::BAD_GATEWAY, "MAPPING_SERVICE", message),
+            MappingError::Package(PackageError::Type(_)) => Self::new(StatusCode::BAD_REQUEST, "PACKAGE_TYPE_INVALID", message),
+            MappingError::Package(PackageError::Id(_)) | MappingError::ImageName(_) | MappingError::Coordinate(_) => {
+                Self::new(StatusCode::BAD_REQUEST, "NAME_INVALID", message)
+            }
+            MappingError::Git(_) => Self::new(StatusCode::BAD_REQUEST, "SOURCE_INVALID", message),
+            MappingError::Platform(_)
+            | MappingError::Upstream(_)
+            | MappingError::ManyPlatforms(_)
+            | MappingError::SomePlatforms(_)
+            | MappingError::NoSource
+            | MappingError::SourceDigest
+            | MappingError::Maven(_)
+            | MappingError::OtherSection(..) => Self::new(StatusCode::BAD_REQUEST, "RECIPE_INVALID", message),
+            MappingError::NoBuilder(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_BUILDER", message),
+            MappingError::NoMapping(_)
+            | MappingError::NoSourceMapping(_)
+            | MappingError::NoTag(_)
+            | MappingError::NoVersion(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_MAPPING", message),
+            MappingError::ServiceUnreachable { .. } | MappingError::ServiceStatus { .. } | MappingError::ServiceAnswer { .. } => {
+                Self::new(StatusCode::BAD_GATEWAY, "MAPPING_SERVICE", message)
+            }
         }
     }
 }

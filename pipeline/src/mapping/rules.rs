@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Mapping, MappingError};
 use super::image_recipe::ImageRule;
 use super::program_recipe::ProgramRule;
+use super::{Mapping, MappingError};
 use crate::glob::GlobError;
 use crate::package::PackageType;
 use crate::wire::{DockerOptions, ProgramOptions, SourceRepository};

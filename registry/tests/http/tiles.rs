@@ -39,8 +39,8 @@ fn path_of(mut index: u64) -> String {
 /// Every tile of one kind that a tree has of `count` items, as paths with their widths.
 fn paths(kind: &str, count: u64) -> Vec<(String, u64)> {
     let full = (0..count / WIDTH).map(|index| (format!("/log/tile/{kind}/{}", path_of(index)), WIDTH));
-    let partial =
-        (count % WIDTH > 0).then(|| (format!("/log/tile/{kind}/{}.p/{}", path_of(count / WIDTH), count % WIDTH), count % WIDTH));
+    let partial = (!count.is_multiple_of(WIDTH))
+        .then(|| (format!("/log/tile/{kind}/{}.p/{}", path_of(count / WIDTH), count % WIDTH), count % WIDTH));
     full.chain(partial).collect()
 }
 
