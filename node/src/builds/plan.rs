@@ -26,6 +26,8 @@ pub(super) const PROPOSE_AGAIN_AFTER: Duration = Duration::from_secs(30);
 const REFUSALS_MAX: u32 = 3;
 /// Those who are slower have so many times what a majority took, as long as liars, who need no time, may be needed for it.
 const DOUBTED_TIMES: u64 = 3;
+/// How many of an outsider's waits judges that are heard of may take at most.
+const OUTSIDERS_WAITS_MAX: u64 = 30;
 
 /// Whose plan it is, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +83,8 @@ struct Seen {
     phase: Option<(Phase, u64)>,
     /// Since when this node's own word in this phase stands on the ledger.
     spoke_ms: Option<u64>,
+    /// How many events of the judges that are left stand on the ledger, and since when.
+    judges_events: Option<(u64, u64)>,
 }
 
 /// When so many judges had committed, and how long that took.
@@ -242,6 +246,10 @@ impl Planner {
         if has_spoken {
             seen.spoke_ms.get_or_insert(now_ms);
         }
+        let events = build.active().map(|judge| state.next_sequence(judge)).sum();
+        if seen.judges_events.is_none_or(|(known, _)| known != events) {
+            seen.judges_events = Some((events, now_ms));
+        }
         let committed = build.judges.iter().filter(|judge| state.builds.commitment(id, judge).is_some()).count();
         // What stood before this node looked, as after a restart, took what the wall clock says, which may be wrong.
         let took_ms = if is_first_look { age_ms.min(millis(self.run_limit)) } else { now_ms.saturating_sub(opened_ms) };
@@ -380,12 +388,18 @@ impl Look<'_> {
         self.end_wait(phase, due_ms)
     }
 
-    /// Whether the judges have had so much time that an authorized node that is none of them ends the phase as well.
+    /// Whether the judges have had so much time that an authorized node that is none of them ends the phase as well. Judges that
+    /// are still heard of may have a long queue before this build; but not for ever, because a liar is heard of as well.
     fn outsiders_opinion(&self) -> Step {
         let Planner { me, run_limit, patience, .. } = self.planner;
-        let phase = self.build.status.wait_phase().filter(|_| self.state.members.contains(me));
-        let due_ms = self.progress.phase_since_ms(self.now_ms) + millis(*run_limit) + millis(patience.outsider);
-        phase.map_or(Step::Idle, |phase| self.end_wait(phase, due_ms))
+        let Some(phase) = self.build.status.wait_phase().filter(|_| self.state.members.contains(me)) else { return Step::Idle };
+        let since_ms = self.progress.phase_since_ms(self.now_ms);
+        let wait_ms = millis(*run_limit) + millis(patience.outsider);
+        let heard_ms = match (phase, self.progress.seen.judges_events) {
+            (WaitPhase::Committing, Some((_, heard_ms))) => heard_ms.max(since_ms),
+            _ => since_ms,
+        };
+        self.end_wait(phase, (heard_ms + wait_ms).min(since_ms + OUTSIDERS_WAITS_MAX * wait_ms))
     }
 
     fn end_wait(&self, phase: WaitPhase, due_ms: u64) -> Step {

@@ -68,6 +68,14 @@ impl Ledger {
         build_id
     }
 
+    /// A build of another package, which is something that is heard of its requester.
+    fn open_other_build(&mut self, number: u64) {
+        let coordinate = PackageCoordinate::new("docker", &format!("other:{number}")).unwrap();
+        let build_id = self.state.next_build_id(&coordinate);
+        let request = BuildRequested { build_id, coordinate, attempt: 0, verifier: MODULE, source: None };
+        self.fold(0, Event::BuildRequested(request));
+    }
+
     /// So many builds of different packages, requested by one node.
     pub(in crate::builds) fn open_builds(&mut self, author: usize, count: usize) {
         let request = |number: usize| {
@@ -332,6 +340,28 @@ fn an_authorized_node_that_is_no_judge_ends_what_the_judges_leave_open_for_very_
     ledger.reveal(0, id, built("a"));
     assert!(matches!(ledger.status(&id), BuildStatus::Agreed { .. }));
     assert_eq!(ledger.step(1, &id, &mut progress, until_ms), Step::Done, "the judge publishes");
+}
+
+#[test]
+fn judges_that_are_heard_of_have_more_time_but_not_for_ever() {
+    let mut ledger = Ledger::with_members(1);
+    let id = ledger.open_build();
+    ledger.keys.push(SigningKey::from_bytes(&[9; 32]));
+    ledger.let_in(1);
+    let wait_ms = millis(RUN_LIMIT) + millis(JudgePatience::default().outsider);
+    let mut progress = Progress::default();
+    assert_eq!(ledger.step(1, &id, &mut progress, 0), Step::Wait { until_ms: wait_ms });
+    let mut now_ms = 0;
+    for waits in 1..OUTSIDERS_WAITS_MAX {
+        now_ms = waits * wait_ms - 1;
+        ledger.open_other_build(waits);
+        let until_ms = now_ms + wait_ms;
+        assert_eq!(ledger.step(1, &id, &mut progress, now_ms), Step::Wait { until_ms }, "it has others to build first");
+    }
+    ledger.open_other_build(OUTSIDERS_WAITS_MAX);
+    let until_ms = OUTSIDERS_WAITS_MAX * wait_ms;
+    assert_eq!(ledger.step(1, &id, &mut progress, now_ms + 2), Step::Wait { until_ms });
+    assert_eq!(ledger.step(1, &id, &mut progress, until_ms), Step::EndWait(WaitPhase::Committing));
 }
 
 #[test]
