@@ -318,11 +318,11 @@ impl Audit {
             if header.parent != hash {
                 self.find_at(position, FindingKind::Chain, format!("block {position}: the parent is not the block before"));
             }
-            if header.time_ms <= time_ms {
+            if header.time_ms < time_ms {
                 self.find_at(
                     position,
                     FindingKind::Chain,
-                    format!("block {position}: the time is not after that of the block before"),
+                    format!("block {position}: the time is before that of the block before"),
                 );
             }
         }

@@ -125,6 +125,23 @@ fn a_missing_block_is_said_once_and_the_chain_behind_it_is_checked_all_the_same(
 }
 
 #[test]
+fn behind_a_hole_equal_times_are_no_break_of_the_chain_and_going_back_is_one() {
+    let bench = bench();
+    let (gone, last) = (bench.log.len() - 4, bench.log.len() - 1);
+    let breaks = |time_ms_of_last: u64| {
+        let mut log = bench.log.clone();
+        for sealed in &mut log[gone + 1..] {
+            sealed.block.header.time_ms = 9_000;
+        }
+        log[last].block.header.time_ms = time_ms_of_last;
+        let raw = raw(&log);
+        let report = audit_rows((0..).zip(raw.iter().map(Vec::as_slice)).filter(|(position, _)| *position != gone as u64));
+        report.findings.iter().filter(|finding| finding.sentence.contains("the time is before")).count()
+    };
+    assert_eq!((breaks(9_000), breaks(9_001), breaks(8_999)), (0, 0, 1));
+}
+
+#[test]
 fn a_log_of_another_network_and_one_that_lost_its_end_are_found() {
     let bench = bench();
     let raw = raw(&bench.log);
