@@ -35,7 +35,11 @@ impl RowWriter<'_> {
         if self.frame.len() < FRAME_BYTES { Ok(()) } else { self.end_frame() }
     }
 
+    /// Writes what waits for its frame; a frame is never empty.
     fn end_frame(&mut self) -> io::Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
         let length = u32::try_from(self.frame.len()).map_err(|_| malformed("a row is too large"))?;
         self.out.write_all(&length.to_le_bytes())?;
         self.out.write_all(&self.frame)?;
@@ -188,4 +192,25 @@ pub(super) fn check_round_trip(state: &Projections) {
     bytes.push(0);
     let cut = &bytes[..bytes.len() / 2];
     assert!(Projections::read_snapshot(&mut &*cut, |_| Ok(recent.clone())).is_err());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_read_back_whether_or_not_the_last_one_fills_a_frame() {
+        for length in [1, FRAME_BYTES - 5, FRAME_BYTES - 4, FRAME_BYTES - 3, 2 * FRAME_BYTES] {
+            let (mut bytes, row) = (vec![], vec![7u8; length]);
+            let mut rows = RowWriter { out: &mut bytes, frame: vec![] };
+            rows.value(&1u8).and_then(|()| rows.end_frame()).expect("writes");
+            rows.value(&row).and_then(|()| rows.end_frame()).expect("writes");
+            let mut input = bytes.as_slice();
+            let mut reader = RowReader { input: &mut input, frame: vec![], at: 0 };
+            assert_eq!(reader.value::<u8>().expect("reads"), 1);
+            assert!(reader.value::<Vec<u8>>().expect("reads") == row, "a row of {length} bytes");
+            assert_eq!(reader.at, reader.frame.len());
+            assert!(input.is_empty(), "nothing follows a last row of {length} bytes, which takes four more");
+        }
+    }
 }
