@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use stored::{DERIVED, TreeWriter};
 use tip::{Tip, TipFile, read as read_tip};
 
-pub use covered::Covered;
+pub use covered::{Checked, Covered};
 pub use reader::{LedgerReader, ReadError, Row, ledger_folder};
 pub use snapshot::{SnapshotError, write_snapshot};
 pub use stored::{PlacedEvent, StoredTree, TreeError};
@@ -90,9 +90,9 @@ pub enum LogError {
     OtherTip { height: u64 },
     #[error("the block log is damaged at height {height}: the block does not follow from the one before")]
     Chain { height: u64 },
-    #[error("the snapshot that was started from is not the state after block {height}")]
+    #[error("the snapshot that was started from is not the state after block {height}; it is deleted, start again")]
     OtherState { height: u64 },
-    #[error("the block log is damaged: {sentence}")]
+    #[error("what the block log keeps beside its blocks is damaged: {sentence}; start again, and it is made again")]
     Tree { sentence: String },
 }
 
@@ -223,8 +223,8 @@ impl BlockLog {
             None => 0,
         };
         let loaded = snapshot::load_newest(folder, &log.blocks, &mut log.opening.discarded)?;
-        log.opening.covered = loaded.clone().map(|state| Covered::new(log.tree.clone(), state));
-        let state = log.replay(loaded)?;
+        log.opening.covered = loaded.clone().map(|(state, path)| Covered::new(log.tree.clone(), state, path));
+        let state = log.replay(loaded.map(|(state, _)| state))?;
         check_tip(&log, state.as_ref(), announced)?;
         match log.tree.writer() {
             Ok(Some(writer)) => log.writer = writer,

@@ -1,8 +1,9 @@
 //! Snapshots of the state beside the log: a start folds only the blocks behind the newest good one.
 //!
 //! A file is disposable. It is used if its check sum holds, its block is in the log, and its accumulator and its tree are
-//! those that the block's header states; otherwise it is discarded and the one before is tried. It is written under another
-//! name, synced, and renamed, so that a crash leaves a whole file or none.
+//! those that the block's header states; otherwise it is discarded and the one before is tried. It is written after its
+//! block: a whole one whose block the log does not have tells that the log lost its end. It is written under another name,
+//! synced, and renamed, so that a crash leaves a whole file or none.
 //!
 //! ```text
 //! <folder>/snapshots/<height>-<schema>.snapshot
@@ -112,19 +113,29 @@ fn write_file(path: &Path, state: &Projections) -> io::Result<()> {
     file.into_inner()?.sync_all()
 }
 
-/// The state of the newest snapshot that is good; what is not is removed, and said in `discarded`.
+/// The state of the newest snapshot that is good, and its file; what is not is removed, and said in `discarded`. A whole
+/// snapshot of a block that the log does not have is an error: it is written after its block.
 pub(super) fn load_newest(
     folder: &Path,
     blocks: &Keyspace,
     discarded: &mut Vec<String>,
-) -> Result<Option<Projections>, LogError> {
+) -> Result<Option<(Projections, PathBuf)>, LogError> {
     for (height, path) in list(folder) {
-        let Some(header) = blocks.get(height.0.to_be_bytes())?.and_then(|bytes| header_of(height.0, &bytes).ok()) else {
-            discarded.push(format!("the snapshot at height {height} is not used: the log has no such block"));
-            continue;
+        let loaded = match blocks.get(height.0.to_be_bytes())? {
+            Some(bytes) => match header_of(height.0, &bytes) {
+                Ok(header) => load(&path, &header, blocks),
+                Err(_) => {
+                    discarded.push(format!("the snapshot at height {height} is not used: its block does not decode"));
+                    continue;
+                }
+            },
+            None => match check_sum(&path, height) {
+                Ok(()) => return Err(lost(height, blocks)),
+                Err(error) => Err(error),
+            },
         };
-        match load(&path, &header, blocks) {
-            Ok(state) => return Ok(Some(state)),
+        match loaded {
+            Ok(state) => return Ok(Some((state, path))),
             Err(error) => {
                 // One that cannot be removed is refused again at the next start.
                 let _ = fs::remove_file(&path);
@@ -135,8 +146,42 @@ pub(super) fn load_newest(
     Ok(None)
 }
 
+/// What a log has lost that has no block at the height of a whole snapshot.
+fn lost(height: Height, blocks: &Keyspace) -> LogError {
+    let last = blocks.last_key_value().map(|row| row.key()).transpose();
+    let last = last.map(|key| key.and_then(|key| key.as_ref().try_into().ok()).map(u64::from_be_bytes));
+    match last {
+        Ok(Some(last)) if last > height.0 => LogError::Missing { height: height.0 },
+        Ok(last) => {
+            let end = last.map_or("nothing".to_owned(), |last| format!("height {last}"));
+            LogError::Short { end, announced: height.0 }
+        }
+        Err(error) => error.into(),
+    }
+}
+
+fn refused(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Whether the file is a whole snapshot of that height, whatever its state is.
+fn check_sum(path: &Path, height: Height) -> io::Result<()> {
+    let mut input = Hashing::new(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?));
+    let mut start = [0; MAGIC.len() + 4 + 8];
+    input.read_exact(&mut start)?;
+    if start.as_slice() != [MAGIC, &SNAPSHOT_SCHEMA.to_le_bytes(), &height.0.to_le_bytes()].concat() {
+        return Err(refused("it is of another schema or block"));
+    }
+    let length = input.inner.get_ref().metadata()?.len();
+    let hashed = length.checked_sub(start.len() as u64 + 32).ok_or_else(|| refused("it is cut off"))?;
+    io::copy(&mut (&mut input).take(hashed), &mut io::sink())?;
+    let computed = input.hasher.finalize();
+    let mut stated = [0; 32];
+    input.inner.read_exact(&mut stated)?;
+    if stated == computed.as_slice() { Ok(()) } else { Err(refused("its check sum does not hold")) }
+}
+
 fn load(path: &Path, header: &BlockHeader, blocks: &Keyspace) -> io::Result<Projections> {
-    let refused = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut input = Hashing::new(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?));
     let mut start = [0; MAGIC.len() + 4 + 8 + 32];
     input.read_exact(&mut start)?;

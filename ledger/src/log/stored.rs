@@ -1,7 +1,9 @@
 //! What the log keeps of its tree, and where its events stand: derived from the blocks, written with them.
 //!
 //! Everything here follows from the blocks and is made again from them when it is not whole. Reading takes a few rows,
-//! however long the log is, and no lock: a block's rows appear all at once.
+//! however long the log is, and no lock. A block's rows survive a crash together, but a reader beside the writer sees them
+//! appear one after the other: what is asked of a live tree must hold at a size whose block is complete, and tiles, whose
+//! hashes never change, may be wider than that.
 
 use super::LogError;
 use crate::block::{BlockHeader, Height, SealedBlock};
@@ -20,6 +22,9 @@ const TILES: &str = "tiles";
 const STARTS: &str = "starts";
 const EVENTS: &str = "events";
 pub(super) const DERIVED: [&str; 3] = [TILES, STARTS, EVENTS];
+/// A row of `starts`, in front of all others, that says that something here is wrong: the next start makes all again. It
+/// outlives blocks that are appended after it.
+const DAMAGED: [u8; 1] = [0];
 /// How many events a rebuild writes at once.
 const REBUILD_BATCH_EVENTS: u64 = 20_000;
 
@@ -56,6 +61,14 @@ pub struct StoredTree {
     starts: Keyspace,
     /// Event id -> index.
     events: Keyspace,
+}
+
+/// Who may write to a tree while it is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    Nobody,
+    /// Tiles may be wider, and events there may be more, than the size that is checked.
+    Writer,
 }
 
 /// What the derived rows of the newest block leave to go on from.
@@ -145,13 +158,22 @@ impl StoredTree {
         Ok(number(&size).zip(number(&height).map(Height)))
     }
 
-    /// What to append to. None if the rows there do not lead to the newest block's root, as in a log that was written without.
+    /// What to append to. None if the rows there do not lead to the newest block's root, as in a log that was written without,
+    /// or were found damaged.
     pub(super) fn writer(&self) -> Result<Option<TreeWriter>, LogError> {
         let Some(header) = self.last_header()? else { return Ok(Some(TreeWriter::default())) };
+        if self.starts.contains_key(DAMAGED)? {
+            return Ok(None);
+        }
         let size = header.tree_size;
         let edge = RightEdge::load(size, |id| Ok::<_, LogError>(self.stored(id)?.filter(|tile| tile.len() == id.width(size))))?;
         let is_whole = self.end()? == Some((size, header.height.next()));
         Ok(edge.filter(|edge| is_whole && edge.root() == header.tree_root).map(|edge| TreeWriter { edge }))
+    }
+
+    /// Has the next start make all rows again.
+    pub(super) fn mark_damaged(&self) -> Result<(), LogError> {
+        Ok(self.starts.insert(DAMAGED, "")?)
     }
 
     /// Makes all rows again out of the blocks.
@@ -228,7 +250,7 @@ impl StoredTree {
         Ok(events)
     }
 
-    pub(super) fn block(&self, height: Height) -> Result<Option<SealedBlock>, LogError> {
+    pub fn block(&self, height: Height) -> Result<Option<SealedBlock>, LogError> {
         self.blocks.get(height.0.to_be_bytes())?.map(|bytes| super::decode_block(height.0, &bytes)).transpose()
     }
 
@@ -283,20 +305,42 @@ impl StoredTree {
         self.with_nodes(|node| consistency_path(old, size, node))
     }
 
-    /// Compares what is stored with itself up to the newest block's root, and calls `found` for each tile that is not as it
-    /// must be and once for an index that is not whole.
+    /// Compares what is stored in a log that nobody writes to with itself up to the newest block's root, and calls `found` for
+    /// each tile that is not as it must be and once for an index that is not whole.
     pub fn check(&self, found: &mut dyn FnMut(&str)) -> Result<(), LogError> {
         let Some(header) = self.last_header()? else { return Ok(()) };
         if matches!(self.end(), Ok(None)) {
             // A log that was never opened since there are stored trees.
             return Ok(());
         }
-        let size = header.tree_size;
+        self.check_up_to(header.tree_size, header.tree_root, Beside::Nobody, found, &mut |_| true);
+        match self.end() {
+            Ok(end) if end == Some((header.tree_size, header.height.next())) => {}
+            Ok(_) => found("the index of blocks by their events does not end with the newest block"),
+            Err(error) => found(&format!("the index of blocks by their events cannot be read: {error}")),
+        }
+        if self.starts.contains_key(DAMAGED)? {
+            found("the stored tree was found damaged before and is made again at the next start");
+        }
+        Ok(())
+    }
+
+    /// Compares what is stored of the first `size` events with itself and with the root they have. `step` is told after each
+    /// piece how many hashes or rows it had and says whether to go on; false when it did not.
+    pub(super) fn check_up_to(
+        &self,
+        size: u64,
+        root: Sha256Digest,
+        beside: Beside,
+        found: &mut dyn FnMut(&str),
+        step: &mut dyn FnMut(usize) -> bool,
+    ) -> bool {
+        let grows = beside == Beside::Writer;
         for id in TileId::all(size) {
             let name = format!("tile {}/{} of the stored tree", id.level, id.index);
             let width = id.width(size);
             match self.stored(id) {
-                Ok(Some(tile)) if tile.len() == width => {
+                Ok(Some(tile)) if tile.len() == width || (grows && tile.len() > width) => {
                     let above = TileId { level: id.level + 1, index: id.index / TILE_WIDTH as u64 };
                     if width == TILE_WIDTH
                         && let Ok(Some(parent)) = self.stored(above)
@@ -308,24 +352,33 @@ impl StoredTree {
                 Ok(tile) => found(&format!("{name} has {} hashes in place of {width}", tile.map_or(0, |tile| tile.len()))),
                 Err(error) => found(&format!("{name} cannot be read: {error}")),
             }
+            if !step(width) {
+                return false;
+            }
         }
-        match self.writer() {
-            Ok(Some(_)) => {}
-            Ok(None) => found("the stored tree does not lead to the root that the newest block states"),
-            Err(error) => found(&format!("the stored tree cannot be read: {error}")),
+        match self.with_nodes(|node| over(0, size, node)) {
+            Ok(led) if led == root => {}
+            Ok(_) => found("the stored tree does not lead to the root that its block states"),
+            Err(error) => found(&format!("the stored tree does not lead to a root: {error}")),
         }
         let mut count = 0;
         for row in self.events.iter() {
-            if let Err(error) = row.into_inner() {
-                found(&format!("the index of events by their ids cannot be read: {error}"));
-                return Ok(());
+            match row.value() {
+                Ok(index) if grows && number(&index).is_some_and(|index| index >= size) => {}
+                Ok(_) => count += 1,
+                Err(error) => {
+                    found(&format!("the index of events by their ids cannot be read: {error}"));
+                    return true;
+                }
             }
-            count += 1;
+            if !step(1) {
+                return false;
+            }
         }
         if count != size {
             found(&format!("the index of events by their ids has {count} entries in place of {size}"));
         }
-        Ok(())
+        true
     }
 }
 
@@ -341,5 +394,10 @@ impl StoredTree {
         let mut tile = self.stored(id)?.expect("the tile is there");
         tile[0] = Sha256Digest::of(b"other");
         self.tiles.insert(tile_key(id), encode_tile(&tile))
+    }
+
+    /// Loses an event's row of the index.
+    pub(super) fn forget(&self, id: &EventId) -> Result<(), fjall::Error> {
+        self.events.remove(id.digest().as_bytes())
     }
 }

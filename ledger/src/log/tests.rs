@@ -214,7 +214,132 @@ fn a_snapshot_that_is_wrong_in_any_way_is_discarded_and_the_one_before_is_used()
     std::fs::write(&older, &bytes).expect("writes");
     assert_eq!(opened(None), 1, "the state of another height");
     std::fs::write(newest.with_file_name("99-1.snapshot"), &bytes).expect("writes");
-    assert_eq!(opened(None), 1, "a height that the log does not have");
+    assert_eq!(opened(None), 1, "the state of another height than its name says, which the log does not have");
+    let mut changed = bytes.clone();
+    changed[20..28].copy_from_slice(&99u64.to_le_bytes());
+    std::fs::write(newest.with_file_name("99-1.snapshot"), &changed).expect("writes");
+    assert_eq!(opened(None), 1, "no whole snapshot of a block that the log does not have");
+}
+
+#[test]
+fn a_whole_snapshot_of_a_block_that_is_not_there_says_that_the_log_lost_its_end() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    filled(folder.path(), &bench);
+    write_snapshot(folder.path(), &bench.state).expect("writes");
+    let last = bench.state.height().0;
+    let without = |height: u64| {
+        let database = database(&folder.path().join("db")).expect("opens");
+        let blocks = keyspace(&database, KEYSPACE_BLOCKS).expect("opens");
+        blocks.remove(height.to_be_bytes()).expect("removes");
+        drop((blocks, database));
+        BlockLog::open(folder.path()).map(|_| ()).expect_err("blocks are gone")
+    };
+    // Without the file that announces the tip as well.
+    std::fs::remove_file(folder.path().join("tip")).expect("removes");
+    let refused = without(last);
+    assert!(matches!(&refused, LogError::Short { announced, .. } if *announced == last), "{refused}");
+    assert_eq!(snapshots(folder.path()).len(), 1, "the evidence stays");
+    write_snapshot(folder.path(), &states(&bench)[2]).expect("writes");
+    std::fs::remove_file(folder.path().join(format!("snapshots/{last}-1.snapshot"))).expect("removes");
+    let refused = without(2);
+    assert!(matches!(refused, LogError::Missing { height: 2 }), "{refused}");
+}
+
+/// A folder with the first `count` blocks of the bench and a snapshot of the newest of them, opened.
+fn opened_with_snapshot(folder: &Path, bench: &Bench, count: usize) -> (BlockLog, Covered) {
+    {
+        let (mut log, _) = BlockLog::open(folder).expect("opens");
+        log.append_all(&bench.log[..count]).expect("appends");
+    }
+    write_snapshot(folder, &states(bench)[count - 1]).expect("writes");
+    let (mut log, _) = BlockLog::open(folder).expect("opens");
+    let covered = log.take_opening().covered.expect("a snapshot");
+    (log, covered)
+}
+
+#[test]
+fn blocks_that_are_appended_while_the_rest_is_checked_are_no_damage() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    let (mut log, covered) = opened_with_snapshot(folder.path(), &bench, 4);
+    let mut coming = bench.log[4..].iter();
+    let checked = covered.check(&mut || {
+        coming.by_ref().take(2).for_each(|sealed| log.append(sealed).expect("appends"));
+        true
+    });
+    assert_eq!(checked.expect("nothing is damaged"), Checked::Everything);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut log, _covered) = opened_with_snapshot(folder.path(), &bench, 4);
+    let (tree, header) = (log.tree().clone(), &bench.log[3].block.header);
+    let (mut coming, mut faults) = (bench.log[4..].iter(), vec![]);
+    let mut found = |sentence: &str| faults.push(sentence.to_owned());
+    // One block between any two pieces: tiles and rows.
+    let is_through = tree.check_up_to(header.tree_size, header.tree_root, stored::Beside::Writer, &mut found, &mut |_| {
+        coming.next().into_iter().for_each(|sealed| log.append(sealed).expect("appends"));
+        true
+    });
+    assert!(is_through && faults.is_empty(), "{faults:?}");
+    assert!(coming.len() < bench.log.len() - 4, "blocks were appended");
+    let mut found = |sentence: &str| faults.push(sentence.to_owned());
+    tree.check_up_to(header.tree_size, header.tree_root, stored::Beside::Nobody, &mut found, &mut |_| true);
+    assert!(!faults.is_empty(), "where nobody writes, what is behind the end is wrong");
+}
+
+#[test]
+fn a_damaged_index_is_found_beside_the_work_and_made_again_at_the_next_start() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    let (mut log, covered) = opened_with_snapshot(folder.path(), &bench, 4);
+    log.tree.forget(&bench.log[2].block.events[0].id()).expect("forgets");
+    let found = covered.check(&mut || true).expect_err("a row is missing");
+    assert!(matches!(found, LogError::Tree { .. }) && found.is_damage(), "{found}");
+    // What comes after it does not hide it.
+    bench.log[4..].iter().for_each(|sealed| log.append(sealed).expect("appends"));
+    drop(log);
+    let (mut log, _) = BlockLog::open(folder.path()).expect("opens");
+    let opening = log.take_opening();
+    assert!(opening.has_rebuilt);
+    check_tree(&log, &bench.log);
+    let checked = opening.covered.expect("the snapshot is as good as before").check(&mut || true);
+    assert_eq!(checked.expect("nothing is damaged"), Checked::Everything);
+    drop(log);
+    let (mut log, _) = BlockLog::open(folder.path()).expect("opens");
+    assert!(!log.take_opening().has_rebuilt, "once is enough");
+}
+
+#[test]
+fn a_snapshot_that_is_not_the_state_is_deleted_when_that_is_found() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    let (log, _) = opened_with_snapshot(folder.path(), &bench, 4);
+    let path = snapshots(folder.path()).pop().expect("is there");
+    // The blocks end in another one than the state's.
+    let mut covered = Covered::new(log.tree.clone(), states(&bench)[3].clone(), path.clone());
+    covered.stop_short_of_the_tip();
+    let found = covered.check(&mut || true).expect_err("another state");
+    assert!(matches!(found, LogError::OtherState { height: 3 }), "{found}");
+    assert!(!path.exists());
+    drop(log);
+    assert!(BlockLog::open(folder.path()).expect("opens").0.take_opening().covered.is_none(), "all blocks are folded");
+}
+
+#[test]
+fn a_check_that_is_told_to_give_up_says_so_at_any_point() {
+    let (folder, bench) = (tempfile::tempdir().expect("a folder"), Bench::with_members(4));
+    let (log, covered) = opened_with_snapshot(folder.path(), &bench, 4);
+    drop(covered);
+    for pauses in 0.. {
+        let covered = Covered::new(log.tree.clone(), states(&bench)[3].clone(), folder.path().join("none"));
+        let mut left = pauses;
+        let mut pause = || {
+            left -= 1;
+            left >= 0
+        };
+        let checked = covered.check(&mut pause).expect("nothing is damaged");
+        assert_eq!(checked == Checked::Interrupted, left < 0, "after {pauses} pauses");
+        if checked == Checked::Everything {
+            assert!(pauses > 0);
+            return;
+        }
+    }
 }
 
 #[test]

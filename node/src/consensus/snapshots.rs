@@ -2,10 +2,11 @@
 //! unchecked because of one.
 //!
 //! Off the path of agreement: it works on an immutable state, on a thread that may block, and rests between slices. A
-//! snapshot that cannot be written costs only the time of the next start; damage that it finds stops the node.
+//! snapshot that cannot be written costs only the time of the next start; damage that it finds stops the node. What follows
+//! from the blocks is then made again at the next start.
 
 use super::LedgerView;
-use pyrsia_ledger::log::{Covered, LogError, write_snapshot};
+use pyrsia_ledger::log::{Checked, Covered, LogError, write_snapshot};
 use pyrsia_ledger::{Height, Projections};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +53,12 @@ async fn check(covered: Covered, stop: CancellationToken) -> Result<(), LogError
     };
     let checked = tokio::task::spawn_blocking(move || covered.check(&mut rest)).await;
     match checked {
-        Ok(Ok(())) => info!(%height, seconds = begun.elapsed().as_secs(), "the blocks that the snapshot spared are sound"),
+        Ok(Ok(Checked::Everything)) => {
+            info!(%height, seconds = begun.elapsed().as_secs(), "the blocks that the snapshot spared are sound");
+        }
+        Ok(Ok(Checked::Interrupted)) => {
+            info!(%height, "the check of the blocks that the snapshot spared is cut off, the next start begins it anew");
+        }
         Ok(Err(error)) => return Err(error),
         Err(error) => warn!(%error, "the blocks that the snapshot spared are not checked"),
     }
