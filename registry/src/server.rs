@@ -7,6 +7,8 @@ use crate::access;
 use crate::admin::AdminToken;
 use crate::maven::checksum::Checksums;
 use crate::metrics::Metrics;
+use crate::tlog::NewestNote;
+use crate::tlog_tiles::Bundles;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -67,6 +69,8 @@ pub(crate) struct Front {
     pub(crate) admin: AdminToken,
     pub(crate) metrics: Metrics,
     pub(crate) checksums: Checksums,
+    pub(crate) bundles: Bundles,
+    pub(crate) checkpoint: NewestNote,
     pub(crate) public_url: Option<String>,
 }
 
@@ -83,7 +87,15 @@ impl Registry {
         let listener = TcpListener::bind(config.address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let admin = AdminToken::new(&config.admin_token);
-        let front = Front { node, admin, metrics: Metrics::new(), checksums: Checksums::new(), public_url: config.public_url };
+        let front = Front {
+            node,
+            admin,
+            metrics: Metrics::new(),
+            checksums: Checksums::new(),
+            bundles: Bundles::new(),
+            checkpoint: NewestNote::default(),
+            public_url: config.public_url,
+        };
         let stop = CancellationToken::new();
         let task = tokio::spawn(accept(listener, Arc::new(front), stop.clone()));
         Ok(Self { address, stop, task })

@@ -12,12 +12,36 @@ use crate::wire::LogKeysView;
 use poem::Response;
 use poem::http::{StatusCode, header};
 use pyrsia_ledger::checkpoint::{cosigner_key, log_key, origin};
-use pyrsia_ledger::{NodeId, Projections};
+use pyrsia_ledger::{BlockHash, NodeId, Projections};
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+/// The text of the newest checkpoint, with the newest block when it was made: whoever asks again costs no signature.
+#[derive(Default)]
+pub(crate) struct NewestNote {
+    kept: Mutex<Option<(BlockHash, String)>>,
+}
+
+impl NewestNote {
+    fn of(&self, tip: BlockHash) -> Option<String> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|(of, _)| *of == tip).map(|(_, note)| note.clone())
+    }
+
+    fn keep(&self, tip: BlockHash, note: String) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((tip, note));
+    }
+}
 
 pub(crate) async fn checkpoint(front: &Front) -> Result<Response, Refused> {
-    let note = front.node.checkpoint().await.ok_or_else(Refused::no_network)?;
-    Ok(text(note.to_string()))
+    let tip = front.node.ledger().state.as_deref().ok_or_else(Refused::no_network)?.tip();
+    if let Some(note) = front.checkpoint.of(tip) {
+        return Ok(text(note));
+    }
+    let note = front.node.checkpoint().await;
+    let note = note.ok_or_else(|| Refused::unavailable("the log cannot be read right now".into()))?.to_string();
+    front.checkpoint.keep(tip, note.clone());
+    Ok(text(note))
 }
 
 pub(crate) fn policy(front: &Front) -> Result<Response, Refused> {
@@ -69,6 +93,18 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use pyrsia_ledger::projection::genesis;
     use pyrsia_ledger::signed::node_id_of;
+
+    #[test]
+    fn a_note_is_kept_for_the_block_it_was_made_at_and_no_other() {
+        let newest = NewestNote::default();
+        let [first, second] =
+            [1, 2].map(|nonce| genesis(&SigningKey::from_bytes(&[1; 32]), "test", [nonce; 32], 1_000).block.hash());
+        assert_eq!(newest.of(first), None);
+        newest.keep(first, "first".into());
+        assert_eq!((newest.of(first).as_deref(), newest.of(second)), (Some("first"), None));
+        newest.keep(second, "second".into());
+        assert_eq!((newest.of(first), newest.of(second).as_deref()), (None, Some("second")));
+    }
 
     #[test]
     fn the_policy_asks_for_a_quorum_of_those_who_made_the_newest_block_final() {

@@ -6,15 +6,54 @@
 
 use crate::management::error::Refused;
 use crate::server::Front;
+use hyper::body::Bytes;
 use poem::Response;
 use poem::http::header;
 use pyrsia_ledger::tiles::{TILE_WIDTH, TileId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The highest level a path may name; what a tree does not have of it is not found.
 const LEVEL_MAX: u8 = 63;
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// A partial tile is soon replaced by a wider one.
 const FOR_A_WHILE: &str = "public, max-age=3600";
+
+/// How many entry bundles are in memory at once; one has up to 256 events of 64 KiB.
+const BUNDLES_AT_ONCE_MAX: usize = 4;
+/// How long a request waits for a place among them.
+const BUNDLE_WAIT: Duration = Duration::from_secs(1);
+const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// The places for entry bundles. One is taken from before a bundle is read until its last byte left.
+pub(crate) struct Bundles {
+    places: Arc<Semaphore>,
+}
+
+/// The bytes of a bundle, with the place they take.
+struct Placed {
+    bytes: Vec<u8>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Bundles {
+    pub(crate) fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(BUNDLES_AT_ONCE_MAX)) }
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        let place = tokio::time::timeout(BUNDLE_WAIT, self.places.clone().acquire_owned()).await;
+        let busy = || Refused::busy("too many entries are asked for at once, try again later".into(), RETRY_AFTER_SECONDS);
+        place.ok().and_then(Result::ok).ok_or_else(busy)
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -70,20 +109,49 @@ fn parse(path: &str) -> Option<Tile> {
 pub(crate) async fn tile(front: &Front, path: &str) -> Result<Response, Refused> {
     let bad = || Refused::bad_request(format!("{path:?} is no tile of a log: L/N, L/N.p/W, entries/N or entries/N.p/W"));
     let Tile { what, index, width } = parse(path).ok_or_else(bad)?;
-    let asked = front.node.ask_log(move |tree| match what {
-        What::Hashes { level } => tree.tile(TileId { level, index }, width),
-        What::Entries => tree.entry_bundle(index, width),
+    let place = match what {
+        What::Hashes { .. } => None,
+        What::Entries => Some(front.bundles.place().await?),
+    };
+    // The place goes along: a client that goes away does not end the reading.
+    let asked = front.node.ask_log(move |tree| {
+        let found = match what {
+            What::Hashes { level } => tree.tile(TileId { level, index }, width),
+            What::Entries => tree.entry_bundle(index, width),
+        };
+        Ok(found?.map(|bytes| Placed { bytes, _place: place }))
     });
     let found = asked.await.ok_or_else(|| Refused::unavailable("the node is stopping".into()))?;
     let found = found.map_err(|error| Refused::unavailable(format!("the log cannot be read: {error}")))?;
-    let bytes = found.ok_or_else(|| Refused::not_found(format!("the log is not so large that it has tile {path}")))?;
+    let placed = found.ok_or_else(|| Refused::not_found(format!("the log is not so large that it has tile {path}")))?;
     let lasts = if width == TILE_WIDTH { FOR_EVER } else { FOR_A_WHILE };
-    Ok(Response::builder().content_type("application/octet-stream").header(header::CACHE_CONTROL, lasts).body(bytes))
+    Ok(Response::builder()
+        .content_type("application/octet-stream")
+        .header(header::CACHE_CONTROL, lasts)
+        .body(Bytes::from_owner(placed)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::management::error::Dialect;
+
+    #[tokio::test]
+    async fn a_bundle_keeps_its_place_until_its_bytes_are_gone_and_one_too_many_is_told_to_come_again() {
+        let bundles = Bundles::new();
+        let mut kept = vec![];
+        for _ in 0..BUNDLES_AT_ONCE_MAX {
+            let place = bundles.place().await.expect("a place");
+            kept.push(Bytes::from_owner(Placed { bytes: vec![1, 2], _place: Some(place) }));
+        }
+        let refused = bundles.place().await.map(|_| ()).expect_err("none is free").into_response(Dialect::Seed);
+        assert_eq!(refused.status(), 503);
+        assert_eq!(refused.headers()["retry-after"], RETRY_AFTER_SECONDS.to_string());
+        let rest = kept.pop().expect("a bundle").slice(1..);
+        assert!(bundles.place().await.is_err(), "its last byte did not leave yet");
+        drop(rest);
+        assert!(bundles.place().await.is_ok());
+    }
 
     #[test]
     fn paths_are_those_of_the_specification_and_no_others() {

@@ -44,6 +44,12 @@ impl Refused {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
     }
 
+    /// Too much is asked at once; `retry_after_seconds` later there may be room.
+    pub(crate) fn busy(message: String, retry_after_seconds: u64) -> Self {
+        let header = Some((header::RETRY_AFTER, retry_after_seconds.to_string()));
+        Self { header, ..Self::unavailable(message) }
+    }
+
     pub(crate) fn no_network() -> Self {
         Self::unavailable(WishError::NoNetwork.to_string())
     }
