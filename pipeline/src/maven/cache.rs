@@ -1,25 +1,31 @@
 //! Released files of repositories, kept for all builds of this pipeline: they never change once they are published.
 //!
-//! One file for each, named by the digest of where it came from. Its first [`HEADER_BYTES`] say what the rest has to be, which
-//! is checked at each use: builds run as the same user and could write here. A file appears whole or not at all.
+//! One file for each, named by the digest of where it came from. Builds run as the same user and could write here, so the disk is
+//! believed nothing: what a file has to be is known in memory, from when this process fetched it or held it against the checksum of its
+//! repository, and the bytes are looked at before each use. A file appears whole or not at all, and whatever else lies in its place
+//! is replaced.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-pub(super) const HEADER_BYTES: u64 = 512;
+/// Distributions of whole programs are a few hundred megabytes.
+pub(super) const MAX_FILE_BYTES: u64 = 2 << 30;
 /// Beyond this the files that were not used for longest go.
 const MAX_CACHE_BYTES: u64 = 20 << 30;
+/// Some 30 MB of memory; a file beyond that is held against its repository again.
+const MAX_KNOWN_FILES: usize = 100_000;
 const PIECE_BYTES: usize = 256 << 10;
 
 /// The digests of a file, in lower case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) sha1: String,
     pub(super) sha256: String,
@@ -35,74 +41,105 @@ pub(super) struct CachedFile {
     pub(super) sums: Sums,
 }
 
+/// What lies on the disk under the name of a file.
+#[derive(Debug)]
+pub(super) enum Found {
+    Nothing,
+    /// What this process put there, or had confirmed.
+    Known(CachedFile),
+    /// What anybody could have put there.
+    Unknown(CachedFile),
+}
+
+/// By the digest of the repository and the path.
+type Key = [u8; 32];
+
+/// Cheap to clone; all clones are of one folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     files: PathBuf,
     unfinished: PathBuf,
+    known: Arc<Mutex<BTreeMap<Key, Sums>>>,
 }
 
 impl Cache {
     /// What an earlier run did not finish is removed.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let (files, unfinished) = (folder.join("files"), folder.join("unfinished"));
-        if unfinished.exists() {
-            fs::remove_dir_all(&unfinished)?;
-        }
+        remove(&unfinished)?;
         fs::create_dir_all(&files)?;
         fs::create_dir_all(&unfinished)?;
-        Ok(Self { files, unfinished })
+        Ok(Self { files, unfinished, known: Arc::default() })
     }
 
-    fn path(&self, repository: &str, path: &str) -> PathBuf {
-        let name = hex::encode(Sha256::digest(format!("{repository}\n{path}")));
+    fn key(repository: &str, path: &str) -> Key {
+        Sha256::digest(format!("{repository}\n{path}")).into()
+    }
+
+    fn place(&self, key: &Key) -> PathBuf {
+        let name = hex::encode(key);
         self.files.join(&name[..2]).join(name)
     }
 
-    /// `None` also for a file that is not what it was.
-    pub(super) fn find(&self, repository: &str, path: &str) -> io::Result<Option<CachedFile>> {
-        let path = self.path(repository, path);
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Some(sums) = intact(&mut file) else {
-            tracing::warn!(file = %path.display(), "a file of the Maven cache is damaged and fetched again");
-            fs::remove_file(&path)?;
-            return Ok(None);
-        };
-        // When it was used last; where that cannot be noted, it goes earlier.
-        let _ = file.set_modified(SystemTime::now());
-        Ok(Some(CachedFile { file, sums }))
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Key, Sums>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is said of a file without reading it.
-    #[cfg(test)]
-    pub(super) fn sums(&self, repository: &str, path: &str) -> Option<Sums> {
-        header(&mut File::open(self.path(repository, path)).ok()?)
+    /// Reads the whole file. Blocks.
+    pub(super) fn find(&self, repository: &str, path: &str) -> Found {
+        let key = Self::key(repository, path);
+        let place = self.place(&key);
+        let known = self.known().get(&key).cloned();
+        let read = open_regular(&place).and_then(|mut file| {
+            let sums = sums_of(&mut file)?;
+            Ok(CachedFile { file, sums })
+        });
+        let CachedFile { file, sums } = match read {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
+            Err(error) => {
+                tracing::warn!(file = %place.display(), %error, "a file of the Maven cache cannot be used and is fetched again");
+                return Found::Nothing;
+            }
+        };
+        match known {
+            None => Found::Unknown(CachedFile { file, sums }),
+            Some(known) if (&known.sha256, known.size_bytes) == (&sums.sha256, sums.size_bytes) => {
+                // When it was used last; where that cannot be noted, it goes earlier.
+                let _ = file.set_modified(SystemTime::now());
+                Found::Known(CachedFile { file, sums: known })
+            }
+            Some(_) => {
+                tracing::warn!(file = %place.display(), "a file of the Maven cache was changed and is fetched again");
+                Found::Nothing
+            }
+        }
+    }
+
+    /// From here on the file is what these digests say.
+    pub(super) fn confirm(&self, repository: &str, path: &str, sums: Sums) {
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN_FILES {
+            // Keys are digests: it is any one of them.
+            known.pop_first();
+        }
+        known.insert(Self::key(repository, path), sums);
     }
 
     pub(super) fn unfinished(&self) -> io::Result<Unfinished> {
         let path = self.unfinished.join(Uuid::new_v4().to_string());
-        let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        file.write_all(&[b' '; HEADER_BYTES as usize])?;
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         Ok(Unfinished { file, path, sha1: Sha1::new(), sha256: Sha256::new(), size_bytes: 0 })
     }
 
-    /// Keeps a finished file.
+    /// Keeps a finished file. Where that fails it is there for one use. Blocks.
     pub(super) fn keep(&self, unfinished: Unfinished, sums: Sums, repository: &str, path: &str) -> io::Result<CachedFile> {
-        let target = self.path(repository, path);
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder)?;
+        let place = self.place(&Self::key(repository, path));
+        match put(&unfinished.path, &place) {
+            Ok(()) => self.confirm(repository, path, sums.clone()),
+            Err(error) => tracing::warn!(file = %place.display(), %error, "a file cannot be kept in the Maven cache"),
         }
-        let mut header = serde_json::to_vec(&sums)?;
-        header.resize(HEADER_BYTES as usize - 1, b' ');
-        header.push(b'\n');
-        let mut file = unfinished.file.try_clone()?;
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(&header)?;
-        fs::rename(&unfinished.path, &target)?;
-        Ok(CachedFile { file, sums })
+        Ok(CachedFile { sums, ..unfinished.use_once()? })
     }
 
     /// Removes what is beyond the limit. Blocks.
@@ -110,23 +147,33 @@ impl Cache {
         self.trim_to(MAX_CACHE_BYTES)
     }
 
+    /// Passes over what goes meanwhile, and what this cache did not put there.
     fn trim_to(&self, limit_bytes: u64) -> io::Result<()> {
         let mut files = Vec::new();
-        for folder in fs::read_dir(&self.files)? {
-            for entry in fs::read_dir(folder?.path())? {
-                let entry = entry?;
-                let metadata = entry.metadata()?;
-                files.push((metadata.modified()?, metadata.len(), entry.path()));
+        for folder in fs::read_dir(&self.files)?.flatten() {
+            if !folder.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let Ok(entries) = fs::read_dir(folder.path()) else { continue };
+            for entry in entries.flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                if metadata.is_file() {
+                    files.push((metadata.modified()?, metadata.len(), entry.path()));
+                }
             }
         }
         files.sort();
-        let mut total_bytes: u64 = files.iter().map(|(_, size_bytes, _)| size_bytes).sum();
+        let mut total_bytes = files.iter().fold(0_u64, |total, (_, size_bytes, _)| total.saturating_add(*size_bytes));
         for (_, size_bytes, path) in files {
             if total_bytes <= limit_bytes {
                 break;
             }
-            fs::remove_file(path)?;
-            total_bytes -= size_bytes;
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(file = %path.display(), %error, "a file of the Maven cache cannot be removed");
+                }
+                _ => total_bytes = total_bytes.saturating_sub(size_bytes),
+            }
         }
         Ok(())
     }
@@ -159,10 +206,10 @@ impl Unfinished {
         }
     }
 
-    /// For one use only: it has no name any more.
+    /// For one use only: it has no name any more, unless it was kept.
     pub(super) fn use_once(self) -> io::Result<CachedFile> {
         let mut file = self.file.try_clone()?;
-        file.seek(SeekFrom::Start(HEADER_BYTES))?;
+        file.seek(SeekFrom::Start(0))?;
         Ok(CachedFile { file, sums: self.sums() })
     }
 }
@@ -174,25 +221,62 @@ impl Drop for Unfinished {
     }
 }
 
-fn header(file: &mut File) -> Option<Sums> {
-    let mut header = [0; HEADER_BYTES as usize];
-    file.read_exact(&mut header).ok()?;
-    serde_json::from_slice(header.trim_ascii_end()).ok()
+/// A pipe is not waited for, and a link is not followed.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
+    }
+    let file = options.open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.len() <= MAX_FILE_BYTES { Ok(file) } else { Err(io::Error::other("it is no such file")) }
 }
 
-/// What the header says, where the bytes are so; the file is at the first of them then.
-fn intact(file: &mut File) -> Option<Sums> {
-    let sums = header(file)?;
-    let mut sha256 = Sha256::new();
+/// The digests of what is in the file, which is at its first byte then.
+fn sums_of(file: &mut File) -> io::Result<Sums> {
+    let (mut sha1, mut sha256, mut size_bytes) = (Sha1::new(), Sha256::new(), 0);
     let mut piece = vec![0; PIECE_BYTES];
+    let mut bytes = (&*file).take(MAX_FILE_BYTES + 1);
     loop {
-        match file.read(&mut piece).ok()? {
+        match bytes.read(&mut piece)? {
             0 => break,
-            length => sha256.update(&piece[..length]),
+            length => {
+                sha1.update(&piece[..length]);
+                sha256.update(&piece[..length]);
+                size_bytes += length as u64;
+            }
         }
     }
-    file.seek(SeekFrom::Start(HEADER_BYTES)).ok()?;
-    (hex::encode(sha256.finalize()) == sums.sha256).then_some(sums)
+    file.seek(SeekFrom::Start(0))?;
+    let (sha1, sha256) = (hex::encode(sha1.finalize()), hex::encode(sha256.finalize()));
+    Ok(Sums { sha1, sha256, size_bytes, is_confirmed: false })
+}
+
+/// Moves a file to its place, whatever lies there or in the place of its folder.
+fn put(file: &Path, place: &Path) -> io::Result<()> {
+    if let Some(folder) = place.parent()
+        && !folder.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+    {
+        remove(folder)?;
+        fs::create_dir_all(folder)?;
+    }
+    fs::rename(file, place).or_else(|_| {
+        remove(place)?;
+        fs::rename(file, place)
+    })
+}
+
+/// Removes what is there, of whatever kind, or nothing.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 #[cfg(test)]
@@ -205,14 +289,19 @@ mod tests {
         let mut unfinished = cache.unfinished().unwrap();
         unfinished.write(bytes).unwrap();
         let sums = Sums { is_confirmed: true, ..unfinished.sums() };
-        assert_eq!(cache.keep(unfinished, sums, "repository", path).unwrap().sums.size_bytes, bytes.len() as u64);
-        cache.sums("repository", path).unwrap()
+        assert_eq!(text(Found::Known(cache.keep(unfinished, sums.clone(), "repository", path).unwrap())).as_bytes(), bytes);
+        sums
     }
 
-    fn text(found: Option<CachedFile>) -> Option<String> {
+    fn text(found: Found) -> String {
         let mut text = String::new();
-        found?.file.read_to_string(&mut text).unwrap();
-        Some(text)
+        let Found::Known(CachedFile { mut file, .. }) = found else { panic!("{found:?}") };
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn place(cache: &Cache, path: &str) -> PathBuf {
+        cache.place(&Cache::key("repository", path))
     }
 
     #[test]
@@ -221,24 +310,52 @@ mod tests {
         let cache = Cache::open(folder.path()).unwrap();
         let sums = keep(&cache, "a/1/a.jar", b"abc");
         assert_eq!(sums.sha1, "a9993e364706816aba3e25717850c26c9cd0d89d");
-        assert_eq!(text(cache.find("repository", "a/1/a.jar").unwrap()).unwrap(), "abc");
-        assert!(cache.find("other", "a/1/a.jar").unwrap().is_none());
+        assert_eq!(text(cache.find("repository", "a/1/a.jar")), "abc");
+        assert!(matches!(cache.find("other", "a/1/a.jar"), Found::Nothing));
         drop(cache.unfinished().unwrap());
         assert_eq!(fs::read_dir(&cache.unfinished).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_file_that_was_changed_is_not_used() {
+    fn a_file_that_another_process_put_there_is_not_known_until_it_is_confirmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let sums = keep(&Cache::open(folder.path()).unwrap(), "a", b"abc");
+        let cache = Cache::open(folder.path()).unwrap();
+        let Found::Unknown(CachedFile { sums: unknown, .. }) = cache.find("repository", "a") else { panic!() };
+        assert_eq!(unknown, Sums { is_confirmed: false, ..sums.clone() });
+        cache.confirm("repository", "a", sums);
+        assert_eq!(text(cache.find("repository", "a")), "abc");
+    }
+
+    #[test]
+    fn whatever_takes_the_place_of_a_file_is_not_used_and_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
         keep(&cache, "a", b"abc");
-        let path = cache.path("repository", "a");
-        let mut bytes = fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        fs::write(&path, &bytes).unwrap();
-        assert!(cache.find("repository", "a").unwrap().is_none() && !path.exists());
-        fs::write(&path, "short").unwrap();
-        assert!(cache.find("repository", "a").unwrap().is_none() && !path.exists());
+        let place = place(&cache, "a");
+        let other = folder.path().join("other");
+        fs::write(&other, "abc").unwrap();
+        let shard = place.parent().unwrap();
+        let kinds: [(&str, &dyn Fn()); 6] = [
+            ("other bytes", &|| fs::write(&place, "abd").unwrap()),
+            ("a link", &|| std::os::unix::fs::symlink(&other, &place).unwrap()),
+            ("a folder", &|| fs::create_dir_all(place.join("b/c")).unwrap()),
+            ("a pipe", &|| assert!(std::process::Command::new("mkfifo").arg(&place).status().unwrap().success())),
+            ("a socket", &|| drop(std::os::unix::net::UnixListener::bind(&place).unwrap())),
+            ("no folder", &|| {
+                remove(shard).unwrap();
+                fs::write(shard, "").unwrap();
+            }),
+        ];
+        for (kind, make) in kinds {
+            remove(&place).unwrap();
+            make();
+            assert!(matches!(cache.find("repository", "a"), Found::Nothing), "{kind}");
+            cache.trim_to(u64::MAX).unwrap();
+            keep(&cache, "a", b"abc");
+            assert_eq!(text(cache.find("repository", "a")), "abc", "{kind}");
+        }
+        assert_eq!(fs::read_to_string(other).unwrap(), "abc");
     }
 
     #[test]
@@ -247,12 +364,12 @@ mod tests {
         let cache = Cache::open(folder.path()).unwrap();
         for (age_s, name) in [(10, "old"), (20, "older"), (0, "new")] {
             keep(&cache, name, b"abc");
-            let file = File::options().write(true).open(cache.path("repository", name)).unwrap();
+            let file = File::options().write(true).open(place(&cache, name)).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_secs(age_s)).unwrap();
         }
-        cache.find("repository", "older").unwrap().unwrap();
-        cache.trim_to(2 * (HEADER_BYTES + 3)).unwrap();
-        assert!(cache.sums("repository", "old").is_none());
-        assert!(cache.sums("repository", "older").is_some() && cache.sums("repository", "new").is_some());
+        assert_eq!(text(cache.find("repository", "older")), "abc");
+        cache.trim_to(2 * 3).unwrap();
+        assert!(!place(&cache, "old").exists());
+        assert!(place(&cache, "older").exists() && place(&cache, "new").exists());
     }
 }

@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::coordinate::Coordinate;
+use super::path::is_metadata;
 use super::source::listed;
 
 /// Files of the repository rather than of the package; whoever serves the package makes them again.
 const CHECKSUMS: [&str; 4] = [".md5", ".sha1", ".sha256", ".sha512"];
-const METADATA: &str = "maven-metadata";
 /// A build that deploys more is not read any further.
 const MAX_ENTRIES: usize = 100_000;
 
@@ -23,7 +23,7 @@ pub(super) fn find(repository: &Path, wanted: &Coordinate) -> io::Result<Result<
     for entry in fs::read_dir(&folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(METADATA) || CHECKSUMS.iter().any(|ending| name.ends_with(ending)) {
+        if is_metadata(&name) || CHECKSUMS.iter().any(|ending| name.ends_with(ending)) {
             fs::remove_file(entry.path())?;
         }
     }
@@ -74,17 +74,23 @@ mod tests {
             "org/example/demo/1.1/demo-1.1-sources.jar.md5",
             "org/example/demo/maven-metadata.xml",
             "org/example/parent/1.1/parent-1.1.pom",
+            "org/example/maven-metadata-plugin/2.1/maven-metadata-plugin-2.1.jar",
+            "org/example/maven-metadata-plugin/2.1/maven-metadata.xml",
+            "org/example/maven-metadata-plugin/2.1/maven-metadata.xml.sha1",
         ] {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
         let find = |text: &str| find(folder.path(), &Coordinate::parse(text).unwrap()).unwrap();
-        let found = find("org.example:demo:1.1").unwrap();
-        let mut names: Vec<_> =
-            fs::read_dir(found).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        assert_eq!(names, ["demo-1.1-sources.jar", "demo-1.1.pom"]);
+        let names = |coordinate: &str| {
+            let entries = fs::read_dir(find(coordinate).unwrap()).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names("org.example:demo:1.1"), ["demo-1.1-sources.jar", "demo-1.1.pom"]);
+        assert_eq!(names("org.example:maven-metadata-plugin:2.1"), ["maven-metadata-plugin-2.1.jar"]);
         assert_eq!(find("org.example:demo:1.0").unwrap_err(), "org.example:demo:1.1, org.example:parent:1.1");
     }
 }

@@ -46,13 +46,18 @@ impl RepositoryPath {
 fn kind_of(text: &str) -> Kind {
     let (folders, file) = text.rsplit_once('/').unwrap_or(("", text));
     // GROUP/ARTIFACT/VERSION/FILE
-    let is_of_package = folders.split('/').count() >= 3 && !file.starts_with("maven-metadata");
+    let is_of_package = folders.split('/').count() >= 3 && !is_metadata(file);
     let is_fixed = is_of_package && folders.split('/').all(|step| !step.ends_with("-SNAPSHOT") && !step.starts_with('.'));
     if !is_fixed || OTHER_CHECKSUMS.iter().any(|ending| file.ends_with(ending)) {
         return Kind::Changing;
     }
     let checksum = CHECKSUMS.iter().find_map(|(ending, checksum)| Some((text.strip_suffix(ending)?, *checksum)));
     checksum.map_or(Kind::Released, |(of, checksum)| Kind::ChecksumOf(of.to_owned(), checksum))
+}
+
+/// Whether it is the list of versions of a folder, or a checksum of that.
+pub(super) fn is_metadata(file: &str) -> bool {
+    file.strip_prefix("maven-metadata.xml").is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// With what `%` and two digits stand for in their places.
@@ -106,7 +111,12 @@ mod tests {
     #[test]
     fn only_files_of_released_packages_stay_what_they_are() {
         let kind = |path: &str| RepositoryPath::parse(path).unwrap().kind;
-        for path in ["/org/example/a/1.0/a-1.0.jar", "/g/a/1/a-1-sources.jar", "/g/a/1/a-1.pom.asc"] {
+        for path in [
+            "/org/example/a/1.0/a-1.0.jar",
+            "/g/a/1/a-1-sources.jar",
+            "/g/a/1/a-1.pom.asc",
+            "/g/maven-metadata-a/1/maven-metadata-a-1.jar",
+        ] {
             assert_eq!(kind(path), Kind::Released, "{path}");
         }
         assert_eq!(kind("/g/a/1/a-1.jar.sha1"), Kind::ChecksumOf("g/a/1/a-1.jar".into(), Checksum::Sha1));

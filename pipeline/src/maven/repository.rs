@@ -1,8 +1,8 @@
 //! The repository that a build sees: the configured ones in their order, as one, and nothing else of the world.
 //!
 //! Speaks the HTTP of the Maven repository layout: GET and HEAD of files. Released files come from the cache of the pipeline or
-//! go into it; lists of versions and snapshots are asked for each time, and of these the first repository that has one counts. Everything that a build
-//! got is noted, so that its log says what went into the result.
+//! go into it; lists of versions and snapshots are asked for each time, and of these the first repository that has one counts.
+//! Everything that a build got is noted, so that its log says what went into the result.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,18 +12,21 @@ use std::time::Duration;
 use poem::http::{Method, StatusCode, header};
 use poem::{Body, Endpoint, Request, Response};
 use reqwest::Client;
+use tokio::io::AsyncReadExt as _;
 use url::Url;
 
-use super::cache::{Cache, CachedFile, Sums};
+use super::cache::{Cache, CachedFile, Found, Sums};
 use super::path::{Checksum, Kind, RepositoryPath};
-use super::upstream::{FetchError, Repository};
+use super::upstream::{Budget, FetchError, Repository};
 use crate::build_log::BuildLog;
 
 /// All that one build may fetch: several times what the largest ones do.
 const MAX_BUILD_BYTES: u64 = 32 << 30;
+/// And ask for: what it got is in memory until its end.
+const MAX_BUILD_REQUESTS: u64 = 200_000;
 /// Requests that are told one by one in the log of the build.
 const TOLD_REFUSALS: u64 = 100;
-/// Files that are listed at its end.
+/// Files that are listed at its end. With paths as long as they may be, all that fits into what a log keeps for the pipeline.
 const LISTED_FILES: usize = 5_000;
 const LISTED_MISSES: usize = 100;
 
@@ -36,7 +39,8 @@ struct Inner {
     repositories: Vec<Repository>,
     cache: Cache,
     log: BuildLog,
-    fetched_bytes: AtomicU64,
+    budget: Budget,
+    requests: AtomicU64,
     refusals: AtomicU64,
     notes: Mutex<Notes>,
 }
@@ -46,7 +50,11 @@ struct Inner {
 struct Notes {
     /// Path to digest and repository.
     resolved: BTreeMap<String, (Sums, String)>,
+    /// Path and SHA-256, to repository: the same path can have been several files.
+    changing: BTreeMap<(String, String), String>,
+    /// The first of those that were not there.
     missing: BTreeSet<String>,
+    missing_requests: u64,
 }
 
 /// Why a request has no file for an answer.
@@ -56,7 +64,14 @@ enum Refusal {
     Path,
     Missing,
     TooMuch,
+    TooOften,
     Fetch(FetchError),
+}
+
+impl From<FetchError> for Refusal {
+    fn from(error: FetchError) -> Self {
+        if matches!(error, FetchError::BudgetSpent) { Self::TooMuch } else { Self::Fetch(error) }
+    }
 }
 
 enum Answer {
@@ -71,13 +86,17 @@ impl BuildRepository {
             repositories,
             cache: cache.clone(),
             log: log.clone(),
-            fetched_bytes: AtomicU64::new(0),
+            budget: Budget::new(MAX_BUILD_BYTES),
+            requests: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
             notes: Mutex::default(),
         }))
     }
 
     async fn answer(&self, request: &Request) -> Result<Answer, Refusal> {
+        if self.0.requests.fetch_add(1, Ordering::Relaxed) >= MAX_BUILD_REQUESTS {
+            return Err(Refusal::TooOften);
+        }
         if request.uri().authority().is_some() {
             return Err(Refusal::Proxy);
         }
@@ -99,33 +118,42 @@ impl BuildRepository {
         }
         for repository in &self.0.repositories {
             if let Some(found) = self.find(repository, &path).await? {
+                let (sums, name) = (found.sums.clone(), repository.name.clone());
                 if path.kind == Kind::Released {
-                    let resolved = (found.sums.clone(), repository.name.clone());
-                    self.notes().resolved.insert(path.text, resolved);
+                    self.notes().resolved.insert(path.text, (sums, name));
+                } else {
+                    self.notes().changing.insert((path.text, sums.sha256), name);
                 }
                 return Ok(Answer::File(found));
             }
         }
-        self.notes().missing.insert(path.text);
+        let mut notes = self.notes();
+        notes.missing_requests += 1;
+        if notes.missing.len() < LISTED_MISSES {
+            notes.missing.insert(path.text);
+        }
         Err(Refusal::Missing)
     }
 
     async fn find(&self, repository: &Repository, path: &RepositoryPath) -> Result<Option<CachedFile>, Refusal> {
+        let (cache, name) = (&self.0.cache, &repository.name);
         if path.kind == Kind::Released {
-            let (cache, name, text) = (self.0.cache.clone(), repository.name.clone(), path.text.clone());
-            let kept = tokio::task::spawn_blocking(move || cache.find(&name, &text)).await.map_err(FetchError::from);
-            if let Some(found) = kept.and_then(|kept| Ok(kept?)).map_err(Refusal::Fetch)? {
-                return Ok(Some(found));
+            let work = {
+                let (cache, name, text) = (cache.clone(), name.clone(), path.text.clone());
+                move || cache.find(&name, &text)
+            };
+            match tokio::task::spawn_blocking(work).await.map_err(FetchError::from)? {
+                Found::Known(found) => return Ok(Some(found)),
+                Found::Unknown(CachedFile { file, sums }) => {
+                    if let Some(sums) = repository.confirm(path, &sums).await? {
+                        cache.confirm(name, &path.text, sums.clone());
+                        return Ok(Some(CachedFile { file, sums }));
+                    }
+                }
+                Found::Nothing => {}
             }
         }
-        if self.0.fetched_bytes.load(Ordering::Relaxed) > MAX_BUILD_BYTES {
-            return Err(Refusal::TooMuch);
-        }
-        let fetched = repository.fetch(path, &self.0.cache).await.map_err(Refusal::Fetch)?;
-        if let Some(found) = &fetched {
-            self.0.fetched_bytes.fetch_add(found.sums.size_bytes, Ordering::Relaxed);
-        }
-        Ok(fetched)
+        Ok(repository.fetch(path, cache, &self.0.budget).await?)
     }
 
     /// The digests of a file that this build got.
@@ -145,6 +173,7 @@ impl BuildRepository {
             Refusal::Proxy => "which is not in the configured repositories".to_owned(),
             Refusal::Path => "which is no path of a repository".to_owned(),
             Refusal::TooMuch => format!("and has fetched {MAX_BUILD_BYTES} bytes already"),
+            Refusal::TooOften => format!("after {MAX_BUILD_REQUESTS} requests"),
             Refusal::Fetch(error) => format!("and {}", crate::builds::with_causes(error)),
         };
         match self.0.refusals.fetch_add(1, Ordering::Relaxed) {
@@ -159,17 +188,21 @@ impl BuildRepository {
     /// Writes what the build got, and what it did not, into its log.
     pub(super) fn list(&self) {
         let (notes, log) = (self.notes(), &self.0.log);
-        if !notes.missing.is_empty() {
-            log.line(format!("not in the configured repositories: {} files", notes.missing.len()));
-            notes.missing.iter().take(LISTED_MISSES).for_each(|path| log.line(format!("  {path}")));
+        if notes.missing_requests > 0 {
+            log.line(format!("not in the configured repositories: {} requests", notes.missing_requests));
+            notes.missing.iter().for_each(|path| log.line(format!("  {path}")));
         }
-        log.line(format!("resolved {} files:", notes.resolved.len()));
-        for (path, (sums, repository)) in notes.resolved.iter().take(LISTED_FILES) {
+        let all = notes.resolved.len() + notes.changing.len();
+        log.line(format!("resolved {all} files:"));
+        let released = notes.resolved.iter().map(|(path, (sums, repository))| {
             let unconfirmed = if sums.is_confirmed { "" } else { " (the repository has no checksum of it)" };
-            log.line(format!("  {} {path} {repository}{unconfirmed}", sums.sha256));
-        }
-        if notes.resolved.len() > LISTED_FILES {
-            log.line(format!("  and {} more", notes.resolved.len() - LISTED_FILES));
+            format!("  {} {path} {repository}{unconfirmed}", sums.sha256)
+        });
+        let changing =
+            notes.changing.iter().map(|((path, sha256), repository)| format!("  {sha256} {path} {repository} (may change)"));
+        released.chain(changing).take(LISTED_FILES).for_each(|line| log.line(line));
+        if all > LISTED_FILES {
+            log.line(format!("  and {} more", all - LISTED_FILES));
         }
     }
 
@@ -197,7 +230,8 @@ impl Endpoint for BuildRepository {
                 if request.method() == Method::HEAD {
                     response.finish()
                 } else {
-                    response.body(Body::from_async_read(tokio::fs::File::from_std(file)))
+                    // What somebody appends meanwhile is not of it.
+                    response.body(Body::from_async_read(tokio::fs::File::from_std(file).take(sums.size_bytes)))
                 }
             }
             Err(refusal) => {
@@ -208,6 +242,7 @@ impl Endpoint for BuildRepository {
                     Refusal::Proxy => (StatusCode::FORBIDDEN, "only the configured repositories are reached".to_owned()),
                     Refusal::Path => (StatusCode::BAD_REQUEST, "no path of a repository".to_owned()),
                     Refusal::TooMuch => (StatusCode::FORBIDDEN, "the build has fetched too much".to_owned()),
+                    Refusal::TooOften => (StatusCode::FORBIDDEN, "the build has asked too often".to_owned()),
                     Refusal::Fetch(error) => (StatusCode::BAD_GATEWAY, crate::builds::with_causes(&error)),
                 };
                 response.status(status).content_type("text/plain").body(text)

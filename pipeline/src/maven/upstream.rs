@@ -4,13 +4,14 @@
 //! Follows the repository layout of Maven ("Repository Layout - Default"): a file's checksum stands beside it with another ending. Repositories
 //! that send it as the header `x-checksum-sha1` save the second request.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
-use super::cache::{Cache, CachedFile, Sums, Unfinished};
+use super::cache::{Cache, CachedFile, MAX_FILE_BYTES, Sums};
 use super::installation::without_password;
 use super::path::{Kind, RepositoryPath};
 use crate::http_client;
@@ -21,8 +22,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_ATTEMPTS: u32 = 4;
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 5;
-/// Distributions of whole programs are a few hundred megabytes.
-const MAX_FILE_BYTES: u64 = 2 << 30;
 /// A checksum with the name of its file.
 const MAX_CHECKSUM_BYTES: usize = 4 << 10;
 
@@ -34,6 +33,8 @@ pub(super) enum FetchError {
     Status { repository: String, status: u16 },
     #[error("{path} of the repository {repository} is larger than {MAX_FILE_BYTES} bytes")]
     TooLarge { repository: String, path: String },
+    #[error("the build has fetched as much as one may")]
+    BudgetSpent,
     #[error("{path} of the repository {repository} is not what its checksum says: {problem}")]
     Checksum { repository: String, path: String, problem: String },
     #[error("cannot keep a file")]
@@ -48,7 +49,7 @@ impl FetchError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Status { status, .. } => *status == 429 || *status >= 500,
-            Self::TooLarge { .. } | Self::Checksum { .. } | Self::Io(_) | Self::Worker(_) => false,
+            Self::TooLarge { .. } | Self::BudgetSpent | Self::Checksum { .. } | Self::Io(_) | Self::Worker(_) => false,
         }
     }
 }
@@ -63,6 +64,27 @@ pub(crate) fn http_client() -> Client {
         })
     };
     http_client::client(|builder| builder.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).redirect(policy()))
+}
+
+/// The bytes that one build may still fetch.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left_bytes: AtomicU64,
+}
+
+impl Budget {
+    pub(super) const fn new(bytes: u64) -> Self {
+        Self { left_bytes: AtomicU64::new(bytes) }
+    }
+
+    /// Before they are written, so that fetches at the same time do not take more together.
+    fn take(&self, bytes: usize) -> Result<(), FetchError> {
+        let less = |left: u64| left.checked_sub(bytes as u64);
+        match self.left_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(FetchError::BudgetSpent),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -80,22 +102,40 @@ impl Repository {
     }
 
     /// The file, kept where it never changes. `None` where the repository does not have it.
-    pub(super) async fn fetch(&self, path: &RepositoryPath, cache: &Cache) -> Result<Option<CachedFile>, FetchError> {
+    pub(super) async fn fetch(
+        &self,
+        path: &RepositoryPath,
+        cache: &Cache,
+        budget: &Budget,
+    ) -> Result<Option<CachedFile>, FetchError> {
+        self.patiently(|| self.fetch_once(path, cache, budget)).await
+    }
+
+    /// What is known of a file of these digests once the repository has said that it is the one. `None` where it does not say so.
+    pub(super) async fn confirm(&self, path: &RepositoryPath, sums: &Sums) -> Result<Option<Sums>, FetchError> {
+        match self.patiently(|| self.confirmed(path, sums, None)).await {
+            Ok(sums) => Ok(sums.is_confirmed.then_some(sums)),
+            Err(FetchError::Checksum { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn patiently<T, F: Future<Output = Result<T, Passing>>>(&self, ask: impl Fn() -> F) -> Result<T, FetchError> {
         let mut pause = self.retry_delay;
         for attempt in 1.. {
-            match self.fetch_once(path, cache).await {
+            match ask().await {
                 Err(Passing { error, retry_after }) if attempt < MAX_ATTEMPTS && error.may_pass() => {
-                    tracing::debug!(%error, attempt, "fetching from a repository failed and is tried again");
+                    tracing::debug!(%error, attempt, "asking a repository failed and is tried again");
                     tokio::time::sleep(retry_after.unwrap_or(pause).min(MAX_RETRY_PAUSE)).await;
                     pause *= 2;
                 }
-                fetched => return fetched.map_err(|Passing { error, .. }| error),
+                answer => return answer.map_err(|Passing { error, .. }| error),
             }
         }
         unreachable!("the last attempt returns")
     }
 
-    async fn fetch_once(&self, path: &RepositoryPath, cache: &Cache) -> Result<Option<CachedFile>, Passing> {
+    async fn fetch_once(&self, path: &RepositoryPath, cache: &Cache, budget: &Budget) -> Result<Option<CachedFile>, Passing> {
         let Some(mut response) = self.get(&path.text).await? else { return Ok(None) };
         let header = response.headers().get("x-checksum-sha1").and_then(|value| value.to_str().ok());
         let told = header.and_then(|text| digits(text, SHA1_CHARS));
@@ -110,20 +150,20 @@ impl Repository {
             if size_bytes > MAX_FILE_BYTES {
                 return Err(FetchError::TooLarge { repository: self.name.clone(), path: path.text.clone() }.into());
             }
+            budget.take(piece.len())?;
             // Pieces are a few kilobytes, which go into the memory of the system.
             unfinished.write(&piece).map_err(FetchError::Io)?;
         }
         if path.kind != Kind::Released {
             return Ok(Some(unfinished.use_once().map_err(FetchError::Io)?));
         }
-        let sums = self.confirmed(path, &unfinished, told).await?;
+        let sums = self.confirmed(path, &unfinished.sums(), told).await?;
         let (cache, name, text) = (cache.clone(), self.name.clone(), path.text.clone());
         Ok(Some(blocking(move || cache.keep(unfinished, sums, &name, &text)).await?))
     }
 
     /// The digests of the file, held against what the repository says they are.
-    async fn confirmed(&self, path: &RepositoryPath, file: &Unfinished, told: Option<String>) -> Result<Sums, Passing> {
-        let sums = file.sums();
+    async fn confirmed(&self, path: &RepositoryPath, sums: &Sums, told: Option<String>) -> Result<Sums, Passing> {
         let check = |name: &str, got: &str, wanted: String| {
             if got == wanted {
                 return Ok(Sums { is_confirmed: true, ..sums.clone() });
@@ -141,7 +181,7 @@ impl Repository {
         }
         match self.checksum(&format!("{}.sha256", path.text), SHA256_CHARS).await? {
             Some(wanted) => check("SHA-256", &sums.sha256, wanted),
-            None => Ok(sums),
+            None => Ok(sums.clone()),
         }
     }
 
@@ -218,6 +258,18 @@ mod tests {
         for text in ["", "a9993e", "<html>not found</html>", &sha1.replace('a', "g")] {
             assert_eq!(digits(text, SHA1_CHARS), None, "{text}");
         }
+    }
+
+    #[test]
+    fn fetches_at_the_same_time_take_no_more_than_there_is() {
+        let budget = Budget::new(1000);
+        let taken: usize = std::thread::scope(|scope| {
+            let fetches: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| (0..100).filter(|_| budget.take(7).is_ok()).count() * 7)).collect();
+            fetches.into_iter().map(|fetch| fetch.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 994);
+        assert!(matches!(budget.take(7), Err(FetchError::BudgetSpent)) && budget.take(6).is_ok());
     }
 
     #[test]
