@@ -1,6 +1,8 @@
 //! The log of one build: a text file that grows, and a signal for those who read along.
 //!
-//! It is for people. Lines of tools come in as they are, so nothing here decides anything by them.
+//! It is for people, and nothing here decides anything by its lines. Those that tools print begin with a bar, so that none of
+//! them passes for the pipeline's own, and end some way before the log has to: what a build got, what it was refused and how it
+//! ended is always told.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,9 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// A build that prints more than this is not read by anybody; the rest is dropped.
-const MAX_LOG_BYTES: u64 = 16 << 20;
+const MAX_TOOL_BYTES: u64 = 16 << 20;
+/// The pipeline's own lines are bounded by those who write them.
+const MAX_LOG_BYTES: u64 = MAX_TOOL_BYTES + (8 << 20);
 /// Longer lines are cut.
 const MAX_LINE_BYTES: usize = 8 << 10;
+/// What lines begin with that are not the pipeline's own.
+const TOOL_MARK: &str = "| ";
 
 /// How much of the file is there, and whether more can come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +27,21 @@ pub(crate) struct LogState {
     pub(crate) complete: bool,
 }
 
+#[derive(Debug)]
+struct OpenLog {
+    file: File,
+    is_full_of_tools: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Pipeline,
+    Tool,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct BuildLog {
-    file: Arc<Mutex<Option<File>>>,
+    file: Arc<Mutex<Option<OpenLog>>>,
     state: Arc<watch::Sender<LogState>>,
 }
 
@@ -32,7 +50,7 @@ impl BuildLog {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let length_bytes = file.metadata()?.len();
         Ok(Self {
-            file: Arc::new(Mutex::new(Some(file))),
+            file: Arc::new(Mutex::new(Some(OpenLog { file, is_full_of_tools: false }))),
             state: Arc::new(watch::Sender::new(LogState { length_bytes, complete: false })),
         })
     }
@@ -55,22 +73,51 @@ impl BuildLog {
 
     /// Writes one line. A disk that refuses the log does not fail the build; the artifacts will tell.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
-        let mut end = text.as_ref().len().min(MAX_LINE_BYTES);
-        while !text.as_ref().is_char_boundary(end) {
+        self.write(Source::Pipeline, text.as_ref());
+    }
+
+    /// Writes what a tool, or a program of the build, printed.
+    pub(crate) fn tool_line(&self, text: impl AsRef<str>) {
+        self.write(Source::Tool, text.as_ref());
+    }
+
+    fn write(&self, from: Source, text: &str) {
+        let mut end = text.len().min(MAX_LINE_BYTES);
+        while !text.is_char_boundary(end) {
             end -= 1;
         }
-        let line = format!("{}\n", text.as_ref()[..end].trim_end());
+        let text = text[..end].trim_end();
+        let mut line = if from == Source::Tool { TOOL_MARK.to_owned() } else { String::new() };
+        // A sentence of the pipeline can quote what a tool said; the lines of a quotation are not the pipeline's.
+        for c in text.chars() {
+            match c {
+                '\n' | '\r' => line.extend(["\n", TOOL_MARK]),
+                c => line.push(c),
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
         let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(file) = slot.as_mut() else { return };
-        let full = self.state.borrow().length_bytes + line.len() as u64 > MAX_LOG_BYTES;
-        let line = if full { "the log is full, the rest is left out\n" } else { &line };
-        match file.write_all(line.as_bytes()) {
+        let Some(open) = slot.as_mut() else { return };
+        let length_bytes = self.state.borrow().length_bytes + line.len() as u64;
+        let is_full = length_bytes > MAX_LOG_BYTES;
+        let line = if is_full {
+            "the log is full, the rest is left out\n"
+        } else if from == Source::Tool && open.is_full_of_tools {
+            return;
+        } else if from == Source::Tool && length_bytes > MAX_TOOL_BYTES {
+            open.is_full_of_tools = true;
+            "the log is full, the rest of what is printed is left out\n"
+        } else {
+            &line
+        };
+        match open.file.write_all(line.as_bytes()) {
             Ok(()) => {
                 self.state.send_modify(|state| state.length_bytes += line.len() as u64);
             }
             Err(error) => tracing::warn!(%error, "cannot write the log of a build"),
         }
-        if full {
+        if is_full {
             *slot = None;
         }
     }
@@ -87,16 +134,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_that_is_too_long_is_cut_and_says_so() {
+    fn a_log_that_is_full_of_what_tools_print_still_has_the_lines_of_the_pipeline() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let log = BuildLog::create(&path).unwrap();
-        for _ in 0..(MAX_LOG_BYTES as usize / MAX_LINE_BYTES + 10) {
+        for _ in 0..(MAX_TOOL_BYTES as usize / MAX_LINE_BYTES + 10) {
+            log.tool_line("ü".repeat(MAX_LINE_BYTES));
+        }
+        log.line("resolved");
+        log.tool_line("more");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with("\nthe log is full, the rest of what is printed is left out\nresolved\n"));
+        assert!(text.len() as u64 <= MAX_TOOL_BYTES + 100);
+        for _ in 0..(MAX_LOG_BYTES as usize / MAX_LINE_BYTES) {
             log.line("ü".repeat(MAX_LINE_BYTES));
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains("the log is full"));
+        assert!(text.ends_with("\nthe log is full, the rest is left out\n"));
         assert!(text.len() as u64 <= MAX_LOG_BYTES + 100);
         assert_eq!(log.subscribe().borrow().length_bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn no_line_of_a_tool_passes_for_one_of_the_pipeline() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let log = BuildLog::create(&path).unwrap();
+        log.tool_line("resolved 0 files:");
+        log.tool_line("a\rfailed: b\nfailed: c\n");
+        log.tool_line("");
+        log.line("failed: mvn failed: d\nresolved 0 files:\r\n  e\n");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            text,
+            "| resolved 0 files:\n| a\n| failed: b\n| failed: c\n|\nfailed: mvn failed: d\n| resolved 0 files:\n| \n|   e\n"
+        );
     }
 }

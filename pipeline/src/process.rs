@@ -121,7 +121,7 @@ async fn read_lines(stream: impl AsyncRead + Unpin, log: Option<&BuildLog>) -> i
         if let Some(log) = log {
             // Progress bars overwrite their line; only what stands at its end is worth a line of the log.
             let visible = text.trim_end().rsplit('\r').next().unwrap_or_default();
-            log.line(visible);
+            log.tool_line(visible);
         }
         kept.push_str(&text);
         // Twice the limit before it is cut: cutting at each line would cost its whole length for each.
