@@ -3,6 +3,7 @@
 //! Refuses what would take decisions out of the pipeline's hands, and poms that readers could understand differently. Code of
 //! the source (plugins, extensions, options of the JVM) runs in the build anyway and is not judged here.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use super::recipe::check_property;
 const MAX_FILE_BYTES: u64 = 4 << 20;
 /// The largest builds of the world have a few thousand modules.
 const MAX_MODULES: usize = 10_000;
+/// What a pom can say it is written in. All of them read what XML is made of as ASCII does.
+const ENCODINGS: [&str; 4] = ["utf-8", "iso-8859-1", "windows-1252", "us-ascii"];
 /// Modules that an error names.
 const NAMED_MODULES: usize = 10;
 
@@ -29,6 +32,8 @@ pub(crate) enum SourceError {
         #[source]
         source: PomError,
     },
+    #[error("{path} of the source is refused: it is neither in UTF-8 nor in ISO-8859-1")]
+    Encoding { path: String },
     #[error("{path} of the source has more than {MAX_FILE_BYTES} bytes")]
     TooLarge { path: String },
     #[error("the source has more than {MAX_MODULES} modules")]
@@ -122,10 +127,11 @@ pub(super) fn listed(words: &[String]) -> String {
     }
 }
 
-/// `None` where there is none, and where only Maven can say what it is (another encoding, broken XML).
+/// `None` where there is none, and where only Maven can say what is wrong with it (broken XML).
 fn read_pom(root: &Path, path: &Path) -> Result<Option<Pom>, SourceError> {
     let shown = || path.strip_prefix(root).unwrap_or(path).display().to_string();
-    let Some(text) = read_text(path, shown)? else { return Ok(None) };
+    let Some(bytes) = read_bytes(path, shown)? else { return Ok(None) };
+    let text = pom_text(&bytes).ok_or_else(|| SourceError::Encoding { path: shown() })?;
     match pom::read(&text) {
         Ok(pom) => Ok(Some(pom)),
         Err(source @ PomError::DocumentType) => Err(SourceError::Pom { path: shown(), source }),
@@ -133,7 +139,31 @@ fn read_pom(root: &Path, path: &Path) -> Result<Option<Pom>, SourceError> {
     }
 }
 
-fn read_text(path: &Path, shown: impl Fn() -> String) -> Result<Option<String>, SourceError> {
+/// `None` for one that is something else when it is read as what it says it is written in.
+fn pom_text(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let text = String::from_utf8_lossy(bytes);
+    // Maven looks for it there, wherever the declaration begins.
+    let head = text.split('>').next().unwrap_or_default();
+    let mut is_utf8 = true;
+    for (at, word) in head.match_indices("encoding") {
+        let rest = head[at + word.len()..].trim_start().strip_prefix('=').unwrap_or_default().trim_start();
+        let said = rest.split(['"', '\'']).nth(1).unwrap_or_default().trim().to_ascii_lowercase();
+        if !ENCODINGS.contains(&said.as_str()) {
+            return None;
+        }
+        is_utf8 &= said == ENCODINGS[0];
+    }
+    // UTF-16 without a mark at its beginning has them.
+    let is_plain = !bytes.contains(&0) && (!is_utf8 || matches!(text, Cow::Borrowed(_)));
+    is_plain.then_some(text)
+}
+
+fn read_text(path: &Path, shown: impl Fn() -> String + Copy) -> Result<Option<String>, SourceError> {
+    let Some(bytes) = read_bytes(path, shown)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|_| SourceError::Encoding { path: shown() })
+}
+
+fn read_bytes(path: &Path, shown: impl Fn() -> String) -> Result<Option<Vec<u8>>, SourceError> {
     // A pipe of that name would be waited for.
     if !path.is_file() {
         return Ok(None);
@@ -143,7 +173,7 @@ fn read_text(path: &Path, shown: impl Fn() -> String) -> Result<Option<String>, 
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(SourceError::TooLarge { path: shown() });
     }
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(Some(bytes))
 }
 
 /// Options of the source that say how it is built; all others say where things are, or what is done.
@@ -268,6 +298,36 @@ mod tests {
         let folder = checkout(&[]);
         std::os::unix::fs::symlink(outside.path(), folder.path().join("out")).unwrap();
         assert!(matches!(Source::open(folder.path(), Path::new("out")), Err(SourceError::Outside(_))));
+    }
+
+    #[test]
+    fn a_pom_that_could_be_read_as_another_is_refused() {
+        let bomb = "<!DOCTYPE x [<!ENTITY a \"a\">]><project>&a;</project>";
+        let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+        let declared = |encoding: &str| format!("<?xml version='1.0' encoding = '{encoding}'?>");
+        let seven = bomb.replace('<', "+ADw-");
+        for (refused, bytes) in [
+            (false, ROOT.as_bytes().to_vec()),
+            (false, format!("\u{feff}{}{ROOT}<!-- ü -->", declared("UTF-8")).into_bytes()),
+            (false, [declared("ISO-8859-1").as_bytes(), ROOT.as_bytes(), b"<!-- \xfc -->"].concat()),
+            (true, [declared("UTF-8").as_bytes(), ROOT.as_bytes(), b"<!-- \xfc -->"].concat()),
+            (true, [ROOT.as_bytes(), b"<!-- \xfc -->"].concat()),
+            (true, [&[0xfe, 0xff], utf16(bomb).as_slice()].concat()),
+            (true, utf16(&format!("{}{bomb}", declared("UTF-16BE")))),
+            (true, format!("{}{seven}", declared("UTF-7")).into_bytes()),
+            (true, ROOT.replacen("<project>", &format!("{}<project>", declared("x-other")), 1).into_bytes()),
+        ] {
+            let folder = checkout(&[]);
+            fs::write(folder.path().join("pom.xml"), &bytes).unwrap();
+            let opened = Source::open(folder.path(), Path::new("."));
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            assert_eq!(
+                matches!(opened, Err(SourceError::Encoding { ref path }) if path == "pom.xml"),
+                refused,
+                "{text}: {opened:?}"
+            );
+            assert_eq!(opened.is_ok(), !refused, "{text}");
+        }
     }
 
     #[test]
