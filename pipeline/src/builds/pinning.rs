@@ -93,8 +93,14 @@ struct Scratch(PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        let folder = std::mem::take(&mut self.0);
         // What stays is cleared away by the next start.
-        let _ = fs::remove_dir_all(&self.0);
+        let remove = move || drop(fs::remove_dir_all(folder));
+        // A repository can have many files, and this can be a thread that answers requests.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
     }
 }
 
