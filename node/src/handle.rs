@@ -4,7 +4,7 @@
 //! leave through the one verdict of [`crate::verification`].
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ed25519_dalek::SigningKey;
 use libp2p::Multiaddr;
@@ -43,7 +43,8 @@ pub(crate) struct Parts {
     /// Signs the checkpoints that this node serves.
     pub(crate) log_key: SigningKey,
     pub(crate) consensus: ConsensusHandle,
-    pub(crate) tree: StoredTree,
+    /// None once the node has stopped: who still has a handle then keeps nobody from opening the log.
+    pub(crate) tree: Mutex<Option<StoredTree>>,
     pub(crate) p2p: P2pHandle,
     pub(crate) store: ArtifactStore,
     pub(crate) builds: Builds,
@@ -248,16 +249,26 @@ impl NodeHandle {
         &self,
         question: impl FnOnce(&StoredTree) -> Result<T, TreeError> + Send + 'static,
     ) -> Option<Result<T, TreeError>> {
-        let tree = self.node.tree.clone();
+        let tree = self.node.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         tokio::task::spawn_blocking(move || question(&tree)).await.ok()
     }
 
+    /// The log is asked nothing any more.
+    pub(crate) fn close_log(&self) {
+        self.node.tree.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// The checkpoint of the newest block: signed by this node as the log, cosigned by those who made the block final. None
-    /// while the node follows no network. Nothing but what stands on this ledger is ever signed so.
+    /// while the node follows no network, stops, or cannot read its log. Nothing but what stands on this ledger is ever signed so.
     pub async fn checkpoint(&self) -> Option<SignedNote> {
         let tip = self.ledger().state.as_deref()?.height();
-        let newest = self.blocks(tip, 1).await.into_iter().next()?;
-        Some(newest.checkpoint_signed_by(&self.node.log_key))
+        match self.ask_log(move |tree| Ok(tree.block(tip)?)).await? {
+            Ok(newest) => Some(newest?.checkpoint_signed_by(&self.node.log_key)),
+            Err(error) => {
+                tracing::warn!(%error, "no checkpoint can be made");
+                None
+            }
+        }
     }
 
     /// Metrics in the text format of Prometheus.

@@ -4,7 +4,7 @@
 //! the opposite one; each leaves its files whole, so a stop is as good as a kill and only more polite.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -160,7 +160,7 @@ impl Node {
             me,
             log_key,
             consensus,
-            tree,
+            tree: Mutex::new(Some(tree)),
             p2p,
             store,
             builds,
@@ -180,6 +180,7 @@ impl Node {
     pub async fn stop(self) {
         let Self { handle, stop, consensus, damaged: _, p2p, mut tasks } = self;
         stop.cancel();
+        handle.close_log();
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
             tracing::warn!("some tasks of the node do not end and are cut off");
@@ -189,7 +190,6 @@ impl Node {
         if let Err(error) = consensus.stop().await {
             tracing::error!(%error, "consensus did not end well");
         }
-        drop(handle);
     }
 
     /// Resolves when the node cannot go on.

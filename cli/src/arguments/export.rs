@@ -21,6 +21,9 @@ pub enum ExportCommand {
         /// Replace a file that this command did not write
         #[arg(long, requires = "output")]
         force: bool,
+        /// Write the rest where a package is at risk, although Maven takes what is not listed unchecked
+        #[arg(long)]
+        leave_out_at_risk: bool,
     },
     /// Write the dependency verification file of Gradle
     GradleVerification {

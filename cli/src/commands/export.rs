@@ -16,7 +16,7 @@ use crate::exit::Failure;
 use crate::terminal::visible;
 use checksums::Place;
 pub(crate) use pattern::Pattern;
-use published::Published;
+use published::{Published, counted};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -28,12 +28,12 @@ const FAILED: &str = "the published packages cannot be exported";
 
 pub(super) fn run(command: ExportCommand) -> Result<(), Failure> {
     match command {
-        ExportCommand::MavenChecksums { source, format: ChecksumFormat::Summary, output, force } => {
-            summary(&source, output, force)
+        ExportCommand::MavenChecksums { source, format: ChecksumFormat::Summary, output, force, leave_out_at_risk } => {
+            summary(&source, output, force, leave_out_at_risk)
         }
-        ExportCommand::MavenChecksums { source, format: ChecksumFormat::Sparse, output, .. } => {
+        ExportCommand::MavenChecksums { source, format: ChecksumFormat::Sparse, output, leave_out_at_risk, .. } => {
             let folder = output.ok_or_else(|| Failure::usage("name the folder to write to with --output"))?;
-            let published = published(&source)?;
+            let published = published_for_maven(&source, leave_out_at_risk)?;
             destination::fill(&folder, &checksums::sparse(&published))?;
             tell(&format!("{} has {}", folder.display(), published.in_words()));
             tell(&checksums::sparse_settings(&folder));
@@ -48,9 +48,9 @@ pub(super) fn run(command: ExportCommand) -> Result<(), Failure> {
     }
 }
 
-fn summary(source: &ExportSource, output: Option<PathBuf>, force: bool) -> Result<(), Failure> {
+fn summary(source: &ExportSource, output: Option<PathBuf>, force: bool, leave_out_at_risk: bool) -> Result<(), Failure> {
     let place = output.as_deref().map(Place::of).transpose()?;
-    let published = published(source)?;
+    let published = published_for_maven(source, leave_out_at_risk)?;
     written(&checksums::summary(&published), place.as_ref().map(Place::file), force, &published)?;
     tell(&checksums::summary_settings(&place.unwrap_or_default()));
     Ok(())
@@ -66,6 +66,23 @@ fn published(source: &ExportSource) -> Result<Published, Failure> {
         tell(&format!("warning: {warning}"));
     }
     Ok(published)
+}
+
+fn published_for_maven(source: &ExportSource, leave_out_at_risk: bool) -> Result<Published, Failure> {
+    let published = published(source)?;
+    if leave_out_at_risk { Ok(published) } else { none_at_risk(published) }
+}
+
+/// Maven takes what is not listed: an export that left out the doubtful package alone would take its protection away.
+fn none_at_risk(published: Published) -> Result<Published, Failure> {
+    if published.at_risk() == 0 {
+        return Ok(published);
+    }
+    let failure = Failure::new(format!(
+        "nothing is written: {} at risk would not be listed, and Maven takes what is not listed unchecked",
+        counted(published.at_risk(), "file")
+    ));
+    Err(failure.hint("choose other packages by patterns, or write the rest with --leave-out-at-risk"))
 }
 
 fn written(text: &str, file: Option<&Path>, force: bool, published: &Published) -> Result<(), Failure> {
@@ -85,4 +102,17 @@ fn written(text: &str, file: Option<&Path>, force: bool, published: &Published) 
 /// A line on stderr. Where nobody reads it, what was asked for is still written.
 fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{}", visible(line));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use published::tests::{at_risk, file, published};
+
+    #[test]
+    fn checksums_for_maven_leave_out_what_is_at_risk_only_when_told_to() {
+        let file = || vec![file("org.example:demo:1.0", "demo-1.0.jar", 4)];
+        assert!(none_at_risk(published(file())).is_ok());
+        assert!(none_at_risk(at_risk(published(file()))).is_err());
+    }
 }

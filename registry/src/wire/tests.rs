@@ -1,6 +1,6 @@
 use super::*;
 use crate::management::status::OPENAPI;
-use pyrsia_ledger::event::BuildSource;
+use pyrsia_ledger::event::{BuildSource, PinnedSource};
 use pyrsia_ledger::projection::builds::Tally;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -90,6 +90,7 @@ const SCHEMAS: &[(&str, Through)] = &[
     ("AgreementView", through::<AgreementView>),
     ("LocalBuildView", through::<LocalBuildView>),
     ("BuildSource", through::<BuildSource>),
+    ("PinnedSource", through::<PinnedSource>),
     ("BuiltArtifact", through::<BuiltArtifact>),
     ("PackageView", through::<PackageView>),
     ("RecordView", through::<RecordView>),

@@ -54,15 +54,31 @@ pub(super) fn fill(folder: &Path, files: &[(String, String)]) -> Result<(), Fail
         for (path, text) in files {
             let path = new.path().join(path);
             fs::create_dir_all(path.parent().expect("it lies in the folder"))?;
-            fs::write(path, text)?;
+            let mut file = File::create(path)?;
+            file.write_all(text.as_bytes())?;
+            file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+            file.sync_all()?;
         }
-        fs::set_permissions(new.path(), Permissions::from_mode(FOLDER_MODE))?;
+        settle(new.path())?;
         fs::rename(new.path(), folder)?;
         // Nothing is left under its own name to be removed.
         let _ = new.keep();
         File::open(parent)?.sync_all()
     };
     write().map_err(unwritable)
+}
+
+/// Has the folder and those in it opened to everybody, and written to the disk.
+fn settle(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            settle(&entry.path())?;
+        }
+    }
+    let folder = File::open(folder)?;
+    folder.set_permissions(Permissions::from_mode(FOLDER_MODE))?;
+    folder.sync_all()
 }
 
 fn is_ours(file: &Path) -> io::Result<bool> {
@@ -111,7 +127,9 @@ mod tests {
         let files = [("g/a/1/a-1.jar.sha256".to_owned(), "00\n".to_owned())];
         fill(&target, &files).unwrap();
         assert_eq!(fs::read_to_string(target.join("g/a/1/a-1.jar.sha256")).unwrap(), "00\n");
-        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, FOLDER_MODE);
+        let mode = |path: &str| fs::metadata(target.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(""), mode("g"), mode("g/a/1")], [FOLDER_MODE; 3]);
+        assert_eq!(mode("g/a/1/a-1.jar.sha256"), FILE_MODE);
         let refused = fill(&target, &files).unwrap_err().to_string();
         assert!(refused.contains("is not empty"), "{refused}");
         assert_eq!(fs::read_dir(target.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");

@@ -70,6 +70,11 @@ impl Published {
         format!("the checksums of {files} of {packages}, published on network {} up to block {}", self.network, self.newest)
     }
 
+    /// How many files were left out because they are at risk.
+    pub(super) fn at_risk(&self) -> usize {
+        self.at_risk
+    }
+
     /// What was left out, for whoever would miss it.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = vec![];
@@ -90,7 +95,7 @@ impl Published {
     }
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -137,6 +142,11 @@ pub(super) mod tests {
         files.sort();
         let network = NetworkId::new(Sha256Digest::of(b"a network"));
         Published { network, newest: Height(9), files, at_risk: 0, without_place: 0 }
+    }
+
+    /// The same beside a file that is at risk.
+    pub(in crate::commands::export) fn at_risk(published: Published) -> Published {
+        Published { at_risk: 1, ..published }
     }
 
     #[test]
