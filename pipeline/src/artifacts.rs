@@ -5,9 +5,10 @@
 //! the names their build program gave them.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::docker::image_name::Digest;
@@ -20,6 +21,7 @@ const MAX_ARTIFACTS: usize = 4096;
 
 /// All files of one build together: several times the largest image of many platforms.
 const MAX_BUILD_BYTES: u64 = 128 << 30;
+const PIECE_BYTES: usize = 256 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArtifactError {
@@ -131,7 +133,12 @@ impl Artifacts {
         for entry in fs::read_dir(&self.folder).map_err(broken)? {
             let entry = entry.map_err(broken)?;
             let size_bytes = entry.metadata().map_err(broken)?.len();
-            files.push(ArtifactFile { file: entry.file_name().to_string_lossy().into_owned(), size_bytes });
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let sha256 = match digest_in(&file) {
+                Some(digest) => digest.to_owned(),
+                None => digest_of(&entry.path()).map_err(broken)?,
+            };
+            files.push(ArtifactFile { file, size_bytes, sha256: Some(sha256) });
             Self::check_count(files.len())?;
         }
         files.sort_by(|a, b| (a.file != MANIFEST_FILE, &a.file).cmp(&(b.file != MANIFEST_FILE, &b.file)));
@@ -141,6 +148,22 @@ impl Artifacts {
 
 fn blob_name(digest: &Digest) -> String {
     format!("{digest}.blob")
+}
+
+/// That of a blob was checked when it was made.
+fn digest_in(blob_name: &str) -> Option<&str> {
+    blob_name.strip_prefix("sha256:")?.strip_suffix(".blob").filter(|digest| digest.len() == 2 * Sha256::output_size())
+}
+
+fn digest_of(file: &Path) -> io::Result<String> {
+    let (mut file, mut digest) = (File::open(file)?, Sha256::new());
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex::encode(digest.finalize())),
+            read => digest.update(&piece[..read]),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ use poem::{Body, Endpoint, EndpointExt, IntoResponse, Response, Route, get, hand
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use self::error::{ApiError, any_error};
@@ -37,6 +36,7 @@ use crate::records::Outcome;
 use crate::wire::{BuildView, MappingInfo, PinnedMapping};
 
 pub(crate) mod connections;
+mod download;
 mod error;
 
 /// A build request is a few hundred bytes.
@@ -44,8 +44,6 @@ pub(crate) const MAX_REQUEST_BYTES: usize = 64 << 10;
 /// A client has this long to send it.
 const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(10);
 const LOG_PIECE_BYTES: u64 = 64 << 10;
-/// Each piece costs a hop to a thread that may block: small ones make downloads slow.
-const DOWNLOAD_PIECE_BYTES: usize = 256 << 10;
 
 pub(crate) fn routes(builds: Builds) -> impl Endpoint<Output = Response> {
     Route::new()
@@ -184,16 +182,16 @@ async fn download_artifact(
         ApiError::new(StatusCode::NOT_FOUND, "ARTIFACT_UNKNOWN", format!("the build {id} has no artifact {file:?}"))
     })?;
     let opened = open(&builds.artifact_path(build, &file), &id).await?;
-    let on_disk = opened.metadata().await.map_or(0, |metadata| metadata.len());
-    if on_disk != artifact.size_bytes {
+    let broken = |error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "STORAGE", format!("cannot read {file}: {error}"));
+    let Some(bytes) = download::bytes_of(opened, artifact).await.map_err(broken)? else {
         let message = format!("the artifact {file} is damaged on the disk of the pipeline: build it again");
         return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "ARTIFACT_DAMAGED", message).into());
-    }
+    };
     Ok(Response::builder()
         .content_type("application/octet-stream")
         .header(header::CONTENT_LENGTH, artifact.size_bytes)
         .header("x-content-type-options", "nosniff")
-        .body(Body::from_bytes_stream(ReaderStream::with_capacity(opened, DOWNLOAD_PIECE_BYTES))))
+        .body(Body::from_bytes_stream(bytes)))
 }
 
 #[derive(Serialize)]

@@ -48,6 +48,9 @@ pub(crate) enum Outcome {
 pub(crate) struct ArtifactFile {
     pub(crate) file: String,
     pub(crate) size_bytes: u64,
+    /// In lower case hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
 }
 
 impl Record {

@@ -100,10 +100,14 @@ async fn files_outside_of_the_artifacts_cannot_be_asked_for() {
     let folder = fixture.data().join("builds").join(&id).join("artifacts");
     std::fs::write(folder.join("stray"), "x").unwrap();
     assert_eq!(fixture.get(&format!("/build/{id}/artifacts/stray")).await.status(), StatusCode::NOT_FOUND);
-    // A file that lost bytes is not passed off as whole.
-    std::fs::write(folder.join("manifest"), "{").unwrap();
-    let (status, code, _) = error(fixture.get(&format!("/build/{id}/artifacts/manifest")).await).await;
-    assert_eq!((status, code.as_str()), (500, "ARTIFACT_DAMAGED"));
+    // A file that lost bytes is not passed off as whole, nor one whose bytes are others.
+    let whole = std::fs::read_to_string(folder.join("manifest")).unwrap();
+    for damaged in ["{", &whole.replace("sha256:", "sha256;")] {
+        std::fs::write(folder.join("manifest"), damaged).unwrap();
+        let (status, code, message) = error(fixture.get(&format!("/build/{id}/artifacts/manifest")).await).await;
+        assert_eq!((status, code.as_str()), (500, "ARTIFACT_DAMAGED"));
+        assert!(message.contains("manifest is damaged on the disk of the pipeline"), "{message}");
+    }
 }
 
 #[tokio::test]
