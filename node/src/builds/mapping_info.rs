@@ -71,10 +71,15 @@ impl PinnedMapping {
 
 /// Why a judge builds nothing for a request: its own mapping says that the package is made from something else. Where it is
 /// fetched from may differ, as long as the revision pins the same content; a requester that could choose the revision would
-/// choose what is published.
+/// choose what is published. Two trees of one commit are a collision, or a lie.
 pub(super) fn contradiction(requested: &PinnedSource, own: &PinnedSource) -> Option<String> {
     if requested.is_same_as(own) {
-        return None;
+        return match (&requested.tree, &own.tree) {
+            (Some(theirs), Some(ours)) if theirs != ours => Some(format!(
+                "the request is for {requested} with the tree {theirs}, and this node's mapping finds the tree {ours}"
+            )),
+            _ => None,
+        };
     }
     let is_one_place = (&requested.kind, &requested.location) == (&own.kind, &own.location);
     let hint = if is_one_place { " (was a tag moved?)" } else { "" };
@@ -149,6 +154,24 @@ mod tests {
         ] {
             assert!(pinned(source.clone()).is_err(), "{source}");
         }
+    }
+
+    #[test]
+    fn one_commit_with_another_tree_is_another_source() {
+        let source = |tree: Option<&str>| PinnedSource {
+            kind: "git".into(),
+            location: "https://git.example/a".into(),
+            revision: "c0ffee".into(),
+            tree: tree.map(str::to_owned),
+        };
+        for (theirs, ours) in [(Some("7ee"), Some("7ee")), (Some("7ee"), None), (None, Some("7ee")), (None, None)] {
+            assert_eq!(contradiction(&source(theirs), &source(ours)), None, "{theirs:?} {ours:?}");
+        }
+        let reason = contradiction(&source(Some("7ee")), &source(Some("0a6"))).unwrap();
+        assert_eq!(
+            reason,
+            "the request is for commit c0ffee of https://git.example/a with the tree 7ee, and this node's mapping finds the tree 0a6"
+        );
     }
 
     #[test]
