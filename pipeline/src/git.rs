@@ -14,6 +14,7 @@ use url::Url;
 use crate::build_log::BuildLog;
 use crate::config::LocalSources;
 use crate::process::{self, ProcessError, Stdout};
+use crate::program::environment;
 
 const MAX_URL_CHARS: usize = 2048;
 const MAX_REF_CHARS: usize = 255;
@@ -319,6 +320,7 @@ fn command(folder: &Path, local: LocalSources) -> Command {
         LocalSources::Refused => "https:http:ssh:git",
     };
     command
+        .env("PATH", environment::search_path())
         .env("GIT_ALLOW_PROTOCOL", protocols)
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_ASKPASS", "true")

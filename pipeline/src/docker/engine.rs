@@ -24,6 +24,7 @@ use crate::build_log::BuildLog;
 use crate::git::Checkout;
 use crate::mapping::SourceRecipe;
 use crate::process::{self, ProcessError, Stdout};
+use crate::program::environment;
 use crate::wire::Phase;
 
 /// An engine that does not answer by then is not there.
@@ -49,9 +50,15 @@ pub(crate) enum EngineError {
     Io(#[from] io::Error),
 }
 
+fn docker() -> Command {
+    let mut command = Command::new("docker");
+    command.env("PATH", environment::search_path());
+    command
+}
+
 /// The version of the engine, when one answers.
 pub(super) async fn version(log: &BuildLog) -> Result<String, EngineError> {
-    let mut command = Command::new("docker");
+    let mut command = docker();
     command.args(["version", "--format", "{{.Server.Version}}"]);
     match tokio::time::timeout(VERSION_TIMEOUT, process::run(command, Stdout::Answer, log)).await {
         Ok(answer) => answer.map(|version| version.trim().to_owned()).map_err(EngineError::None),
@@ -66,7 +73,7 @@ pub(super) async fn build(
     context: &BuildContext,
 ) -> Result<(), BuildError> {
     let id_file = context.work.join("image-id");
-    let mut command = Command::new("docker");
+    let mut command = docker();
     command
         .args(["build", "--no-cache", "--force-rm", "--platform", &recipe.platform.to_string(), "--build-arg"])
         .arg(format!("SOURCE_DATE_EPOCH={}", checkout.committed_at))
@@ -84,13 +91,13 @@ pub(super) async fn build(
         .map_err(|error| EngineError::Image(format!("{error}")))?;
     context.enter(Phase::Collecting);
     let archive = context.work.join("image.tar");
-    let mut command = Command::new("docker");
+    let mut command = docker();
     command.args(["image", "save", "--output"]).arg(&archive).arg(id.as_str());
     process::run(command, Stdout::Log, &context.log).await.map_err(EngineError::Save)?;
     let (worker, dated) = (context.clone(), checkout.committed_at);
     let digest = context.blocking(move || convert(&archive, dated, &worker)).await??;
     context.log.line(format!("the image has the digest {digest}"));
-    let mut command = Command::new("docker");
+    let mut command = docker();
     command.args(["image", "rm", id.as_str()]);
     if process::run(command, Stdout::Answer, &context.log).await.is_err() {
         context.log.line("the image stays in the docker engine");

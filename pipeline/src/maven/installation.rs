@@ -11,6 +11,7 @@ use std::str::FromStr;
 use url::Url;
 
 use super::pom;
+use crate::program::environment;
 
 /// Files that are read from an installation have a few kilobytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -190,7 +191,7 @@ fn found(what: &'static str, home: &Path, program: &str) -> Result<PathBuf, Inst
 
 /// Two folders above where the program on the search path really is.
 fn home_on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+    let path = environment::search_path();
     let program = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())?;
     Some(program.canonicalize().ok()?.parent()?.parent()?.to_owned())
 }
