@@ -107,6 +107,8 @@ pub(crate) enum OpenError {
     },
     #[error(transparent)]
     Rules(#[from] RulesError),
+    #[error("{path:?} is in {folder:?}, which builds do not see: put it elsewhere")]
+    Hidden { path: PathBuf, folder: PathBuf },
 }
 
 impl Build {
@@ -144,10 +146,19 @@ impl Builds {
                 builder: builder.clone(),
                 cache: Cache::open(&config.data_dir.join("maven-cache")).map_err(broken)?,
                 http: upstream::http_client(),
-                gate: config.network_gate.clone(),
             }),
         };
         let runs_programs = maven.is_some() || !config.builder_programs.is_empty();
+        let isolation = if runs_programs {
+            Isolation::probe(config.network_gate.as_deref(), &config.data_dir).map_err(broken)?
+        } else {
+            Isolation::NONE
+        };
+        for path in config.programs() {
+            if let Some(folder) = isolation.hiding(&path) {
+                return Err(OpenError::Hidden { path, folder });
+            }
+        }
         let inner = Inner {
             places: Arc::new(Semaphore::new(config.max_concurrent_builds.saturating_add(config.max_queued_builds))),
             workers: Semaphore::new(config.max_concurrent_builds),
@@ -155,7 +166,7 @@ impl Builds {
             store,
             mapping,
             http: docker::upstream::http_client(),
-            isolation: if runs_programs { Isolation::probe() } else { Isolation::None },
+            isolation,
             maven,
             builds: Mutex::new(builds),
             stop: CancellationToken::new(),
@@ -254,7 +265,7 @@ impl Builds {
             retry_delay: self.0.config.retry_delay,
             builder: self.0.config.builder,
             local_sources: self.0.config.local_sources,
-            isolation: self.0.isolation,
+            isolation: self.0.isolation.clone(),
             maven: self.0.maven.clone(),
             abandoned: abandoned.clone(),
         };

@@ -35,7 +35,7 @@ pub struct Config {
     /// What builds Maven packages, where no program does. `None`: nothing.
     pub maven: Option<MavenBuilder>,
     /// The words of a command that hands the arguments after them to [`run_behind_gate`](crate::run_behind_gate). `None`:
-    /// builds that need some of the network have all of it.
+    /// builds have the network and the rights of the pipeline, and see its folders.
     pub network_gate: Option<Vec<OsString>>,
     pub local_sources: LocalSources,
     pub max_concurrent_builds: usize,
@@ -59,6 +59,13 @@ impl Config {
     pub const DEFAULT_MAX_ARTIFACT_BYTES: u64 = 16 << 30;
     pub const DEFAULT_BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
     pub const DEFAULT_RETRY_DELAY: Duration = Duration::from_millis(500);
+
+    /// What builds run, by its real place.
+    pub(crate) fn programs(&self) -> Vec<PathBuf> {
+        let installed = self.maven.iter().flat_map(|maven| maven.mavens.iter().chain(&maven.jdks));
+        let given = self.builder_programs.iter().map(|program| program.path.clone());
+        given.chain(installed.map(|installation| installation.home.clone())).collect()
+    }
 
     /// The defaults over a data directory: loopback, port 8080, no mapping, the public upstream.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {

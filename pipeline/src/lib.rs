@@ -31,7 +31,7 @@ pub use config::{
     BuilderChoice, BuilderProgram, BuilderProgramError, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM,
 };
 #[cfg(target_os = "linux")]
-pub use maven::gate::run_behind_gate;
+pub use program::gate::run_behind_gate;
 pub use maven::installation::{InstallationError, JdkHome, MavenBuilder, MavenHome};
 pub use server::{Pipeline, RunningPipeline, ServeError, serve};
 pub use wire::{

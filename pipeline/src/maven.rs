@@ -21,8 +21,6 @@ use tokio::process::Command;
 use url::Url;
 
 use self::cache::Cache;
-#[cfg(target_os = "linux")]
-use self::gate::{Gate, GateError};
 use self::installation::MavenBuilder;
 use self::recipe::MavenRecipe;
 use self::repository::BuildRepository;
@@ -32,7 +30,9 @@ use crate::git::Checkout;
 use crate::http::connections;
 use crate::process::{self, ProcessError, Stdout};
 use crate::program::environment::{self, Folders};
-use crate::program::isolation::Network;
+#[cfg(target_os = "linux")]
+use crate::program::gate::{self, Gate, GateError};
+use crate::program::isolation::{Network, SHARED_FOLDERS};
 use crate::program::output::{self, OutputError};
 use crate::program::source_tree;
 use crate::wire::Phase;
@@ -41,8 +41,6 @@ pub(crate) mod cache;
 pub(crate) mod coordinate;
 mod deployment;
 mod failure;
-#[cfg(target_os = "linux")]
-pub(crate) mod gate;
 pub(crate) mod installation;
 mod path;
 mod pom;
@@ -83,8 +81,6 @@ pub(crate) struct MavenService {
     pub(crate) builder: MavenBuilder,
     pub(crate) cache: Cache,
     pub(crate) http: Client,
-    /// The words of a command that runs [`gate::run_behind_gate`].
-    pub(crate) gate: Option<Vec<OsString>>,
 }
 
 /// The folders and files of one run besides the source.
@@ -150,9 +146,12 @@ async fn run(
     repository: &BuildRepository,
     context: &BuildContext,
 ) -> Result<PathBuf, MavenError> {
-    let access = Access::new(service, context).await?;
+    let access = Access::new(context).await?;
     let workplace = prepare(&access.url, service, context).await.map_err(MavenError::Folders)?;
     context.enter(Phase::Building);
+    if !context.isolation.hides_folders() {
+        context.log.line(SHARED_FOLDERS);
+    }
     let mut command = command(recipe, checkout, source, &workplace, &access, context);
     let arguments = arguments(recipe, checkout, source, &workplace);
     context
@@ -195,8 +194,6 @@ async fn run(
 struct Access {
     url: String,
     network: Network,
-    /// What stands between the namespace and Maven on the command line.
-    words: Vec<OsString>,
     stdin: std::process::Stdio,
     way: Way,
 }
@@ -208,12 +205,12 @@ enum Way {
 }
 
 impl Access {
-    async fn new(service: &MavenService, context: &BuildContext) -> Result<Self, MavenError> {
+    async fn new(context: &BuildContext) -> Result<Self, MavenError> {
         #[cfg(target_os = "linux")]
-        if let Some(words) = service.gate.as_ref().filter(|_| context.isolation.has_network_barrier()) {
+        if context.isolation.has_network_barrier() {
             let (gate, stdin) = Gate::new()?;
             let url = format!("http://{}:{}/", Ipv4Addr::LOCALHOST, gate::PORT);
-            return Ok(Self { url, network: Network::Gate, words: words.clone(), stdin, way: Way::Gate(gate) });
+            return Ok(Self { url, network: Network::Gate, stdin, way: Way::Gate(gate) });
         }
         context.log.line(
             "note: this machine cannot keep the build from the network: it is asked to use the configured repositories only",
@@ -221,7 +218,7 @@ impl Access {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(MavenError::Folders)?;
         let address = listener.local_addr().map_err(MavenError::Folders)?;
         let stdin = std::process::Stdio::null();
-        Ok(Self { url: format!("http://{address}/"), network: Network::Open, words: Vec::new(), stdin, way: Way::Open(listener) })
+        Ok(Self { url: format!("http://{address}/"), network: Network::Open, stdin, way: Way::Open(listener) })
     }
 
     fn split(self) -> (std::process::Stdio, Way) {
@@ -293,11 +290,11 @@ fn command(
     context: &BuildContext,
 ) -> Command {
     let (maven, jdk) = (&recipe.options.maven, &recipe.options.jdk);
-    let prefix = context.isolation.prefix(access.network).into_iter().map(OsString::from).chain(access.words.iter().cloned());
+    let prefix = context.isolation.prefix(access.network, &context.work);
     let mut command = environment::clean_command(prefix, &source.folder, &workplace.folders, checkout.committed_at);
     command.arg(maven.home.join("bin/mvn")).env("JAVA_HOME", &jdk.home).env("MAVEN_SKIP_RC", "true");
     // What a build starts by its name is of the same JDK.
-    let machine = std::env::var_os("PATH").unwrap_or_default();
+    let machine = environment::search_path();
     if let Ok(path) = std::env::join_paths([jdk.home.join("bin")].into_iter().chain(std::env::split_paths(&machine))) {
         command.env("PATH", path);
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use self::environment::Folders;
-use self::isolation::Network;
+use self::isolation::{Network, SHARED_FOLDERS};
 use self::output::OutputError;
 use crate::builders::{BuildContext, BuildError};
 use crate::git::Checkout;
@@ -17,7 +17,11 @@ use crate::mapping::ProgramRecipe;
 use crate::process::{self, ProcessError, Stdout};
 use crate::wire::Phase;
 
+#[cfg(target_os = "linux")]
+mod confinement;
 pub(crate) mod environment;
+#[cfg(target_os = "linux")]
+pub(crate) mod gate;
 pub(crate) mod isolation;
 pub(crate) mod output;
 pub(crate) mod source_tree;
@@ -52,6 +56,9 @@ pub(crate) async fn build(recipe: &ProgramRecipe, context: &BuildContext) -> Res
     if !context.isolation.has_network_barrier() && !recipe.options.network {
         log.line("note: this machine has no unshare to keep the program from the network");
     }
+    if !context.isolation.hides_folders() {
+        log.line(SHARED_FOLDERS);
+    }
     let name = recipe.program.display().to_string();
     log.line(format!("running {name}"));
     let run = process::run_as(name, command(recipe, &checkout, &workplace, context), Stdout::Log, log);
@@ -84,7 +91,7 @@ async fn prepare(recipe: &ProgramRecipe, checkout: &Checkout, context: &BuildCon
 fn command(recipe: &ProgramRecipe, checkout: &Checkout, workplace: &Workplace, context: &BuildContext) -> Command {
     let package = &recipe.package;
     let network = if recipe.options.network { Network::Open } else { Network::None };
-    let prefix = context.isolation.prefix(network);
+    let prefix = context.isolation.prefix(network, &context.work);
     let mut command = environment::clean_command(prefix, &workplace.source, &workplace.folders, checkout.committed_at);
     command
         .arg(&recipe.program)

@@ -40,6 +40,8 @@ pub enum ServeError {
     DataDirInUse { path: PathBuf },
     #[error("the mapping cannot be used: {0}")]
     Mapping(#[from] RulesError),
+    #[error("{path:?} is in {folder:?}, which builds do not see: put it elsewhere")]
+    Hidden { path: PathBuf, folder: PathBuf },
     #[error("the server failed")]
     Serve(#[source] io::Error),
 }
@@ -76,6 +78,7 @@ impl Pipeline {
         let builds = Builds::open(config).map_err(|error| match error {
             OpenError::DataDir { path, source } => ServeError::DataDir { path, source },
             OpenError::Rules(error) => ServeError::Mapping(error),
+            OpenError::Hidden { path, folder } => ServeError::Hidden { path, folder },
         })?;
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;

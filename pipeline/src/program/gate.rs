@@ -1,20 +1,23 @@
-//! The one way out of a build that has no network: a listening socket on its own loopback, held by the pipeline.
+//! What runs first in the namespaces of a build, and the one way out of a build that has no network: a listening socket on its
+//! own loopback, held by the pipeline.
 //!
 //! ```text
-//! pipeline: socket pair -> unshare (a network namespace) -> the gate program (loopback up, listens, hands the socket over) -> mvn
+//! pipeline: socket pair -> unshare (namespaces) -> the gate program (hides folders, raises loopback, listens, hands the socket over,
+//!           gives up the rights of root) -> mvn
 //! pipeline: accepts on that socket, in whose namespace there is nothing else to reach
 //! ```
 //!
 //! A socket belongs to the namespace it was made in, whoever holds it (network_namespaces(7)), and passes between processes as
 //! ancillary data (unix(7), `SCM_RIGHTS`). So nothing has to forward, and what leaves the build is decided in the pipeline.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -23,11 +26,13 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     SocketFlags, SocketType,
 };
-use rustix::thread::CapabilitySet;
 use tokio::io::Interest;
 
+use super::confinement;
+use super::isolation::Network;
+
 /// The namespace is the build's own, so that the port is the same in every build and shows in no artifact as a difference.
-pub(super) const PORT: u16 = 21_081;
+pub(crate) const PORT: u16 = 21_081;
 /// How long making namespaces and starting the gate program may take on a busy machine.
 const HAND_OVER_MAX: Duration = Duration::from_secs(60);
 /// What accompanies the socket; a message needs a byte.
@@ -44,18 +49,18 @@ pub(crate) enum GateError {
 }
 
 /// The pipeline's end of what the gate program has as standard input.
-pub(super) struct Gate(tokio::net::UnixStream);
+pub(crate) struct Gate(tokio::net::UnixStream);
 
 impl Gate {
     /// The gate, and the standard input of the program that opens it.
-    pub(super) fn new() -> Result<(Self, Stdio), GateError> {
+    pub(crate) fn new() -> Result<(Self, Stdio), GateError> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         Ok((Self(tokio::net::UnixStream::from_std(ours)?), Stdio::from(OwnedFd::from(theirs))))
     }
 
     /// Waits for the socket that builds are served on.
-    pub(super) async fn opened(self) -> Result<tokio::net::TcpListener, GateError> {
+    pub(crate) async fn opened(self) -> Result<tokio::net::TcpListener, GateError> {
         let received = self.0.async_io(Interest::READABLE, || receive(self.0.as_fd()));
         let socket = tokio::time::timeout(HAND_OVER_MAX, received).await.map_err(|_| GateError::Late)??;
         let listener = TcpListener::from(socket.ok_or(GateError::NoSocket)?);
@@ -85,39 +90,36 @@ fn send(stream: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The gate program: opens the gate on standard input from inside a fresh network namespace and becomes the program that the
-/// arguments name. Returns only when that cannot be done.
+/// The gate program, started in fresh namespaces with these arguments: what the build reaches (`gate`: the pipeline accepts on
+/// standard input), the data folder of the pipeline if that is to be hidden, the folder of the build, and a program, which
+/// it becomes. Returns only when that cannot be done.
 pub fn run_behind_gate(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
-    let Some(program) = arguments.next() else {
+    let words = (arguments.next(), arguments.next(), arguments.next(), arguments.next());
+    let (Some(network), Some(data_dir), Some(work), Some(program)) = words else {
         eprintln!("the gate has no program to run");
         return ExitCode::FAILURE;
     };
-    let opened = raise_loopback()
-        .and_then(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)))
-        .and_then(|listener| send(io::stdin().as_fd(), listener.as_fd()));
-    if let Err(error) = opened {
-        eprintln!("cannot open the gate of the build: {error}");
+    if let Err((step, error)) = confine(&network, data_dir.as_ref(), work.as_ref()) {
+        eprintln!("cannot {step}: {error}");
         return ExitCode::FAILURE;
     }
-    drop_privileges();
     let error = Command::new(&program).args(arguments).stdin(Stdio::null()).exec();
     eprintln!("cannot run {}: {error}", program.display());
     ExitCode::FAILURE
 }
 
-/// With the rights of root a program could go back to the network that it came from.
-fn drop_privileges() {
-    // Each of these may be refused where there was nothing to drop.
-    let _ = rustix::thread::clear_ambient_capability_set();
-    for capability in (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit)) {
-        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+fn confine(network: &OsStr, data_dir: &Path, work: &Path) -> Result<(), (&'static str, io::Error)> {
+    if !data_dir.as_os_str().is_empty() {
+        confinement::hide_folders(data_dir, work).map_err(|error| ("hide the folders of the pipeline from the build", error))?;
     }
-    if let Ok(mut sets) = rustix::thread::capabilities(None) {
-        sets.inheritable = CapabilitySet::empty();
-        let _ = rustix::thread::set_capabilities(None, sets);
+    if network == Network::Gate.word() {
+        raise_loopback()
+            .and_then(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)))
+            .and_then(|listener| send(io::stdin().as_fd(), listener.as_fd()))
+            .map_err(|error| ("open the gate of the build", error))?;
     }
-    let _ = rustix::thread::set_no_new_privs(true);
+    confinement::drop_privileges().map_err(|error| ("give up the rights of root", error))
 }
 
 /// rtnetlink(7), the protocol of netlink that needs no name: RTM_NEWLINK with the flag IFF_UP for the first interface, which is the loopback of the namespace.

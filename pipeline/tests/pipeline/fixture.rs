@@ -27,6 +27,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         upstream: None,
         builder: BuilderChoice::Embedded,
         retry_delay: Duration::from_millis(10),
+        network_gate: super::maven::gate(),
         ..Config::new(data_dir)
     }
 }

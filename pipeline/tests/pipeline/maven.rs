@@ -29,7 +29,7 @@ async fn fixture(change: impl FnOnce(&mut Config)) -> Option<Fixture> {
         return None;
     }
     let set = |config: &mut Config| {
-        (config.maven, config.network_gate) = (maven, gate());
+        config.maven = maven;
         change(config);
     };
     Some(Fixture::start(set).await)

@@ -9,7 +9,6 @@ use pyrsia_pipeline::{BuildStatus, Config, JdkHome, MavenBuilder, MavenHome};
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, Repository, SOON, is_there, namespaces_work};
-use super::maven::gate;
 use super::upstream::{Reply, Upstream};
 
 const POM: &str = "<project><groupId>g</groupId><artifactId>a</artifactId><version>1</version></project>";
@@ -50,7 +49,6 @@ async fn world(script: &str, repositories: &[&str], change: impl FnOnce(&mut Con
         let jdk = JdkHome::new(Some("none"), folder.join("jdk")).unwrap();
         let repositories = repositories.iter().map(|url| url.parse().unwrap()).collect();
         config.maven = Some(MavenBuilder::new(vec![maven], vec![jdk], repositories).unwrap());
-        config.network_gate = gate();
         change(config);
     })
     .await;
@@ -105,9 +103,12 @@ async fn files_come_from_the_first_repository_that_has_them_are_checked_kept_and
         let log = world.fixture.log(&id).await;
         let digest = super::fixture::digest_of(b"jar").replace("sha256:", "");
         let unconfirmed = if checksum == "none" { " (the repository has no checksum of it)" } else { "" };
-        assert!(log.contains(&format!("resolved 2 files:\n  {digest} moved/a/1/a-1.jar {}", full.url)), "{log}");
+        assert!(log.contains(&format!("resolved 3 files:\n  {digest} moved/a/1/a-1.jar {}", full.url)), "{log}");
         assert!(log.contains(&format!("\n  {digest} {JAR} {}{unconfirmed}\n", full.url)), "{log}");
-        assert!(log.contains("not in the configured repositories: 1 files\n  org/example/none/1/none-1.jar\n"), "{log}");
+        assert!(log.contains("not in the configured repositories: 1 requests\n  org/example/none/1/none-1.jar\n"), "{log}");
+        let list = super::fixture::digest_of(b"<metadata/>").replace("sha256:", "");
+        let changing = format!("\n  {list} org/example/lib/maven-metadata.xml {} (may change)\n", full.url);
+        assert!(log.contains(&changing), "{log}");
         // Once for the file itself and once where the redirect leads; the second build found both in the cache.
         assert_eq!(asked(&full, JAR), 2, "{checksum}");
         assert_eq!(asked(&full, "org/example/lib/maven-metadata.xml"), 2, "a list of versions is asked for each time");
@@ -130,6 +131,27 @@ async fn bytes_that_are_not_those_of_their_checksum_reach_no_build() {
         )),
         "{log}"
     );
+}
+
+#[tokio::test]
+async fn a_file_that_lies_in_the_cache_is_held_against_its_repository_before_it_is_used() {
+    for (checksum, bytes, fetched) in [("file", "evil", 1), ("file", "jar", 0), ("none", "evil", 1), ("none", "jar", 1)] {
+        let full = repository(checksum).await;
+        let script = format!("get $url/{JAR} > $deployed/a-1.jar");
+        let lay = |config: &mut Config| {
+            let key = super::fixture::digest_of(format!("{}\n{JAR}", full.url).as_bytes()).replace("sha256:", "");
+            let folder = config.data_dir.join("maven-cache/files").join(&key[..2]);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(key), bytes).unwrap();
+        };
+        let Some(world) = world(&script, &[&full.url], lay).await else { return };
+        for _ in 0..2 {
+            assert_eq!(world.fixture.build_files(world.request.clone()).await["a-1.jar"], b"jar", "{checksum} {bytes}");
+        }
+        assert_eq!(asked(&full, JAR), fetched, "{checksum} {bytes}");
+        let asked_for_checksum = asked(&full, &format!("{JAR}.sha1"));
+        assert_eq!(asked_for_checksum, if (checksum, bytes) == ("file", "jar") { 1 } else { 2 }, "{checksum} {bytes}");
+    }
 }
 
 #[tokio::test]
@@ -184,13 +206,17 @@ async fn a_build_has_no_network_and_no_rights_but_its_repository() {
         return;
     }
     let full = repository("file").await;
+    let data = tempfile::tempdir().unwrap();
     let script = format!(
         "get $url/{JAR} > $deployed/a-1.jar; get {} && exit 1; get http://192.0.2.1/ && exit 1
-        nsenter --net=/proc/1/ns/net true 2> /dev/null && [ $$ != 1 ] && nsenter --net=/proc/$PPID/ns/net true && exit 1
+        for way in /proc/{}/ns/net /proc/$PPID/ns/net; do if nsenter --net=$way true 2> /dev/null; then exit 1; fi; done
+        if ls {} 2> /dev/null; then exit 1; fi
         grep CapEff /proc/self/status > $deployed/a-1.txt; ls -l /proc/self/fd > $deployed/a-1.xml; env | sort > $deployed/a-1.pom",
-        full.url
+        full.url,
+        std::process::id(),
+        data.path().join("data/maven-cache").display(),
     );
-    let Some(world) = world(&script, &[&full.url], |_| {}).await else { return };
+    let Some(world) = world(&script, &[&full.url], |config| config.data_dir = data.path().join("data")).await else { return };
     let built = world.fixture.build_files(world.request.clone()).await;
     let text = |name: &str| String::from_utf8(built[name].clone()).unwrap();
     assert!(text("a-1.txt").trim_end().ends_with("\t0000000000000000"), "{}", text("a-1.txt"));

@@ -205,3 +205,77 @@ async fn a_program_has_no_network_unless_its_recipe_asks_for_it() {
         assert_eq!(seen.trim() == own, network, "{seen}");
     }
 }
+
+#[tokio::test]
+async fn a_program_has_none_of_the_rights_of_root_and_finds_no_way_back_to_the_network() {
+    if !namespaces_work() {
+        return;
+    }
+    let script = format!(
+        "for way in /proc/{own}/ns/net /proc/$PPID/ns/net; do if nsenter --net=$way true 2> /dev/null; then exit 1; fi; done
+        grep -E '^(Cap|NoNewPrivs)' /proc/self/status > \"$PYRSIA_OUTPUT_DIR/rights\"",
+        own = std::process::id()
+    );
+    let (fixture, repository) = building_with(&script).await;
+    for network in [false, true] {
+        let mut request = repository.package_request("cargo", "a@1");
+        request["program"] = json!({ "network": network });
+        let artifacts = fixture.build_files(request).await;
+        let rights = String::from_utf8(artifacts["rights"].clone()).unwrap();
+        let none = "0".repeat(16);
+        let wanted = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|set| format!("{set}:\t{none}\n")).concat();
+        assert_eq!(rights, format!("{wanted}NoNewPrivs:\t1\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_program_sees_no_folder_of_the_pipeline_but_its_own() {
+    if !namespaces_work() {
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    let shown = data.path().join("data");
+    let script = format!(
+        "cd {data}; find . -path '*/work/*' -prune -o -print > \"$PYRSIA_OUTPUT_DIR/seen\"
+        for file in builds/*/artifacts/seen; do echo poison > $file || true; done
+        mkdir -p maven-cache; echo poison > maven-cache/poison
+        find /run /var/run/ -type s > \"$PYRSIA_OUTPUT_DIR/sockets\"
+        ls -d /proc/[0-9]* | wc -l > \"$PYRSIA_OUTPUT_DIR/processes\"
+        echo own > \"$HOME/file\"; echo own > \"$TMPDIR/file\"; test \"$(cat \"$PYRSIA_SOURCE_DIR/hello.txt\")\" = hello",
+        data = shown.display()
+    );
+    let fixture = Fixture::start(|config| {
+        build_with(config, "cargo", &script);
+        config.data_dir = shown.clone();
+    })
+    .await;
+    let repository = Repository::new(fixture.folder.path(), FILES);
+    let mut first: Option<String> = None;
+    for _ in 0..2 {
+        let id = fixture.request(repository.package_request("cargo", "a@1")).await;
+        let view = fixture.wait(&id).await;
+        assert!(matches!(view.status, BuildStatus::Success { .. }), "{view:?}\n{}", fixture.log(&id).await);
+        let text = async |name: &str| fixture.get(&format!("/build/{id}/artifacts/{name}")).await.text().await.unwrap();
+        assert_eq!(text("seen").await, format!(".\n./builds\n./builds/{id}\n./builds/{id}/work\n"));
+        assert_eq!(text("sockets").await, "");
+        if let Some(first) = &first {
+            let kept = std::fs::read_to_string(shown.join("builds").join(first).join("artifacts/seen")).unwrap();
+            assert!(kept.contains(first.as_str()), "{kept}");
+        }
+        first = Some(id);
+    }
+    assert!(!shown.join("maven-cache/poison").exists());
+}
+
+#[tokio::test]
+async fn a_program_in_a_folder_that_builds_do_not_see_is_refused_at_start() {
+    if !namespaces_work() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = super::fixture::config(&folder.path().join("data"));
+    build_with(&mut config, "cargo", "true");
+    config.data_dir = folder.path().to_owned();
+    let refused = pyrsia_pipeline::Pipeline::start(config).await.unwrap_err().to_string();
+    assert!(refused.contains("build-cargo") && refused.contains("which builds do not see"), "{refused}");
+}
