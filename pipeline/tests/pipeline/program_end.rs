@@ -130,7 +130,7 @@ async fn a_log_without_an_end_is_cut_and_the_program_can_still_be_ended() {
     let log = sleeper.fixture.data().join("builds").join(&id).join("log");
     wait_for(async || {
         let text = std::fs::read(&log).unwrap();
-        text.ends_with(b"the log is full, the rest is left out\n")
+        text.ends_with(b"the log is full, the rest of what is printed is left out\n")
     })
     .await;
     assert!(log.metadata().unwrap().len() < 17 << 20);
