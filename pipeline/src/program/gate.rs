@@ -119,7 +119,10 @@ fn confine(network: &OsStr, data_dir: &Path, work: &Path) -> Result<(), (&'stati
             .and_then(|listener| send(io::stdin().as_fd(), listener.as_fd()))
             .map_err(|error| ("open the gate of the build", error))?;
     }
-    confinement::drop_privileges().map_err(|error| ("give up the rights of root", error))
+    confinement::drop_privileges().map_err(|error| ("give up the rights of root", error))?;
+    // Of `unshare`, which set it for the first thread; giving up rights may clear it (prctl(2)).
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|error| ("bind the build to the pipeline", error.into()))
 }
 
 /// rtnetlink(7), the protocol of netlink that needs no name: RTM_NEWLINK with the flag IFF_UP for the first interface, which is the loopback of the namespace.
