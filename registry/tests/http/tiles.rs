@@ -98,6 +98,10 @@ async fn a_client_of_any_transparency_log_comes_to_the_root_of_the_newest_block(
     let is_over = || fixture.node.handle().ledger().state.as_ref().is_some_and(|state| state.builds.unfinished_count() == 0);
     fixture.until("the builds are over", async || is_over() && newest(&fixture).0 >= EVENTS_MIN).await;
     let (size, expected) = newest(&fixture);
+    for _ in 0..2 {
+        let note = fixture.get("/log/checkpoint").await.text().await.expect("text");
+        assert_eq!(note.lines().nth(1), Some(size.to_string().as_str()), "the checkpoint is of the newest block: {note}");
+    }
     let leaves = hashes(&fixture, 0, size).await;
     assert_eq!(leaves.len() as u64, size);
     assert_eq!(root(&leaves), expected, "the leaves lead to the root that the block states");
