@@ -30,9 +30,9 @@ mod wire;
 pub use config::{
     BuilderChoice, BuilderProgram, BuilderProgramError, Config, LocalSources, MappingLocation, PUBLIC_DOCKER_UPSTREAM,
 };
+pub use maven::installation::{InstallationError, JdkHome, MavenBuilder, MavenHome};
 #[cfg(target_os = "linux")]
 pub use program::gate::run_behind_gate;
-pub use maven::installation::{InstallationError, JdkHome, MavenBuilder, MavenHome};
 pub use server::{Pipeline, RunningPipeline, ServeError, serve};
 pub use wire::{
     BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, PinnedMapping, ProgramOptions, SourceKind,
