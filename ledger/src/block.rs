@@ -8,8 +8,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The version of the header that this code writes and reads. In version 1 a precommit was no cosignature of a checkpoint.
-pub const HEADER_VERSION: u16 = 2;
+/// The version of the header that this code writes and reads. In version 1 a precommit was no cosignature of a checkpoint; a header of
+/// version 2 did not name the validators of the next height.
+pub const HEADER_VERSION: u16 = 3;
 /// The most events of one block.
 pub const EVENTS_PER_BLOCK_MAX: usize = 1_000;
 /// The most bytes of events in one block; a block always has room for one event.
@@ -94,6 +95,9 @@ pub struct BlockHeader {
     pub state_root: Sha256Digest,
     /// The validators of this height ([`crate::certificate::ValidatorSet::hash`]).
     pub validators: Sha256Digest,
+    /// The validators of the next height. Who trusts this header knows whose certificate makes the next one final without the events
+    /// in between: a proof of publication walks from set to set by it.
+    pub next_validators: Sha256Digest,
 }
 
 impl BlockHeader {

@@ -12,6 +12,7 @@
 mod background;
 mod driver;
 mod judge;
+pub mod judging;
 mod leftovers;
 mod mapping_info;
 mod mapping_service;

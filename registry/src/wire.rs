@@ -311,6 +311,8 @@ pub struct NetworkView {
     pub offered_verifiers: Vec<OfferedVerifierView>,
     /// What this node sees of the agreement on the next block.
     pub consensus: ConsensusStatus,
+    /// How the builds and their judges stand.
+    pub judging: JudgingView,
     pub peers_count: usize,
 }
 
@@ -468,6 +470,7 @@ pub struct BlockView {
     pub tree_root: Sha256Digest,
     pub state_root: Sha256Digest,
     pub validators: Sha256Digest,
+    pub next_validators: Sha256Digest,
     /// The round of consensus it was decided in, and who signed it.
     pub round: u32,
     pub signers: Vec<NodeId>,

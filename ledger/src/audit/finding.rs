@@ -95,7 +95,7 @@ fn of_header(part: HeaderPart) -> FindingKind {
         HeaderPart::Network => FindingKind::Network,
         HeaderPart::TreeSize | HeaderPart::TreeRoot => FindingKind::Tree,
         HeaderPart::StateRoot => FindingKind::StateRoot,
-        HeaderPart::Proposer | HeaderPart::Validators => FindingKind::Certificate,
+        HeaderPart::Proposer | HeaderPart::Validators | HeaderPart::NextValidators => FindingKind::Certificate,
     }
 }
 

@@ -127,6 +127,7 @@ fn a_certificate_is_good_for_its_header_and_round_only() {
     assert_eq!(verify(&|b| b.block.header.tree_size += 1), wrong());
     assert_eq!(verify(&|b| b.block.header.tree_root = Sha256Digest::of(b"")), wrong());
     assert_eq!(verify(&|b| b.block.header.state_root = Sha256Digest::of(b"")), wrong());
+    assert_eq!(verify(&|b| b.block.header.next_validators = Sha256Digest::of(b"")), wrong());
     assert_eq!(verify(&|b| b.block.header.time_ms += 1_000), wrong());
     assert_eq!(verify(&|b| b.block.header.time_ms += 1), wrong());
 }
@@ -134,9 +135,9 @@ fn a_certificate_is_good_for_its_header_and_round_only() {
 #[test]
 fn a_block_of_the_version_before_is_refused_by_its_version() {
     let mut old = sealed();
-    old.block.header.version = 1;
+    old.block.header.version = 2;
     let refused = SealedBlock::decode(&old.encode()).expect_err("an old block").to_string();
-    assert_eq!(refused, "this block is of version 1, and this program reads version 2 only");
+    assert_eq!(refused, "this block is of version 2, and this program reads version 3 only");
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub enum HeaderPart {
     TreeRoot,
     StateRoot,
     Validators,
+    NextValidators,
     /// Of a founding block, whose every part follows from its event.
     Any,
 }
@@ -37,6 +38,7 @@ impl fmt::Display for HeaderPart {
             Self::TreeRoot => "the tree root",
             Self::StateRoot => "the state root",
             Self::Validators => "the validator set",
+            Self::NextValidators => "the validator set of the next height",
             Self::Any => "the header",
         })
     }
@@ -173,6 +175,7 @@ impl Projections {
             (follows.tree_root == header.tree_root, HeaderPart::TreeRoot),
             (follows.state_root == header.state_root, HeaderPart::StateRoot),
             (follows.validators == header.validators, HeaderPart::Validators),
+            (follows.next_validators == header.next_validators, HeaderPart::NextValidators),
         ] {
             if !same {
                 found(BlockError::Header { height, what })?;

@@ -55,6 +55,7 @@ impl Projections {
             tree_root: self.frontier.root(),
             state_root: self.sum.root(),
             validators: self.validators().hash(),
+            next_validators: self.validators().hash(),
         };
         Block { header, events }
     }

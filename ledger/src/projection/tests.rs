@@ -333,6 +333,7 @@ fn a_changed_block_is_refused() {
     refused(&|b| b.block.header.time_ms = TIME_MS_MAX + 1);
     refused(&|b| b.block.header.height = Height(99));
     refused(&|b| b.block.header.validators = Sha256Digest::of(b""));
+    refused(&|b| b.block.header.next_validators = Sha256Digest::of(b""));
     refused(&|b| b.block.header.version = 1);
     refused(&|b| b.block.header.time_ms += 1);
     refused(&|b| b.block.events.clear());

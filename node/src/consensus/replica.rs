@@ -51,6 +51,8 @@ use std::sync::Arc;
 const STATUS_INTERVAL_MS: u64 = 10_000;
 /// How often own events that no block has taken are sent again.
 const EVENTS_INTERVAL_MS: u64 = 3_000;
+/// How far the time of a block may be ahead of the clock of whoever votes for it.
+const BLOCK_TIME_AHEAD_MAX_MS: u64 = 10 * 60 * 1_000;
 
 /// How the node takes part. None of this is a rule: nodes may differ in it.
 #[derive(Clone, Debug)]
@@ -62,11 +64,19 @@ pub struct ConsensusConfig {
     pub pinned_network: Option<NetworkId>,
     /// What a validator does that lost its ledger.
     pub after_loss: AfterLoss,
+    /// How far ahead of its own clock the node lets a proposer move the time of the ledger.
+    pub block_time_ahead_max_ms: u64,
 }
 
 impl Default for ConsensusConfig {
     fn default() -> Self {
-        Self { timeouts: Timeouts::default(), linger_ms: 20, pinned_network: None, after_loss: AfterLoss::default() }
+        Self {
+            timeouts: Timeouts::default(),
+            linger_ms: 20,
+            pinned_network: None,
+            after_loss: AfterLoss::default(),
+            block_time_ahead_max_ms: BLOCK_TIME_AHEAD_MAX_MS,
+        }
     }
 }
 

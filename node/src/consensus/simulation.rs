@@ -4,7 +4,7 @@
 //!
 //! The replicas and the plan of the judges are the ones the node runs; the disk, the network and what builds come to are of
 //! this module. An [`oracle`] that knows nothing of the engine watches every block and every signature: no fork, no honest node
-//! that contradicts itself, nothing published that no honest judge stands for, and when the faults end, everybody at the same
+//! that contradicts itself, no time that honest clocks do not bear out, nothing published that no honest judge stands for, and when the faults end, everybody at the same
 //! state, every build closed, and the network able to go on. The same seed gives the same run, to the last byte.
 
 mod disk;
@@ -32,6 +32,8 @@ pub enum Mutation {
     FlushesForgotten,
     /// A node that lost its disk votes as if it had not.
     LossUnnoticed,
+    /// Validators vote for blocks of any time.
+    AnyTimeBelieved,
     /// Judges vouch for candidates that they did not look at.
     VouchesUnseen,
 }

@@ -54,6 +54,7 @@ impl From<&SealedBlock> for BlockView {
             tree_root: header.tree_root,
             state_root: header.state_root,
             validators: header.validators,
+            next_validators: header.next_validators,
             round: sealed.certificate.round,
             signers: sealed.certificate.signatures.iter().map(|(node, _)| *node).collect(),
             events: sealed.block.events.iter().map(event).collect(),

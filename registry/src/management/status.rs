@@ -5,14 +5,15 @@ use super::{json, package_types};
 use crate::metrics;
 use crate::server::Front;
 use crate::wire::{
-    AbsentNodeView, CandidateView, ConsensusStatus, MemberView, NetworkView, NodeStatus, OfferedVerifierView, PassView,
-    RunningHeightView, VerifierView,
+    AbsentNodeView, CandidateView, ConsensusStatus, JudgeSummaryView, JudgingView, MemberView, NetworkView, NodeStatus,
+    OfferedVerifierView, PassView, PhaseView, RunningHeightView, VerifierView,
 };
 use poem::Response;
 use poem::http::{StatusCode, header};
 use pyrsia_ledger::projection::members::Candidate;
 use pyrsia_ledger::projection::verifiers::Module;
 use pyrsia_ledger::{NodeId, PackageType, Projections, Sha256Digest};
+use pyrsia_node::builds::judging::{JudgeSummary, JudgingSummary, PhaseSummary, judging};
 use pyrsia_node::consensus::{ConsensusView, RoundStep, RunningHeight, Silence};
 use pyrsia_node::{NodeHandle, OfferedVerifier};
 
@@ -88,6 +89,16 @@ fn consensus_status(view: &ConsensusView) -> ConsensusStatus {
     }
 }
 
+fn judging_view(summary: JudgingSummary) -> JudgingView {
+    let phase = |PhaseSummary { phase, builds, missing_answers }| PhaseView { phase: phase.to_owned(), builds, missing_answers };
+    let judge = |JudgeSummary { node, builds, owes }| JudgeSummaryView { node, builds, owes };
+    JudgingView {
+        phases: summary.phases.into_iter().map(phase).collect(),
+        judges: summary.judges.into_iter().map(judge).collect(),
+        at_risk: summary.at_risk,
+    }
+}
+
 fn why_silent(silence: Silence) -> String {
     match silence {
         Silence::LostLedger { answered, needed } => format!(
@@ -138,6 +149,7 @@ fn network_view(state: &Projections, node: &NodeHandle) -> NetworkView {
         package_types: node.package_types().into_iter().map(package_types::view).collect(),
         offered_verifiers: node.offered_verifiers().into_iter().map(offered_view).collect(),
         consensus: consensus_status(&node.consensus()),
+        judging: judging_view(judging(state)),
         peers_count: node.peers().len(),
     }
 }

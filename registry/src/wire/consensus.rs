@@ -1,5 +1,6 @@
-//! How agreement on blocks is doing, seen from one node: what is under way, who is missing, why this node is silent.
+//! How agreement is doing: on blocks, seen from one node (what is under way, who is missing, why this node is silent), and on builds.
 
+use pyrsia_ledger::projection::builds::Tally;
 use pyrsia_ledger::{Height, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -35,4 +36,33 @@ pub struct RunningHeightView {
     /// `proposal`, `prevotes` or `precommits`: what the round waits for.
     pub step: Option<String>,
     pub proposer: Option<NodeId>,
+}
+
+/// Part of [`super::NetworkView`]: how builds and their judges stand, by the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgingView {
+    /// In the order that a build goes through them.
+    pub phases: Vec<PhaseView>,
+    /// The authorized nodes.
+    pub judges: Vec<JudgeSummaryView>,
+    /// Published builds without a majority that can be trusted.
+    pub at_risk: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseView {
+    /// `committing`, `revealing`, `vouching`, `agreed` or `disputed`.
+    pub phase: String,
+    /// The builds that are in it, and how many answers of judges they wait for.
+    pub builds: u64,
+    pub missing_answers: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgeSummaryView {
+    pub node: NodeId,
+    /// What became of the builds that are over.
+    pub builds: Tally,
+    /// How many unfinished builds wait for it.
+    pub owes: u64,
 }

@@ -45,6 +45,7 @@ fn the_cosigners_of_every_block_are_the_set_that_its_header_names() {
     for sealed in &bench.log[1..] {
         state = state.apply(&sealed.block).expect("the next block");
         assert_eq!(state.cosigners().hash(), sealed.block.header.validators, "block {}", sealed.height());
+        assert_eq!(state.validators().hash(), sealed.block.header.next_validators, "block {}", sealed.height());
     }
     assert_eq!(state.cosigners().nodes().len(), 4, "the one who left cosigns the block that it left by");
 }

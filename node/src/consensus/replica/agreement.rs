@@ -122,11 +122,24 @@ impl<S: Store> Replica<S> {
         self.drive(Input::Proposal(proposal, verdict))
     }
 
-    /// The state after a proposed block, none when it is not valid: a function of the ledger and the block alone.
+    /// The state after a proposed block, none when it is not valid or not to be voted for.
     fn judge(&self, state: &Projections, block: &Block) -> Option<Projections> {
+        if !self.is_timely(state, block) {
+            warn!(time_ms = block.header.time_ms, "a validator proposed a block from the future");
+            return None;
+        }
         let next =
             state.apply(block).inspect_err(|error| warn!(%error, "a validator proposed a block that is not valid")).ok()?;
         block.events.iter().all(|event| self.mempool.holds(event) || event.verify_signature()).then_some(next)
+    }
+
+    /// Whether the block moves the time of the ledger no further than this node's clock bears out. An opinion, for votes only: a
+    /// block that a quorum decided on is followed whatever its time. It is asked in every round, for blocks with a polka as
+    /// well, because the engine keeps to the best verdict that it was ever told about a block; an opinion of this kind only ever
+    /// turns for the better. Time may stand still, so that a ledger ahead of all clocks goes on.
+    fn is_timely(&self, state: &Projections, block: &Block) -> bool {
+        let time_ms = block.header.time_ms;
+        time_ms <= state.time_ms() || time_ms <= self.now_ms.saturating_add(self.config.block_time_ahead_max_ms)
     }
 
     pub(super) fn start_height(&mut self) -> Result<(), ReplicaError> {

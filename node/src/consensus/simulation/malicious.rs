@@ -1,5 +1,6 @@
 //! A member that lies: votes twice, proposes different blocks to different nodes, spoils copies of what others propose, claims
-//! heights it has not, sends garbage.
+//! heights it has not, sends garbage. At every third height it is in good form but for the time of what it proposes, as only a
+//! block that all are told the same about can be agreed on.
 
 use super::random::Random;
 use crate::consensus::ballot::{Proposal, Vote};
@@ -7,7 +8,8 @@ use crate::consensus::message::Message;
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::certificate::VoteKind;
 use pyrsia_ledger::signed::node_id_of;
-use pyrsia_ledger::{Block, BlockHash, BlockId, Height, NetworkId, Sha256Digest};
+use pyrsia_ledger::projection::TIME_MS_MAX;
+use pyrsia_ledger::{Block, BlockHash, BlockId, Height, NetworkId, Projections, Sha256Digest};
 
 /// Rounds for which it makes proposals, whosever turn it is.
 const ROUNDS: u32 = 3;
@@ -28,6 +30,29 @@ pub(super) fn lies(key: &SigningKey, network: &NetworkId, heard: &Message, rando
         // Asked for blocks it claims to have, it shows nothing.
         _ => vec![],
     }
+}
+
+/// Whether the next height is one at which it contradicts itself in nothing.
+pub(super) fn lies_about_time_only(state: &Projections) -> bool {
+    state.height().next().0.is_multiple_of(3)
+}
+
+/// What the liar tells everybody after it heard `heard`: blocks that are valid, for all rounds in which it is its turn, at the
+/// end of time. They are empty, so that it proposes the same one each time.
+pub(super) fn lies_about_time(key: &SigningKey, state: &Projections, heard: &Message) -> impl Iterator<Item = Vec<u8>> {
+    let is_occasion = match heard {
+        Message::Events(_) | Message::Proposal { .. } => true,
+        // A round is failing: the next one may be its own.
+        Message::Vote(vote) => vote.block.is_none(),
+        _ => false,
+    };
+    let (network, validators, height) = (*state.network(), state.validators(), state.height().next());
+    let block = is_occasion.then(|| state.propose(node_id_of(key), TIME_MS_MAX, []).block);
+    block.into_iter().flat_map(move |block| {
+        let proposals = (0..ROUNDS).map(|round| Proposal::signed(key, &network, height, round, None, block.id()));
+        let rightful: Vec<_> = proposals.filter(|proposal| proposal.is_rightful(&network, &validators)).collect();
+        rightful.into_iter().map(move |proposal| Message::Proposal { proposal, block: Box::new(block.clone()) }.encode())
+    })
 }
 
 fn contradictory_votes(key: &SigningKey, network: &NetworkId, proposal: &Proposal, random: &mut Random) -> Vec<Vec<u8>> {

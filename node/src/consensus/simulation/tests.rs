@@ -44,6 +44,12 @@ fn a_node_that_votes_although_it_lost_its_disk_is_found_out() {
     assert!(failure.reason.contains("contradict") || failure.reason.contains("FORK"), "{failure}");
 }
 
+#[test]
+fn validators_that_believe_any_time_are_found_out() {
+    let failure = run_mutated(0..MUTANT_SEEDS, Mutation::AnyTimeBelieved).expect_err("the ledger's time runs away");
+    assert!(failure.reason.contains("FUTURE"), "{failure}");
+}
+
 /// A calm network of `members`, all of them with power, and nothing left to do.
 fn founded(members: usize, nodes: usize) -> World {
     let mut world = World::new(7, nodes, Mutation::None);

@@ -14,13 +14,15 @@ use crate::consensus::replica::{ConsensusConfig, Output, Replica};
 use crate::consensus::timer::{Timeouts, Timer};
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::signed::node_id_of;
-use pyrsia_ledger::{NodeId, Sha256Digest};
+use pyrsia_ledger::{Height, NodeId, SealedBlock, Sha256Digest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const TICK_US: u64 = 500_000;
 /// Virtual time begins here, so that clocks may be behind.
 const START_US: u64 = 1_000_000_000;
+/// How far a clock may be ahead.
+const CLOCK_AHEAD_MAX_MS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Character {
@@ -82,9 +84,11 @@ pub(super) struct World {
     agenda: BTreeMap<(u64, u64), Happening>,
     tickets: u64,
     indexes: BTreeMap<NodeId, usize>,
+    /// The time of the newest block.
+    ledger_time_ms: u64,
 }
 
-fn config(after_loss: AfterLoss) -> ConsensusConfig {
+fn config(after_loss: AfterLoss, mutation: Mutation) -> ConsensusConfig {
     let timeouts = Timeouts {
         propose_ms: 500,
         propose_step_ms: 200,
@@ -93,7 +97,9 @@ fn config(after_loss: AfterLoss) -> ConsensusConfig {
         rebroadcast_ms: 1_000,
         cap_ms: 10_000,
     };
-    ConsensusConfig { timeouts, linger_ms: 5, pinned_network: None, after_loss }
+    let believable_ms = ConsensusConfig::default().block_time_ahead_max_ms;
+    let block_time_ahead_max_ms = if mutation == Mutation::AnyTimeBelieved { u64::MAX } else { believable_ms };
+    ConsensusConfig { timeouts, linger_ms: 5, pinned_network: None, after_loss, block_time_ahead_max_ms }
 }
 
 impl World {
@@ -112,7 +118,7 @@ impl World {
                 character: Character::Honest,
                 life: 0,
                 timers: BTreeMap::new(),
-                clock_ahead_ms: random.below(2_000),
+                clock_ahead_ms: random.below(CLOCK_AHEAD_MAX_MS),
             }
         };
         let nodes: Vec<Node> = (0..nodes).map(|index| node(index, &mut random)).collect();
@@ -130,6 +136,7 @@ impl World {
             agenda: BTreeMap::new(),
             tickets: 0,
             indexes,
+            ledger_time_ms: 0,
         }
     }
 
@@ -164,7 +171,7 @@ impl World {
         self.summary.recoveries += u64::from(node.disk.holds_journal());
         let state = node.disk.replay()?;
         let store = DiskStore::on(node.disk.clone());
-        let replica = Replica::open(node.key.clone(), config(self.after_loss), store, state, now_ms);
+        let replica = Replica::open(node.key.clone(), config(self.after_loss, self.mutation), store, state, now_ms);
         node.replica = Some(replica.map_err(|error| format!("{:?} does not start: {error}", node.id))?);
         node.life += 1;
         let life = node.life;
@@ -256,6 +263,7 @@ impl World {
                     let is_new = self.oracle.height() as u64 == sealed.height().0;
                     self.oracle.committed(id, &sealed, &state)?;
                     if is_new {
+                        self.check_time(&sealed)?;
                         self.oracle.check_publications(&sealed, &state, &self.factory, |node| self.is_honest_judge(node))?;
                         self.summary.blocks += 1;
                         self.summary.empty_blocks += u64::from(sealed.block.events.is_empty());
@@ -273,6 +281,15 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// No liar moves the time of the ledger beyond what honest nodes believe; a ledger that was founded ahead stands still.
+    fn check_time(&mut self, sealed: &SealedBlock) -> Result<(), String> {
+        let believable_ms = CLOCK_AHEAD_MAX_MS + ConsensusConfig::default().block_time_ahead_max_ms;
+        let time_ms = sealed.block.header.time_ms;
+        let is_believable = time_ms <= self.ledger_time_ms.max(self.now_us / 1_000 + believable_ms);
+        self.ledger_time_ms = time_ms;
+        if is_believable || sealed.height() == Height::GENESIS { Ok(()) } else { Err(format!("block {} is from the FUTURE: {time_ms} ms", sealed.height().0)) }
     }
 
     pub(super) fn send(&mut self, from: usize, to: usize, frame: &Arc<Vec<u8>>) {
@@ -355,9 +372,19 @@ impl World {
     }
 
     fn lie(&mut self, liar: usize, heard: &Message) {
-        let Some(network) = self.oracle.state().map(|state| *state.network()) else { return };
+        let Some(state) = self.oracle.state() else { return };
+        let network = *state.network();
+        let key = self.nodes[liar].key.clone();
+        if malicious::lies_about_time_only(state) {
+            for frame in malicious::lies_about_time(&key, state, heard).map(Arc::new).collect::<Vec<_>>() {
+                for to in 0..self.nodes.len() {
+                    self.send(liar, to, &frame);
+                }
+            }
+            return;
+        }
         for to in 0..self.nodes.len() {
-            let lies = malicious::lies(&self.nodes[liar].key, &network, heard, &mut self.random);
+            let lies = malicious::lies(&key, &network, heard, &mut self.random);
             for frame in lies {
                 self.send(liar, to, &Arc::new(frame));
             }

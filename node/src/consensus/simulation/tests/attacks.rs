@@ -10,7 +10,7 @@ use pyrsia_ledger::certificate::VoteKind;
 use pyrsia_ledger::event::{BuildRequested, BuildResultRevealed};
 use pyrsia_ledger::projection::genesis;
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
-use pyrsia_ledger::{BuildId, Height, NetworkId, NodeId, PackageCoordinate, Projections};
+use pyrsia_ledger::{Block, BuildId, Height, NetworkId, NodeId, PackageCoordinate, Projections, SealedBlock};
 
 fn stranger(n: u8) -> NodeId {
     node_id_of(&SigningKey::from_bytes(&[200 + n; 32]))
@@ -58,6 +58,59 @@ fn a_copy_of_a_proposal_with_other_events_does_not_spoil_the_block() {
     assert!(world.run(until_us, is_decided).expect("runs"), "the height ends");
     let decided = world.nodes[others[0]].disk.blocks().pop().expect("a block");
     assert_eq!((decided.block.hash(), decided.certificate.round), (block.hash(), 0), "the proposed block, in the first round");
+}
+
+/// What comes of the next height if the node whose turn it is proposes a block of some time, ahead of its own clock by this much,
+/// and then says nothing.
+fn decided_after_proposal_ahead(ahead_ms: u64) -> (Block, SealedBlock) {
+    let mut world = founded(4, 4);
+    let state = state(&world);
+    let height = state.height().next();
+    let rightful = proposer(&state.validators(), height, 0).expect("somebody's turn");
+    let index = world.nodes.iter().position(|node| node.id == rightful).expect("a node of this world");
+    let (key, now_ms) = (world.nodes[index].key.clone(), world.clock_ms(index));
+    world.cut_power(index);
+    let unsigned = UnsignedEvent::new(*state.network(), rightful, state.next_sequence(&rightful), 1, some_event(1));
+    let event = SignedEvent::new(&key, unsigned);
+    let block = state.propose(rightful, now_ms.saturating_add(ahead_ms), [&event]).block;
+    let proposal = Proposal::signed(&key, state.network(), height, 0, None, block.id());
+    let others: Vec<usize> = (0..4).filter(|other| *other != index).collect();
+    for &other in &others {
+        tell(&mut world, other, rightful, Message::Events(vec![event.clone()]));
+        tell(&mut world, other, rightful, Message::Proposal { proposal: proposal.clone(), block: Box::new(block.clone()) });
+    }
+    let until_us = world.now_us + 10_000_000;
+    let is_decided = |world: &World| others.iter().all(|other| blocks_of(world, *other) as u64 == height.0 + 1);
+    assert!(world.run(until_us, is_decided).expect("runs"), "the height ends");
+    (block, world.nodes[others[0]].disk.blocks().pop().expect("a block"))
+}
+
+#[test]
+fn a_proposer_that_lies_about_the_time_gets_no_block_with_it() {
+    const MINUTE_MS: u64 = 60_000;
+    for ahead_ms in [11 * MINUTE_MS, 24 * 60 * MINUTE_MS, u64::MAX] {
+        let (proposed, decided) = decided_after_proposal_ahead(ahead_ms);
+        assert_ne!(decided.block.hash(), proposed.hash(), "{ahead_ms} ms ahead");
+        assert!(decided.certificate.round > 0 && decided.block.events == proposed.events, "its event is as good as any");
+        assert!(decided.block.header.time_ms < proposed.header.time_ms - 10 * MINUTE_MS);
+    }
+    let (proposed, decided) = decided_after_proposal_ahead(9 * MINUTE_MS);
+    assert_eq!((decided.block.hash(), decided.certificate.round), (proposed.hash(), 0), "a clock may be wrong by minutes");
+}
+
+#[test]
+fn a_ledger_whose_time_is_ahead_of_all_clocks_goes_on_and_stands_still_in_time() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let mut world = World::new(7, 2, Mutation::None);
+    (0..2).for_each(|index| world.start(index).expect("starts"));
+    // The founder's clock was wrong by a day, once.
+    let founded_at_ms = world.clock_ms(0) + DAY_MS;
+    let founded = world.with(0, |replica, _| replica.found(founded_at_ms, "test", [1; 32]));
+    founded.expect("runs").expect("has power").expect("founded");
+    (0..2).for_each(|index| scenario::join(&mut world, index).expect("becomes a member"));
+    calm_down(&mut world);
+    assert!(state(&world).members.len() == 2 && state(&world).height() > Height::GENESIS);
+    assert_eq!(state(&world).time_ms(), founded_at_ms);
 }
 
 #[test]
