@@ -7,8 +7,8 @@ use crate::consensus::ballot::{Proposal, Vote};
 use crate::consensus::message::Message;
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::certificate::VoteKind;
-use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::projection::TIME_MS_MAX;
+use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{Block, BlockHash, BlockId, Height, NetworkId, Projections, Sha256Digest};
 
 /// Rounds for which it makes proposals, whosever turn it is.

@@ -289,7 +289,11 @@ impl World {
         let time_ms = sealed.block.header.time_ms;
         let is_believable = time_ms <= self.ledger_time_ms.max(self.now_us / 1_000 + believable_ms);
         self.ledger_time_ms = time_ms;
-        if is_believable || sealed.height() == Height::GENESIS { Ok(()) } else { Err(format!("block {} is from the FUTURE: {time_ms} ms", sealed.height().0)) }
+        if is_believable || sealed.height() == Height::GENESIS {
+            Ok(())
+        } else {
+            Err(format!("block {} is from the FUTURE: {time_ms} ms", sealed.height().0))
+        }
     }
 
     pub(super) fn send(&mut self, from: usize, to: usize, frame: &Arc<Vec<u8>>) {

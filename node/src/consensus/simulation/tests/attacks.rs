@@ -73,11 +73,15 @@ fn decided_after_proposal_ahead(ahead_ms: u64) -> (Block, SealedBlock) {
     let unsigned = UnsignedEvent::new(*state.network(), rightful, state.next_sequence(&rightful), 1, some_event(1));
     let event = SignedEvent::new(&key, unsigned);
     let block = state.propose(rightful, now_ms.saturating_add(ahead_ms), [&event]).block;
-    let proposal = Proposal::signed(&key, state.network(), height, 0, None, block.id());
+    // First as if a quorum had prevoted for it.
+    let proposal = |(round, polka_round)| Proposal::signed(&key, state.network(), height, round, polka_round, block.id());
+    let proposals = [(4, Some(0)), (0, None)].map(proposal);
     let others: Vec<usize> = (0..4).filter(|other| *other != index).collect();
     for &other in &others {
         tell(&mut world, other, rightful, Message::Events(vec![event.clone()]));
-        tell(&mut world, other, rightful, Message::Proposal { proposal: proposal.clone(), block: Box::new(block.clone()) });
+        for proposal in proposals.clone() {
+            tell(&mut world, other, rightful, Message::Proposal { proposal, block: Box::new(block.clone()) });
+        }
     }
     let until_us = world.now_us + 10_000_000;
     let is_decided = |world: &World| others.iter().all(|other| blocks_of(world, *other) as u64 == height.0 + 1);
