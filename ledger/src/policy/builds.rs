@@ -1,5 +1,6 @@
 //! Who may say what about a build, and when.
 
+use super::members::has_changed;
 use super::{Refusal, text, text_within};
 use crate::coordinate::{ArtifactId, BuildId};
 use crate::event::{
@@ -22,6 +23,10 @@ pub(super) fn request(state: &Projections, author: NodeId, body: &BuildRequested
     }
     if !state.members.contains(&author) {
         return Err(Refusal::NotAuthorized { author });
+    }
+    // The judges are the validators that the header of this block names: who has the header knows them.
+    if has_changed(state) {
+        return Err(Refusal::SetChangesInThisBlock);
     }
     let coordinate = &body.coordinate;
     let expected = state.verifiers.current(&coordinate.package_type);

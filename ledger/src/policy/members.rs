@@ -59,7 +59,12 @@ pub(super) fn activation(state: &Projections, author: NodeId, body: &NodeActivat
 
 /// A certificate of the next height must be checkable against one well-known set, and a quorum must not be diluted twice.
 fn set_may_change(state: &Projections) -> Result<(), Refusal> {
-    if state.members.changed_at() == state.height().next() { Err(Refusal::SetChangesInThisBlock) } else { Ok(()) }
+    if has_changed(state) { Err(Refusal::SetChangesInThisBlock) } else { Ok(()) }
+}
+
+/// Whether an event before this one, in the same block, changed the set.
+pub(super) fn has_changed(state: &Projections) -> bool {
+    state.members.changed_at() == Some(state.height().next())
 }
 
 fn may_be_removed(state: &Projections, node: NodeId) -> Result<(), Refusal> {

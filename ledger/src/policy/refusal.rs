@@ -56,7 +56,7 @@ pub enum Refusal {
     LastNode { node: NodeId },
     #[error("the evidence proves nothing: {0}")]
     Evidence(EvidenceError),
-    #[error("the set of authorized nodes changes once in a block")]
+    #[error("the set of authorized nodes changes once in a block, and no build is requested behind the change")]
     SetChangesInThisBlock,
     #[error("{author} has approved verifier {module} already")]
     VerifierApprovedAlready { author: NodeId, module: Sha256Digest },

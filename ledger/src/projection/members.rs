@@ -8,6 +8,7 @@ use crate::identity::NodeId;
 use crate::signed::EventId;
 use crate::state_root::{StateSum, TableId};
 use borsh::{BorshDeserialize, BorshSerialize};
+use imbl::Vector;
 use serde::Serialize;
 use std::io;
 
@@ -61,7 +62,8 @@ pub struct Members {
     revocations: Table<RevocationKey, Revocation>,
     former: Table<NodeId, Former>,
     suspended: Table<NodeId, Suspension>,
-    changed_at: Height,
+    /// The heights of the blocks that changed the set, each once, in ascending order. Follows from the events and is no row.
+    changes: Vector<Height>,
 }
 
 /// Adds an approval, each author's once.
@@ -79,7 +81,7 @@ impl Members {
             revocations: Table::new(TableId::Revocations),
             former: Table::new(TableId::Former),
             suspended: Table::new(TableId::Suspended),
-            changed_at: Height::GENESIS,
+            changes: Vector::new(),
         }
     }
 
@@ -89,7 +91,7 @@ impl Members {
         out.table(&self.revocations)?;
         out.table(&self.former)?;
         out.table(&self.suspended)?;
-        out.value(&self.changed_at)
+        out.value(&self.changes.iter().collect::<Vec<_>>())
     }
 
     pub(super) fn load(rows: &mut RowReader<'_>) -> io::Result<Self> {
@@ -99,7 +101,7 @@ impl Members {
             revocations: rows.table(TableId::Revocations)?,
             former: rows.table(TableId::Former)?,
             suspended: rows.table(TableId::Suspended)?,
-            changed_at: rows.value()?,
+            changes: rows.value::<Vec<Height>>()?.into(),
         })
     }
 
@@ -181,9 +183,14 @@ impl Members {
         })
     }
 
+    /// The heights of the blocks that changed the set, in ascending order.
+    pub fn changes(&self) -> impl DoubleEndedIterator<Item = Height> {
+        self.changes.iter().copied()
+    }
+
     /// The height of the newest block that changed the set.
-    pub(crate) fn changed_at(&self) -> Height {
-        self.changed_at
+    pub(crate) fn changed_at(&self) -> Option<Height> {
+        self.changes.last().copied()
     }
 
     pub(super) fn approve(&mut self, sum: &mut StateSum, place: Place, node: NodeId, authorizers: &ValidatorSet) {
@@ -201,7 +208,7 @@ impl Members {
         // What was approved against it is about the time before.
         self.forget_revocations(sum, &node);
         self.active.put(sum, node, Member { since: place.height.next() });
-        self.changed_at = place.height;
+        self.changes.push_back(place.height);
     }
 
     fn revocations_of(&self, node: &NodeId) -> impl Iterator<Item = (&RevocationKey, &Revocation)> {
@@ -261,7 +268,7 @@ impl Members {
         let former = Former { since: member.since, until: place.height, compromised_since: None, compromised_before };
         self.active.take(sum, &node);
         self.former.put(sum, node, former);
-        self.changed_at = place.height;
+        self.changes.push_back(place.height);
     }
 
     /// Notes from where on the word of a former member does not count.

@@ -13,7 +13,7 @@ use imbl::{OrdMap, Vector};
 use std::io::{self, Read, Write};
 
 /// Which rows a snapshot has and how they are encoded. Another number is another file, which this code does not read.
-pub const SNAPSHOT_SCHEMA: u32 = 1;
+pub const SNAPSHOT_SCHEMA: u32 = 2;
 /// How many bytes of rows make a frame, unless one row has more.
 const FRAME_BYTES: usize = 1 << 20;
 /// The longest frame that is read: a row is at most one event and what judges said of it.
