@@ -158,51 +158,70 @@ impl Projections {
         policy::check(self, signed)?;
         let place = Place { height: self.height.next(), time_ms, event: encoded.id, author: signed.author() };
         self.frontier.append(leaf_hash(&encoded.bytes));
-        self.authors.put(&mut self.sum, place.author, signed.unsigned.sequence + 1);
-        let authorizers = self.validators();
-        let sum = &mut self.sum;
+        self.authors.put(place.author, signed.unsigned.sequence + 1);
         match signed.event() {
             Event::NetworkFounded(_) => unreachable!("policy refuses a second founding"),
-            Event::NodeAuthorizationApproved(body) => self.members.approve(sum, place, body.node, &authorizers),
-            Event::NodeActivated(_) => self.members.activate(sum, place),
+            Event::NodeAuthorizationApproved(body) => {
+                let authorizers = self.validators();
+                self.members.approve(place, body.node, &authorizers);
+            }
+            Event::NodeActivated(_) => self.members.activate(place),
             Event::NodeRevocationApproved(body) => {
-                let (node, since) = (body.node, body.compromised_since);
-                if self.members.approve_revocation(sum, place, (node, since), &authorizers) {
+                let (node, since, authorizers) = (body.node, body.compromised_since, self.validators());
+                if self.members.approve_revocation(place, (node, since), &authorizers) {
                     self.remove(place, node);
                     if let Some(since) = since {
-                        self.members.compromise(&mut self.sum, node, Height(since));
-                        self.builds.recount_all(&mut self.sum, place.height, &node, &self.members);
+                        self.members.compromise(node, Height(since));
+                        self.builds.recount_all(place.height, &node, &self.members);
                     }
                 }
             }
             Event::EquivocationProved(body) => {
                 let accused = body.evidence.accused();
-                self.members.suspend(sum, place, accused);
+                self.members.suspend(place, accused);
                 self.remove(place, accused);
             }
-            Event::VerifierApproved(body) => self.verifiers.approve(sum, place, body, &authorizers),
-            Event::BuildRequested(body) => self.builds.open(sum, place, body, self.members.nodes()),
-            Event::BuildResultCommitted(body) => self.builds.commit(sum, place, body, &self.members),
-            Event::BuildResultRevealed(body) => self.builds.reveal(sum, place, body, &self.members),
-            Event::BuildWaitEnded(body) => self.builds.end_wait(sum, place, body, &self.members),
-            Event::BuildCandidateVouched(body) => self.builds.note_vouch(sum, place, body, &self.members),
-            Event::BuildDisputed(body) => self.builds.note_dispute(sum, place, body),
+            Event::VerifierApproved(body) => {
+                let authorizers = self.validators();
+                self.verifiers.approve(place, body, &authorizers);
+            }
+            Event::BuildRequested(body) => {
+                let PackageCoordinate { package_type, id } = &body.coordinate;
+                let package_type = self.verifiers.name_of(package_type).unwrap_or(package_type).clone();
+                let coordinate = PackageCoordinate { package_type, id: id.clone() };
+                self.builds.open(place, body, coordinate, self.members.nodes());
+            }
+            Event::BuildResultCommitted(body) => self.builds.commit(place, body, &self.members),
+            Event::BuildResultRevealed(body) => self.builds.reveal(place, body, &self.members),
+            Event::BuildWaitEnded(body) => self.builds.end_wait(place, body, &self.members),
+            Event::BuildCandidateVouched(body) => self.builds.note_vouch(place, body, &self.members),
+            Event::BuildDisputed(body) => self.builds.note_dispute(place, body),
             Event::AddArtifact(body) => {
-                let (artifact, published) = self.builds.publish(sum, place, &body.build_id, &body.artifact.artifact_id);
+                let (artifact, published) = self.builds.publish(place, &body.build_id, &body.artifact.artifact_id);
                 // Names as in the build's own rows, so that they are in memory once.
                 let artifact = artifact.unwrap_or_else(|| body.artifact.clone());
                 let coordinate = self.builds.get(&body.build_id).map_or(&body.coordinate, |build| &build.coordinate);
-                self.packages.add(sum, place, coordinate, (body.build_id, artifact), published);
+                self.packages.add(place, coordinate, (body.build_id, artifact), published);
             }
         }
         Ok(())
     }
 
+    /// Takes what the folded events changed over into the state root.
+    fn settle(&mut self) {
+        let sum = &mut self.sum;
+        self.authors.settle(sum);
+        self.members.settle(sum);
+        self.verifiers.settle(sum);
+        self.builds.settle(sum);
+        self.packages.settle(sum);
+    }
+
     /// Takes a node out of the set, if it is in it, and out of the builds that it judges.
     fn remove(&mut self, place: Place, node: NodeId) {
         if self.members.contains(&node) {
-            self.members.remove(&mut self.sum, place, node);
-            self.builds.leave(&mut self.sum, place.height, node, &self.members);
+            self.members.remove(place, node);
+            self.builds.leave(place.height, node, &self.members);
         }
     }
 }

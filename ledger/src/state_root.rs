@@ -6,19 +6,19 @@
 //! hashed with SHA-256, and the digest expanded by ChaCha20 (RFC 8439, section 2.4: the digest is the key, nonce and first
 //! counter are zero).
 //!
-//! Expanding is what costs. Changes are therefore only noted, and expanded when a block is complete: a row that changes often
-//! in a block, such as the count of its author's events, is encoded, hashed and expanded for its first and its last value only.
+//! Expanding is what costs: a row that changes often in a block is expanded for its first and its last value only, which the
+//! tables see to ([`crate::projection::Table`]).
 
 use crate::digest::Sha256Digest;
 use borsh::BorshSerialize;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 const LANES: usize = 1_024;
 const EXPANSION_BYTES: usize = LANES * 2;
+const ROW_PURPOSE: &[u8] = b"pyrsia/state-row/v2\0";
+
 /// Names the table a row is of; numbers are part of the commitment and are never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -43,35 +43,17 @@ pub enum TableId {
     Sources = 18,
 }
 
-/// A value of any table.
-trait Row: Send + Sync {
-    fn encode(&self) -> Vec<u8>;
-}
-
-impl<V: BorshSerialize + Send + Sync> Row for V {
-    fn encode(&self) -> Vec<u8> {
-        encoded(self)
-    }
-}
-
-/// What a row was when it was settled last, and what it is.
-#[derive(Clone)]
-struct Change {
-    before: Option<Arc<dyn Row>>,
-    after: Option<Arc<dyn Row>>,
-}
-
 /// The sum over all rows.
 #[derive(Clone)]
 pub struct StateSum {
     lanes: Box<[u16; LANES]>,
-    /// By table and encoded key.
-    noted: BTreeMap<(TableId, Vec<u8>), Change>,
+    /// Room to encode a row in.
+    row: Vec<u8>,
 }
 
 impl Default for StateSum {
     fn default() -> Self {
-        Self { lanes: Box::new([0; LANES]), noted: BTreeMap::new() }
+        Self { lanes: Box::new([0; LANES]), row: vec![] }
     }
 }
 
@@ -89,28 +71,40 @@ enum Sign {
 }
 
 impl StateSum {
-    /// Notes that a row changed: it had the value `before`, if it was there, and has the value `after`, if it is.
-    pub fn change<K, V>(&mut self, table: TableId, key: &K, before: Option<Arc<V>>, after: Option<Arc<V>>)
-    where
-        K: BorshSerialize,
-        V: BorshSerialize + Send + Sync + 'static,
-    {
-        let after = after.map(|value| value as Arc<dyn Row>);
-        let change = self.noted.entry((table, encoded(key))).or_insert_with(|| {
-            let before = before.map(|value| value as Arc<dyn Row>);
-            Change { before, after: None }
+    /// A row that had the value `before`, if it was there, has the value `after`, if it is.
+    pub fn replace<K: BorshSerialize, V: BorshSerialize>(
+        &mut self,
+        table: TableId,
+        key: &K,
+        before: Option<&V>,
+        after: Option<&V>,
+    ) {
+        let before = before.map(|value| {
+            let mut row = vec![];
+            encode(&mut row, table, key, value);
+            row
         });
-        change.after = after;
+        let mut row = std::mem::take(&mut self.row);
+        if let Some(value) = after {
+            encode(&mut row, table, key, value);
+        }
+        let is_same = after.is_some() && before.as_ref() == Some(&row);
+        if let Some(before) = before.filter(|_| !is_same) {
+            self.expand(&before, Sign::Minus);
+        }
+        if after.is_some() && !is_same {
+            self.expand(&row, Sign::Plus);
+        }
+        self.row = row;
     }
 
-    /// Adds a row at once, as when all rows are summed up afresh.
+    /// Adds a row.
     pub fn add<K: BorshSerialize, V: BorshSerialize>(&mut self, table: TableId, key: &K, value: &V) {
-        self.expand(table, &encoded(key), &encoded(value), Sign::Plus);
+        self.replace(table, key, None, Some(value));
     }
 
-    fn expand(&mut self, table: TableId, key: &[u8], value: &[u8], sign: Sign) {
-        let key_length = (key.len() as u64).to_le_bytes();
-        let seed = Sha256Digest::of_parts(&[b"pyrsia/state-row/v2\0", &[table as u8], &key_length, key, value]);
+    fn expand(&mut self, row: &[u8], sign: Sign) {
+        let seed = Sha256Digest::of(row);
         let mut expanded = [0; EXPANSION_BYTES];
         ChaCha20Rng::from_seed(*seed.as_bytes()).fill_bytes(&mut expanded);
         let (rows, _) = expanded.as_chunks::<2>();
@@ -123,27 +117,9 @@ impl StateSum {
         }
     }
 
-    /// Expands what is noted. Changes no root, only what the next ones cost.
-    pub fn settle(&mut self) {
-        for ((table, key), change) in std::mem::take(&mut self.noted) {
-            let (before, after) = (change.before.map(|row| row.encode()), change.after.map(|row| row.encode()));
-            if before == after {
-                continue;
-            }
-            if let Some(value) = before {
-                self.expand(table, &key, &value, Sign::Minus);
-            }
-            if let Some(value) = after {
-                self.expand(table, &key, &value, Sign::Plus);
-            }
-        }
-    }
-
-    /// The lanes of a settled sum, as a snapshot keeps them.
+    /// The lanes, as a snapshot keeps them.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut settled = self.clone();
-        settled.settle();
-        settled.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()
+        self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()
     }
 
     pub(crate) fn from_bytes(bytes: &[u8; EXPANSION_BYTES]) -> Self {
@@ -155,18 +131,22 @@ impl StateSum {
     }
 
     pub fn root(&self) -> Sha256Digest {
-        if !self.noted.is_empty() {
-            let mut settled = self.clone();
-            settled.settle();
-            return settled.root();
-        }
-        let bytes: Vec<u8> = self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
-        Sha256Digest::of_parts(&[b"pyrsia/state/v2\0", &bytes])
+        Sha256Digest::of_parts(&[b"pyrsia/state/v2\0", &self.to_bytes()])
     }
 }
 
-fn encoded<T: BorshSerialize>(value: &T) -> Vec<u8> {
-    borsh::to_vec(value).expect("writing to memory cannot fail")
+/// What a row's digest is over: purpose, table, length of the key, key, value.
+fn encode<K: BorshSerialize, V: BorshSerialize>(row: &mut Vec<u8>, table: TableId, key: &K, value: &V) {
+    row.clear();
+    row.extend_from_slice(ROW_PURPOSE);
+    row.push(table as u8);
+    let length_at = row.len();
+    row.extend_from_slice(&[0; size_of::<u64>()]);
+    let key_at = row.len();
+    key.serialize(row).expect("writing to memory cannot fail");
+    let length = (row.len() - key_at) as u64;
+    row[length_at..key_at].copy_from_slice(&length.to_le_bytes());
+    value.serialize(row).expect("writing to memory cannot fail");
 }
 
 #[cfg(test)]
@@ -179,7 +159,7 @@ mod tests {
     const TWO_ROWS: &str = "fc2abf7a0c34bead69a7e5df23ca8034457f2047303b7fa8d190e870e6c40ab4";
 
     fn put(sum: &mut StateSum, table: TableId, key: u32, before: Option<u64>, after: Option<u64>) {
-        sum.change(table, &key, before.map(Arc::new), after.map(Arc::new));
+        sum.replace(table, &key, before.as_ref(), after.as_ref());
     }
 
     #[test]
@@ -189,7 +169,6 @@ mod tests {
         for number in 0..3 {
             put(&mut sum, TableId::Authors, number, None, Some(number.into()));
         }
-        sum.settle();
         put(&mut sum, TableId::Authors, 1, Some(1), None);
         assert_eq!(sum.root().to_string(), TWO_ROWS);
         let mut afresh = StateSum::default();
@@ -210,9 +189,6 @@ mod tests {
             let mut backward = StateSum::default();
             for (key, value) in rows.iter().rev() {
                 put(&mut backward, TableId::Builds, *key, None, Some(detour));
-                if detour.is_multiple_of(2) {
-                    backward.settle();
-                }
                 put(&mut backward, TableId::Builds, *key, Some(detour), Some(*value));
             }
             prop_assert_eq!(forward.root(), backward.root());

@@ -10,14 +10,14 @@ mod rows;
 mod support;
 mod tally;
 
-use super::{Place, Table};
+use super::{Place, Shared, Table};
 use crate::block::Height;
 use crate::certificate::absolute_majority;
 use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate};
 use crate::digest::Sha256Digest;
 use crate::event::{BuildRequested, BuildSource, BuiltArtifact, PinnedSource, WaitPhase};
 use crate::identity::NodeId;
-use crate::state_root::{StateSum, TableId};
+use crate::state_root::TableId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use imbl::{OrdMap, OrdSet};
 use serde::Serialize;
@@ -144,7 +144,7 @@ pub struct Builds {
     /// How many of them each node requested; follows from `builds`.
     unfinished_of: OrdMap<NodeId, usize>,
     /// The artifacts of agreed builds that are not added yet; follows from `results`.
-    pending: OrdMap<(BuildId, ArtifactId), BuiltArtifact>,
+    pending: OrdMap<(BuildId, ArtifactId), Shared<BuiltArtifact>>,
 }
 
 impl Builds {
@@ -211,7 +211,7 @@ impl Builds {
 
     /// An artifact of an agreed build that is to be added.
     pub(crate) fn pending(&self, id: &BuildId, artifact_id: &ArtifactId) -> Option<&BuiltArtifact> {
-        self.pending.get(&(*id, artifact_id.clone()))
+        self.pending.get(&(*id, artifact_id.clone())).map(|artifact| &**artifact)
     }
 
     fn agreed<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a RevealedResult)> {
@@ -226,26 +226,28 @@ impl Builds {
         self.results(id).filter(|(judge, revealed)| revealed.counted && !build.left.contains(judge))
     }
 
-    fn put(&mut self, sum: &mut StateSum, id: BuildId, build: Build) {
-        let requester = build.requested_by;
-        let count = self.unfinished_of(&requester);
-        if build.status.is_unfinished() {
-            if self.unfinished.insert(id).is_none() {
+    fn put(&mut self, id: BuildId, build: Build) {
+        let (was_unfinished, is_unfinished) = (self.unfinished.contains(&id), build.status.is_unfinished());
+        if was_unfinished != is_unfinished {
+            let (requester, count) = (build.requested_by, self.unfinished_of(&build.requested_by));
+            if is_unfinished {
+                self.unfinished.insert(id);
                 self.unfinished_of.insert(requester, count + 1);
+            } else {
+                self.unfinished.remove(&id);
+                self.unfinished_of.insert(requester, count - 1);
             }
-        } else if self.unfinished.remove(&id).is_some() {
-            self.unfinished_of.insert(requester, count - 1);
         }
-        self.builds.put(sum, id, build);
+        self.builds.put(id, build);
     }
 
-    pub(super) fn open(&mut self, sum: &mut StateSum, place: Place, body: &BuildRequested, judges: Vec<NodeId>) {
-        self.attempts.put(sum, body.coordinate.clone(), body.attempt + 1);
+    pub(super) fn open(&mut self, place: Place, body: &BuildRequested, coordinate: PackageCoordinate, judges: Vec<NodeId>) {
+        self.attempts.put(coordinate.clone(), body.attempt + 1);
         if let Some(source) = &body.source {
-            self.sources.put(sum, body.build_id, source.clone());
+            self.sources.put(body.build_id, source.clone());
         }
         let build = Build {
-            coordinate: body.coordinate.clone(),
+            coordinate,
             attempt: body.attempt,
             verifier: body.verifier,
             requested_by: place.author,
@@ -262,17 +264,11 @@ impl Builds {
             closed_at: None,
             agreement: None,
         };
-        self.put(sum, body.build_id, build);
+        self.put(body.build_id, build);
     }
 
     /// Counts one more artifact in; returns it as the build has it, and whether the build is complete with it.
-    pub(super) fn publish(
-        &mut self,
-        sum: &mut StateSum,
-        place: Place,
-        id: &BuildId,
-        artifact_id: &ArtifactId,
-    ) -> (Option<BuiltArtifact>, bool) {
+    pub(super) fn publish(&mut self, place: Place, id: &BuildId, artifact_id: &ArtifactId) -> (Option<BuiltArtifact>, bool) {
         let artifact = self.pending.remove(&(*id, artifact_id.clone()));
         let build = self.builds.get(id).expect("policy refuses artifacts of unknown builds");
         let (BuildStatus::Agreed { added }, Some(agreement)) = (&build.status, &build.agreement) else {
@@ -284,8 +280,8 @@ impl Builds {
             false => BuildStatus::Agreed { added: added + 1 },
         };
         let build = Build { status, ..build.clone() };
-        self.put(sum, *id, build);
-        (artifact, complete)
+        self.put(*id, build);
+        (artifact.map(|artifact| BuiltArtifact::clone(&artifact)), complete)
     }
 }
 

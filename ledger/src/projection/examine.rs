@@ -165,7 +165,7 @@ impl Projections {
                 next.frontier.append(leaf_hash(&event.bytes));
             }
         }
-        next.sum.settle();
+        next.settle();
         let follows = next.header_to_come(&validators, header.proposer, header.time_ms);
         for (same, what) in [
             (follows.version == header.version, HeaderPart::Version),

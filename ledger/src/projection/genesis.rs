@@ -65,8 +65,8 @@ impl Projections {
     fn founded(founded: &SignedEvent, name: String) -> Self {
         let mut sum = StateSum::default();
         let mut authors = Table::new(TableId::Authors);
-        authors.put(&mut sum, founded.author(), 1);
-        sum.settle();
+        authors.put(founded.author(), 1);
+        authors.settle(&mut sum);
         let mut frontier = Frontier::default();
         frontier.append(leaf_hash(&founded.encode()));
         Self {

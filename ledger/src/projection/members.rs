@@ -113,6 +113,14 @@ impl Members {
         self.suspended.add_to(sum, pause)
     }
 
+    pub(super) fn settle(&mut self, sum: &mut StateSum) {
+        self.active.settle(sum);
+        self.candidates.settle(sum);
+        self.revocations.settle(sum);
+        self.former.settle(sum);
+        self.suspended.settle(sum);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.active.is_empty()
     }
@@ -193,21 +201,21 @@ impl Members {
         self.changes.last().copied()
     }
 
-    pub(super) fn approve(&mut self, sum: &mut StateSum, place: Place, node: NodeId, authorizers: &ValidatorSet) {
+    pub(super) fn approve(&mut self, place: Place, node: NodeId, authorizers: &ValidatorSet) {
         let mut candidate = self.candidates.get(&node).cloned().unwrap_or_default();
         add_approval(&mut candidate.approvals, place.author);
         if candidate.approved_at.is_none() && authorizers.has_majority(&candidate.approvals) {
             candidate.approved_at = Some(place.height);
         }
-        self.candidates.put(sum, node, candidate);
+        self.candidates.put(node, candidate);
     }
 
-    pub(super) fn activate(&mut self, sum: &mut StateSum, place: Place) {
+    pub(super) fn activate(&mut self, place: Place) {
         let node = place.author;
-        self.candidates.take(sum, &node);
+        self.candidates.take(&node);
         // What was approved against it is about the time before.
-        self.forget_revocations(sum, &node);
-        self.active.put(sum, node, Member { since: place.height.next() });
+        self.forget_revocations(&node);
+        self.active.put(node, Member { since: place.height.next() });
         self.changes.push_back(place.height);
     }
 
@@ -215,74 +223,68 @@ impl Members {
         self.revocations.range((*node, None)..=(*node, Some(u64::MAX)))
     }
 
-    fn forget_revocations(&mut self, sum: &mut StateSum, node: &NodeId) {
+    fn forget_revocations(&mut self, node: &NodeId) {
         let approved: Vec<RevocationKey> = self.revocations_of(node).map(|(key, _)| *key).collect();
         for key in approved {
-            self.revocations.take(sum, &key);
+            self.revocations.take(&key);
         }
     }
 
     /// Takes back what `author` approved against the node until then: a height for every event would fill the ledger's state.
-    fn withdraw_revocations(&mut self, sum: &mut StateSum, author: &NodeId, node: &NodeId) {
+    fn withdraw_revocations(&mut self, author: &NodeId, node: &NodeId) {
         let approved = self.revocations_of(node).filter(|(_, revocation)| revocation.approvals.contains(author));
         let approved: Vec<(RevocationKey, Revocation)> = approved.map(|(key, found)| (*key, found.clone())).collect();
         for (key, mut revocation) in approved {
             revocation.approvals.retain(|approver| approver != author);
             if revocation.approvals.is_empty() {
-                self.revocations.take(sum, &key);
+                self.revocations.take(&key);
             } else {
-                self.revocations.put(sum, key, revocation);
+                self.revocations.put(key, revocation);
             }
         }
     }
 
     /// Adds an approval of a revocation in the place of the author's earlier one; returns whether a majority wants it, which
     /// ends a candidacy.
-    pub(super) fn approve_revocation(
-        &mut self,
-        sum: &mut StateSum,
-        place: Place,
-        key: RevocationKey,
-        authorizers: &ValidatorSet,
-    ) -> bool {
+    pub(super) fn approve_revocation(&mut self, place: Place, key: RevocationKey, authorizers: &ValidatorSet) -> bool {
         let (node, _) = key;
-        self.withdraw_revocations(sum, &place.author, &node);
+        self.withdraw_revocations(&place.author, &node);
         let mut revocation = self.revocations.get(&key).cloned().unwrap_or_default();
         add_approval(&mut revocation.approvals, place.author);
         let is_decided = authorizers.has_majority(&revocation.approvals);
         if is_decided {
-            self.forget_revocations(sum, &node);
-            self.candidates.take(sum, &node);
+            self.forget_revocations(&node);
+            self.candidates.take(&node);
         } else {
-            self.revocations.put(sum, key, revocation);
+            self.revocations.put(key, revocation);
         }
         is_decided
     }
 
     /// Takes a node out of the set; its former times are kept.
-    pub(super) fn remove(&mut self, sum: &mut StateSum, place: Place, node: NodeId) {
+    pub(super) fn remove(&mut self, place: Place, node: NodeId) {
         let member = self.active.get(&node).expect("policy lets only members be removed").clone();
         let before = self.former.get(&node);
         let mut compromised_before = before.map_or(vec![], |former| former.compromised_before.clone());
         compromised_before.extend(before.and_then(|former| Some((former.compromised_since?, former.until))));
         let former = Former { since: member.since, until: place.height, compromised_since: None, compromised_before };
-        self.active.take(sum, &node);
-        self.former.put(sum, node, former);
+        self.active.take(&node);
+        self.former.put(node, former);
         self.changes.push_back(place.height);
     }
 
     /// Notes from where on the word of a former member does not count.
-    pub(super) fn compromise(&mut self, sum: &mut StateSum, node: NodeId, since: Height) {
+    pub(super) fn compromise(&mut self, node: NodeId, since: Height) {
         let mut former = self.former.get(&node).expect("policy lets only former members be compromised").clone();
         former.compromised_since = Some(former.compromised_since.map_or(since, |earlier| earlier.min(since)));
-        self.former.put(sum, node, former);
+        self.former.put(node, former);
     }
 
     /// Keeps a key from ever being authorized again.
-    pub(super) fn suspend(&mut self, sum: &mut StateSum, place: Place, node: NodeId) {
-        self.candidates.take(sum, &node);
-        self.forget_revocations(sum, &node);
-        self.suspended.put(sum, node, Suspension { height: place.height, event: place.event });
+    pub(super) fn suspend(&mut self, place: Place, node: NodeId) {
+        self.candidates.take(&node);
+        self.forget_revocations(&node);
+        self.suspended.put(node, Suspension { height: place.height, event: place.event });
     }
 }
 

@@ -52,6 +52,11 @@ impl Packages {
         self.artifacts.add_to(sum, pause)
     }
 
+    pub(super) fn settle(&mut self, sum: &mut StateSum) {
+        self.records.settle(sum);
+        self.artifacts.settle(sum);
+    }
+
     /// Every record of a package, oldest first, of builds that are completely published and of the one being published.
     pub fn records<'a>(&'a self, coordinate: &'a PackageCoordinate) -> impl DoubleEndedIterator<Item = &'a ArtifactRecord> {
         let first = RecordKey { coordinate: coordinate.clone(), position: 0 };
@@ -116,15 +121,14 @@ impl Packages {
     /// Adds a record; with the last one of a build, all of them begin to vouch for their artifact ids.
     pub(super) fn add(
         &mut self,
-        sum: &mut StateSum,
         place: Place,
         coordinate: &PackageCoordinate,
         (build_id, artifact): (BuildId, BuiltArtifact),
         published: bool,
     ) {
         let last = RecordKey { coordinate: coordinate.clone(), position: u32::MAX };
-        let first = RecordKey { coordinate: coordinate.clone(), position: 0 };
-        let position = self.records.range(first..=last).next_back().map_or(0, |(key, _)| key.position + 1);
+        let newest = self.records.last_up_to(&last).filter(|(key, _)| key.coordinate == *coordinate);
+        let position = newest.map_or(0, |(key, _)| key.position + 1);
         let record = ArtifactRecord {
             event: place.event,
             height: place.height,
@@ -133,7 +137,7 @@ impl Packages {
             author: place.author,
             artifact,
         };
-        self.records.put(sum, RecordKey { coordinate: coordinate.clone(), position }, record);
+        self.records.put(RecordKey { coordinate: coordinate.clone(), position }, record);
         if !published {
             return;
         }
@@ -146,7 +150,7 @@ impl Packages {
             })
             .collect();
         for (key, id, sha256) in complete {
-            self.artifacts.put(sum, (coordinate.package_type.clone(), id), key.clone());
+            self.artifacts.put((coordinate.package_type.clone(), id), key.clone());
             self.by_digest.insert(sha256, key);
         }
     }

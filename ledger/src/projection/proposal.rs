@@ -36,7 +36,7 @@ impl Projections {
                 Err(refusal) => refused.push((encoded.id, refusal)),
             }
         }
-        next.sum.settle();
+        next.settle();
         let header = next.header_to_come(&self.validators(), proposer, time_ms);
         let next = next.advanced_to(&header);
         let block = Block { header, events };

@@ -44,6 +44,10 @@ impl Verifiers {
         self.modules.add_to(sum, pause)
     }
 
+    pub(super) fn settle(&mut self, sum: &mut StateSum) {
+        self.modules.settle(sum);
+    }
+
     pub fn module(&self, package_type: &PackageType, digest: &Sha256Digest) -> Option<&Module> {
         self.modules.get(&(package_type.clone(), *digest))
     }
@@ -60,12 +64,18 @@ impl Verifiers {
             .map(|(_, digest)| digest)
     }
 
+    /// The name of a type as it stands here: whoever keeps it keeps no copy.
+    pub(super) fn name_of(&self, package_type: &PackageType) -> Option<&PackageType> {
+        let first = (package_type.clone(), Sha256Digest::new([0; 32]));
+        self.modules.first_from(&first).map(|((found, _), _)| found).filter(|found| *found == package_type)
+    }
+
     fn of_type<'a>(&'a self, package_type: &'a PackageType) -> impl Iterator<Item = (&'a Sha256Digest, &'a Module)> {
         let first = (package_type.clone(), Sha256Digest::new([0; 32]));
         self.modules.range(first..).take_while(move |((found, _), _)| found == package_type).map(|((_, d), m)| (d, m))
     }
 
-    pub(super) fn approve(&mut self, sum: &mut StateSum, place: Place, body: &VerifierApproved, authorizers: &ValidatorSet) {
+    pub(super) fn approve(&mut self, place: Place, body: &VerifierApproved, authorizers: &ValidatorSet) {
         let key = (body.package_type.clone(), body.module);
         let mut module = self.modules.get(&key).cloned().unwrap_or(Module {
             contract_version: body.contract_version,
@@ -76,6 +86,6 @@ impl Verifiers {
         if module.approved_at.is_none() && authorizers.has_majority(&module.approvals) {
             module.approved_at = Some(place.height);
         }
-        self.modules.put(sum, key, module);
+        self.modules.put(key, module);
     }
 }

@@ -10,8 +10,7 @@ use crate::coordinate::BuildId;
 use crate::digest::Sha256Digest;
 use crate::event::{BuildSource, Vouch};
 use crate::identity::NodeId;
-use crate::projection::members::Members;
-use crate::state_root::StateSum;
+use crate::projection::{Shared, members::Members};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Build {
@@ -32,14 +31,7 @@ impl Build {
 
 impl Builds {
     /// Makes a change to a build and moves it on as far as what stands on the ledger carries it.
-    pub(super) fn evaluate(
-        &mut self,
-        sum: &mut StateSum,
-        height: Height,
-        id: BuildId,
-        members: &Members,
-        change: impl FnOnce(&mut Build),
-    ) {
+    pub(super) fn evaluate(&mut self, height: Height, id: BuildId, members: &Members, change: impl FnOnce(&mut Build)) {
         let mut build = self.builds.get(&id).expect("policy refuses statements about unknown builds").clone();
         let was_judging = build.status.is_judging();
         change(&mut build);
@@ -49,11 +41,11 @@ impl Builds {
             build.closed_at = Some(height);
         }
         let judges: Vec<NodeId> = build.active().copied().collect();
-        self.put(sum, id, build);
+        self.put(id, build);
         if is_over {
             self.fill_pending(&id);
             for judge in judges {
-                self.count_in(sum, &id, &judge);
+                self.count_in(&id, &judge);
             }
         }
     }
@@ -185,12 +177,12 @@ impl Builds {
         let Some((_, artifacts)) = self.chosen(id) else { return };
         let artifacts = artifacts.to_vec();
         for artifact in artifacts {
-            self.pending.insert((*id, artifact.artifact_id.clone()), artifact);
+            self.pending.insert((*id, artifact.artifact_id.clone()), Shared::new(artifact));
         }
     }
 
     /// Takes an agreement back before all its artifacts were added.
-    pub(super) fn abandon(&mut self, sum: &mut StateSum, height: Height, id: &BuildId, status: BuildStatus) {
+    pub(super) fn abandon(&mut self, height: Height, id: &BuildId, status: BuildStatus) {
         let mut build = self.builds.get(id).expect("it was agreed on").clone();
         for artifact in self.chosen(id).map_or(vec![], |(_, artifacts)| artifacts.to_vec()) {
             self.pending.remove(&(*id, artifact.artifact_id));
@@ -198,18 +190,18 @@ impl Builds {
         build.agreement = None;
         build.closed_at = Some(height);
         build.enter(status);
-        self.put(sum, *id, build);
+        self.put(*id, build);
     }
 
     /// A node that is authorized no more judges nothing any more.
-    pub(in crate::projection) fn leave(&mut self, sum: &mut StateSum, height: Height, node: NodeId, members: &Members) {
+    pub(in crate::projection) fn leave(&mut self, height: Height, node: NodeId, members: &Members) {
         let unfinished: Vec<BuildId> = self.unfinished.iter().copied().collect();
         for id in unfinished {
             let Some(build) = self.get(&id) else { continue };
             let is_judge = build.is_active(&node);
             // Without it those who have waited may be a majority, be it of the judges or of the authorized nodes.
             if build.status.is_judging() && (is_judge || !build.waits.is_empty()) {
-                self.evaluate(sum, height, id, members, |build| {
+                self.evaluate(height, id, members, |build| {
                     if is_judge {
                         build.left.push(node);
                         build.left.sort_unstable();
@@ -221,7 +213,7 @@ impl Builds {
                 && !build.active().any(|judge| members.contains(judge))
             {
                 // Nobody is left to publish it, and while it is agreed on it could not be asked for again.
-                self.abandon(sum, height, &id, BuildStatus::Failed);
+                self.abandon(height, &id, BuildStatus::Failed);
             }
         }
     }

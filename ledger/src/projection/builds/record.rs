@@ -12,7 +12,6 @@ use crate::event::{
 };
 use crate::identity::NodeId;
 use crate::projection::{Place, Shared, members::Members};
-use crate::state_root::StateSum;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -132,25 +131,13 @@ impl Builds {
         self.disputes.contains(&(*id, *judge))
     }
 
-    pub(in crate::projection) fn commit(
-        &mut self,
-        sum: &mut StateSum,
-        place: Place,
-        body: &BuildResultCommitted,
-        members: &Members,
-    ) {
+    pub(in crate::projection) fn commit(&mut self, place: Place, body: &BuildResultCommitted, members: &Members) {
         let committed = Commitment { height: place.height, commitment: body.commitment };
-        self.commitments.put(sum, (body.build_id, place.author), committed);
-        self.evaluate(sum, place.height, body.build_id, members, |_| ());
+        self.commitments.put((body.build_id, place.author), committed);
+        self.evaluate(place.height, body.build_id, members, |_| ());
     }
 
-    pub(in crate::projection) fn reveal(
-        &mut self,
-        sum: &mut StateSum,
-        place: Place,
-        body: &BuildResultRevealed,
-        members: &Members,
-    ) {
+    pub(in crate::projection) fn reveal(&mut self, place: Place, body: &BuildResultRevealed, members: &Members) {
         let (id, judge) = (body.build_id, place.author);
         let build = self.builds.get(&id).expect("policy refuses results of unknown builds");
         let counted = self.commitments.contains(&(id, judge)) && build.withheld_at.is_none();
@@ -161,33 +148,27 @@ impl Builds {
             None => (Shared::new(body.outcome.clone()), ResultDigests::of_outcome(&body.outcome)),
         };
         let revealed = RevealedResult { height: place.height, outcome, counted, digests };
-        self.results.put(sum, (id, judge), revealed);
+        self.results.put((id, judge), revealed);
         if !counted {
             return;
         }
         if was_judging {
-            self.evaluate(sum, place.height, id, members, |_| ());
+            self.evaluate(place.height, id, members, |_| ());
         } else {
             // It was bound to this result before anybody showed one: it says as much as those that were quicker.
-            self.count_in(sum, &id, &judge);
-            self.recount(sum, place.height, &id, members);
+            self.count_in(&id, &judge);
+            self.recount(place.height, &id, members);
         }
     }
 
-    pub(in crate::projection) fn end_wait(&mut self, sum: &mut StateSum, place: Place, body: &BuildWaitEnded, members: &Members) {
-        self.evaluate(sum, place.height, body.build_id, members, |build| {
+    pub(in crate::projection) fn end_wait(&mut self, place: Place, body: &BuildWaitEnded, members: &Members) {
+        self.evaluate(place.height, body.build_id, members, |build| {
             build.waits.push(place.author);
             build.waits.sort_unstable();
         });
     }
 
-    pub(in crate::projection) fn note_vouch(
-        &mut self,
-        sum: &mut StateSum,
-        place: Place,
-        body: &BuildCandidateVouched,
-        members: &Members,
-    ) {
+    pub(in crate::projection) fn note_vouch(&mut self, place: Place, body: &BuildCandidateVouched, members: &Members) {
         let mut vouches = self.vouches(&body.build_id).to_vec();
         vouches.push(Vouched {
             judge: place.author,
@@ -195,17 +176,17 @@ impl Builds {
             height: place.height,
             verdict: body.verdict.clone(),
         });
-        self.vouches.put(sum, body.build_id, vouches);
-        self.evaluate(sum, place.height, body.build_id, members, |_| ());
+        self.vouches.put(body.build_id, vouches);
+        self.evaluate(place.height, body.build_id, members, |_| ());
     }
 
-    pub(in crate::projection) fn note_dispute(&mut self, sum: &mut StateSum, place: Place, body: &BuildDisputed) {
+    pub(in crate::projection) fn note_dispute(&mut self, place: Place, body: &BuildDisputed) {
         let dispute = Dispute { height: place.height, report: body.report.clone() };
-        self.disputes.put(sum, (body.build_id, place.author), dispute);
+        self.disputes.put((body.build_id, place.author), dispute);
         let mut build = self.builds.get(&body.build_id).expect("policy refuses reports about unknown builds").clone();
         if let BuildStatus::Disputed { reports } = &mut build.status {
             *reports += 1;
         }
-        self.put(sum, body.build_id, build);
+        self.put(body.build_id, build);
     }
 }

@@ -66,6 +66,18 @@ impl Builds {
         Ok(())
     }
 
+    pub(in crate::projection) fn settle(&mut self, sum: &mut StateSum) {
+        self.builds.settle(sum);
+        self.commitments.settle(sum);
+        self.sources.settle(sum);
+        self.results.settle(sum);
+        self.vouches.settle(sum);
+        self.disputes.settle(sum);
+        self.at_risk.settle(sum);
+        self.tallies.settle(sum);
+        self.attempts.settle(sum);
+    }
+
     pub(in crate::projection) fn add_to(&self, sum: &mut StateSum, pause: &mut dyn FnMut() -> bool) -> Option<()> {
         self.builds.add_to(sum, pause)?;
         self.commitments.add_to(sum, pause)?;

@@ -6,7 +6,6 @@ use crate::coordinate::BuildId;
 use crate::event::Vouch;
 use crate::identity::NodeId;
 use crate::projection::members::Members;
-use crate::state_root::StateSum;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 
@@ -43,15 +42,15 @@ impl Builds {
 
     /// Counts every build again that `node` judged. Looks at every build there ever was: it takes a majority's decision, each
     /// about an earlier height than the one before, so no single node can make all others do this.
-    pub(in crate::projection) fn recount_all(&mut self, sum: &mut StateSum, height: Height, node: &NodeId, members: &Members) {
+    pub(in crate::projection) fn recount_all(&mut self, height: Height, node: &NodeId, members: &Members) {
         let judged = self.iter().filter(|(_, build)| build.agreement.is_some() && build.judges.contains(node));
         let judged: Vec<BuildId> = judged.map(|(id, _)| *id).collect();
         for id in judged {
-            self.recount(sum, height, &id, members);
+            self.recount(height, &id, members);
         }
     }
 
-    pub(super) fn recount(&mut self, sum: &mut StateSum, height: Height, id: &BuildId, members: &Members) {
+    pub(super) fn recount(&mut self, height: Height, id: &BuildId, members: &Members) {
         let Some(build) = self.get(id).filter(|build| build.agreement.is_some()) else { return };
         let (mut lost, mut kept) = (vec![], 0);
         for (node, said_at) in self.supporters(id) {
@@ -66,10 +65,10 @@ impl Builds {
         match build.status {
             BuildStatus::Published { .. } if is_below => {
                 let height = self.at_risk(id).map_or(height, |risk| risk.height);
-                self.at_risk.put(sum, *id, AtRisk { height, lost });
+                self.at_risk.put(*id, AtRisk { height, lost });
             }
-            BuildStatus::Published { .. } => self.at_risk.take(sum, id),
-            BuildStatus::Agreed { .. } if is_below => self.abandon(sum, height, id, BuildStatus::Disputed { reports: 0 }),
+            BuildStatus::Published { .. } => self.at_risk.take(id),
+            BuildStatus::Agreed { .. } if is_below => self.abandon(height, id, BuildStatus::Disputed { reports: 0 }),
             _ => (),
         }
     }

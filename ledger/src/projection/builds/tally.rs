@@ -4,7 +4,6 @@ use super::Builds;
 use crate::coordinate::BuildId;
 use crate::event::BuildOutcome;
 use crate::identity::NodeId;
-use crate::state_root::StateSum;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +83,7 @@ impl Builds {
     }
 
     /// Counts in how a judge stands, once the judging is over or it shows its result after that.
-    pub(super) fn count_in(&mut self, sum: &mut StateSum, id: &BuildId, judge: &NodeId) {
+    pub(super) fn count_in(&mut self, id: &BuildId, judge: &NodeId) {
         let mut tally = self.tally(judge);
         let count = match self.judge_state(id, judge) {
             JudgeState::Agrees | JudgeState::AgreesAfterPasses => &mut tally.agreed,
@@ -96,6 +95,6 @@ impl Builds {
             JudgeState::Building | JudgeState::Committed | JudgeState::Revealed | JudgeState::Late | JudgeState::Left => return,
         };
         *count += 1;
-        self.tallies.put(sum, *judge, tally);
+        self.tallies.put(*judge, tally);
     }
 }
