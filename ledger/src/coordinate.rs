@@ -145,6 +145,10 @@ impl BuildId {
         let bytes = borsh::to_vec(&(network, coordinate, attempt)).expect("writing to memory cannot fail");
         Self(uuid_bytes("pyrsia/build-id/v1", &bytes))
     }
+
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 /// The first 16 bytes of a prefixed SHA-256, marked as a UUID of version 8.

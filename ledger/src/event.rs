@@ -105,6 +105,9 @@ pub enum Event {
 macro_rules! kinds {
     ($($number:literal $name:ident v1 $(v2 $read_v2:ident)?),* $(,)?) => {
         impl Event {
+            /// The name of each kind.
+            pub const KINDS: &[&str] = &[$(stringify!($name)),*];
+
             /// The name of the kind, as every view shows it.
             pub const fn kind(&self) -> &'static str {
                 match self { $(Self::$name(_) => stringify!($name)),* }

@@ -27,6 +27,7 @@ pub mod state_root;
 pub mod audit;
 pub mod log;
 pub mod publication_proof;
+pub mod search;
 
 pub use block::{Block, BlockHash, BlockHeader, BlockId, Height, SealedBlock};
 pub use certificate::{CommitCertificate, ValidatorSet};

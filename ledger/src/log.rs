@@ -10,6 +10,7 @@
 //!                         tiles    level (u8), index (u64 be)      -> tile of the tree over all events
 //!                         starts   index of first event (u64 be)   -> height (u64 be)
 //!                         events   event id                        -> index (u64 be)
+//!                         terms    term of the index for searches, height of a block that has it
 //!                         journal  height (u64 be), index (u64 be) -> entry of the consensus journal
 //!                         bodies   height (u64 be), block hash     -> Block that is proposed and not decided
 //!                         outbox   event id                        -> SignedEvent of this node, not on the ledger yet
@@ -17,13 +18,15 @@
 //! <folder>/snapshots/     the state after some blocks, so that a start folds only what follows
 //! ```
 //!
-//! Tiles, starts, events and snapshots follow from the blocks: whatever of them is missing or wrong is made again.
+//! Tiles, starts, events, terms and snapshots follow from the blocks: whatever of them is missing or wrong is made again.
 
 mod covered;
 pub mod export;
 mod reader;
+mod search;
 mod snapshot;
 mod stored;
+mod terms;
 mod tip;
 mod transfer;
 

@@ -6,6 +6,7 @@
 //! hashes never change, may be wider than that.
 
 use super::LogError;
+use super::terms::{TERMS, Terms, TermsSummary};
 use crate::block::{BlockHeader, Height, SealedBlock};
 use crate::digest::Sha256Digest;
 use crate::proof::{ProofError, consistency_path, inclusion_path, over};
@@ -21,7 +22,7 @@ use std::collections::btree_map::Entry;
 const TILES: &str = "tiles";
 const STARTS: &str = "starts";
 const EVENTS: &str = "events";
-pub(super) const DERIVED: [&str; 3] = [TILES, STARTS, EVENTS];
+pub(super) const DERIVED: [&str; 4] = [TILES, STARTS, EVENTS, TERMS];
 /// A row of `starts`, in front of all others, that says that something here is wrong: the next start makes all again. It
 /// outlives blocks that are appended after it.
 const DAMAGED: [u8; 1] = [0];
@@ -61,6 +62,7 @@ pub struct StoredTree {
     starts: Keyspace,
     /// Event id -> index.
     events: Keyspace,
+    pub(super) terms: Terms,
 }
 
 /// Who may write to a tree while it is checked.
@@ -75,6 +77,7 @@ pub(super) enum Beside {
 #[derive(Clone, Default)]
 pub(super) struct TreeWriter {
     edge: RightEdge,
+    terms: TermsSummary,
 }
 
 fn tile_key(id: TileId) -> [u8; 9] {
@@ -107,10 +110,12 @@ impl TreeWriter {
             self.edge.append(leaf_hash(&event.bytes), &mut |id, hashes| batch.insert(tiles, tile_key(id), encode_tile(hashes)));
             index += 1;
         }
+        tree.terms.write(&mut self.terms, batch, sealed);
     }
 
-    /// Adds what later blocks replace: the partial tiles, and where the block to come begins.
+    /// Adds what later blocks replace: the partial tiles, where the block to come begins, and how far the index for searches goes.
     fn write_edge(&self, tree: &StoredTree, batch: &mut OwnedWriteBatch, last: Height) {
+        tree.terms.write_summary(&self.terms, batch);
         batch.insert(&tree.starts, self.edge.size().to_be_bytes(), last.next().0.to_be_bytes());
         for (id, hashes) in self.edge.tiles() {
             batch.insert(&tree.tiles, tile_key(id), encode_tile(hashes));
@@ -136,8 +141,9 @@ impl StoredTree {
                 .max_memtable_size(memtable_bytes)
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
         };
-        let [tiles, starts, events] = DERIVED.map(|name| database.keyspace(name, options));
-        Ok(Self { blocks: blocks.clone(), tiles: tiles?, starts: starts?, events: events? })
+        let [tiles, starts, events] = [TILES, STARTS, EVENTS].map(|name| database.keyspace(name, options));
+        let terms = Terms::open(database, memtable_bytes)?;
+        Ok(Self { blocks: blocks.clone(), tiles: tiles?, starts: starts?, events: events?, terms })
     }
 
     fn last_header(&self) -> Result<Option<BlockHeader>, LogError> {
@@ -168,7 +174,9 @@ impl StoredTree {
         let size = header.tree_size;
         let edge = RightEdge::load(size, |id| Ok::<_, LogError>(self.stored(id)?.filter(|tile| tile.len() == id.width(size))))?;
         let is_whole = self.end()? == Some((size, header.height.next()));
-        Ok(edge.filter(|edge| is_whole && edge.root() == header.tree_root).map(|edge| TreeWriter { edge }))
+        let terms = self.terms.summary()?.filter(|terms| terms.next() == header.height.next());
+        let edge = edge.filter(|edge| is_whole && edge.root() == header.tree_root);
+        Ok(edge.zip(terms).map(|(edge, terms)| TreeWriter { edge, terms }))
     }
 
     /// Has the next start make all rows again.
@@ -181,6 +189,7 @@ impl StoredTree {
         for keyspace in [&self.tiles, &self.starts, &self.events] {
             keyspace.clear()?;
         }
+        self.terms.clear()?;
         let (mut writer, mut batch, mut written, mut last) = (TreeWriter::default(), database.batch(), 0, Height::GENESIS);
         for row in self.blocks.iter() {
             let (key, bytes) = row.into_inner()?;
@@ -258,6 +267,23 @@ impl StoredTree {
         Ok(self.events_from(index, 1)?.pop())
     }
 
+    /// The height of the block that has event `index`.
+    pub(super) fn height_of(&self, index: u64) -> Result<Option<Height>, LogError> {
+        let Some(start) = self.starts.range(..=index.to_be_bytes()).next_back() else { return Ok(None) };
+        Ok(number(&start.value()?).map(Height))
+    }
+
+    /// The height of the block that has the event with this id.
+    pub(super) fn height_of_event(&self, id: &Sha256Digest) -> Result<Option<Height>, LogError> {
+        let index = self.events.get(id.as_bytes())?.and_then(|index| number(&index));
+        index.map_or(Ok(None), |index| self.height_of(index))
+    }
+
+    /// The header of a block.
+    pub(super) fn header(&self, height: Height) -> Result<Option<BlockHeader>, LogError> {
+        self.blocks.get(height.0.to_be_bytes())?.map(|bytes| header_of(height.0, &bytes)).transpose()
+    }
+
     /// Where the event with this id stands.
     pub fn index_of(&self, id: &EventId) -> Result<Option<u64>, LogError> {
         Ok(self.events.get(id.digest().as_bytes())?.and_then(|index| number(&index)))
@@ -319,6 +345,9 @@ impl StoredTree {
             Ok(_) => found("the index of blocks by their events does not end with the newest block"),
             Err(error) => found(&format!("the index of blocks by their events cannot be read: {error}")),
         }
+        if !matches!(self.terms.summary(), Ok(Some(terms)) if terms.next() == header.height.next()) {
+            found("the index for searches does not end with the newest block");
+        }
         if self.starts.contains_key(DAMAGED)? {
             found("the stored tree was found damaged before and is made again at the next start");
         }
@@ -378,7 +407,7 @@ impl StoredTree {
         if count != size {
             found(&format!("the index of events by their ids has {count} entries in place of {size}"));
         }
-        true
+        self.terms.check(found, step)
     }
 }
 
@@ -386,7 +415,8 @@ impl StoredTree {
 impl StoredTree {
     /// As in a log that was written before there were stored trees.
     pub(super) fn clear(&self) -> Result<(), fjall::Error> {
-        [&self.tiles, &self.starts, &self.events].into_iter().try_for_each(Keyspace::clear)
+        [&self.tiles, &self.starts, &self.events].into_iter().try_for_each(Keyspace::clear)?;
+        self.terms.clear()
     }
 
     /// Puts another hash into a tile.

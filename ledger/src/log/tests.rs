@@ -1,4 +1,5 @@
 use super::*;
+use crate::projection::SNAPSHOT_SCHEMA;
 use crate::projection::tests::Bench;
 use crate::proof::TreeHashes;
 use crate::signed::SignedEvent;
@@ -185,7 +186,7 @@ fn a_snapshot_that_is_wrong_in_any_way_is_discarded_and_the_one_before_is_used()
         write_snapshot(folder.path(), state).expect("writes");
         snapshots(folder.path())
             .into_iter()
-            .find(|path| path.ends_with(format!("{}-1.snapshot", state.height())))
+            .find(|path| path.ends_with(format!("{}-{SNAPSHOT_SCHEMA}.snapshot", state.height())))
             .expect("is there")
     };
     let older = whole(&states[2]);
@@ -213,11 +214,11 @@ fn a_snapshot_that_is_wrong_in_any_way_is_discarded_and_the_one_before_is_used()
     assert_eq!(opened(Some(Height(2))), 1, "something behind the end");
     std::fs::write(&older, &bytes).expect("writes");
     assert_eq!(opened(None), 1, "the state of another height");
-    std::fs::write(newest.with_file_name("99-1.snapshot"), &bytes).expect("writes");
+    std::fs::write(newest.with_file_name(format!("99-{SNAPSHOT_SCHEMA}.snapshot")), &bytes).expect("writes");
     assert_eq!(opened(None), 1, "the state of another height than its name says, which the log does not have");
     let mut changed = bytes.clone();
     changed[20..28].copy_from_slice(&99u64.to_le_bytes());
-    std::fs::write(newest.with_file_name("99-1.snapshot"), &changed).expect("writes");
+    std::fs::write(newest.with_file_name(format!("99-{SNAPSHOT_SCHEMA}.snapshot")), &changed).expect("writes");
     assert_eq!(opened(None), 1, "no whole snapshot of a block that the log does not have");
 }
 
@@ -240,7 +241,7 @@ fn a_whole_snapshot_of_a_block_that_is_not_there_says_that_the_log_lost_its_end(
     assert!(matches!(&refused, LogError::Short { announced, .. } if *announced == last), "{refused}");
     assert_eq!(snapshots(folder.path()).len(), 1, "the evidence stays");
     write_snapshot(folder.path(), &states(&bench)[2]).expect("writes");
-    std::fs::remove_file(folder.path().join(format!("snapshots/{last}-1.snapshot"))).expect("removes");
+    std::fs::remove_file(folder.path().join(format!("snapshots/{last}-{SNAPSHOT_SCHEMA}.snapshot"))).expect("removes");
     let refused = without(2);
     assert!(matches!(refused, LogError::Missing { height: 2 }), "{refused}");
 }

@@ -197,6 +197,11 @@ impl Builds {
         self.attempts.get(coordinate).copied().unwrap_or(0)
     }
 
+    /// Every package that a build was ever requested of, in ascending order from `first` on, with how many.
+    pub fn requested_from(&self, first: &PackageCoordinate) -> impl Iterator<Item = (&PackageCoordinate, u32)> {
+        self.attempts.range(first.clone()..).map(|(coordinate, attempts)| (coordinate, *attempts))
+    }
+
     /// The judges that built, to the last bit, what is agreed on.
     pub fn agreeing(&self, id: &BuildId) -> Vec<NodeId> {
         self.agreed(id).map(|(judge, _)| *judge).collect()
