@@ -251,10 +251,12 @@ impl<'a, S: ReadAt + ?Sized> Opened<'a, S> {
             passes.add_if(pass, text != bytes);
             return Ok(Content::Text { kind: pass.name(), text });
         }
-        if sbom::is_name(&entry.name) && entry.size <= sbom::BYTES_MAX {
+        if let Some(format) = sbom::Format::of(&entry.name).filter(|_| entry.size <= sbom::BYTES_MAX) {
             let bytes = self.whole(entry, sbom::BYTES_MAX)?;
-            let text = sbom::canonical(&bytes)?;
-            passes.add_if(Pass::SbomBuildInfo, text.is_some());
+            let text = sbom::canonical(&bytes, format, |_| None)?.map(|canonical| {
+                passes.extend(canonical.passes);
+                canonical.text
+            });
             return Ok(Content::Text { kind: "sbom", text: text.unwrap_or(bytes) });
         }
         if self.purpose == Purpose::Javadoc && extension(&entry.name) == b"html" && entry.size <= javadoc::BYTES_MAX {

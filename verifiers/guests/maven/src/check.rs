@@ -17,6 +17,28 @@ const PACKAGING_NONE: &str = "pom";
 /// Extensions that belong to a packaging of another name.
 const EXTENSIONS: [(&str, &str); 6] =
     [("war", "war"), ("ear", "ear"), ("rar", "rar"), ("aar", "aar"), ("sar", "sar"), ("har", "har")];
+/// Extensions with a dot within, as deployments have them: those of Maven's archives, and of bills of materials. Of two that fit, the longer one is meant.
+const EXTENSIONS_OF_PARTS: [&str; 16] = [
+    "cdx.json",
+    "cdx.xml",
+    "jar.pack.gz",
+    "pack.gz",
+    "spdx.json",
+    "spdx.rdf",
+    "spdx.rdf.xml",
+    "spdx.xml",
+    "spdx.yaml",
+    "tar.bz2",
+    "tar.gz",
+    "tar.lzma",
+    "tar.snappy",
+    "tar.xz",
+    "tar.Z",
+    "tar.zst",
+];
+const REPOSITORY_METADATA: &str = "maven-metadata.xml";
+/// What stands behind a whole file name where that file is signed.
+const SIGNATURES: [&str; 4] = ["asc", "sig", "sigstore", "sigstore.json"];
 /// Packagings whose extension is the name's, or `jar`: those that plugins define.
 const EXTENSION_DEFAULT: &str = "jar";
 
@@ -112,18 +134,22 @@ fn complete(side: &Side<'_>, coordinate: &Coordinate) -> Result<(), Refusal> {
     Ok(())
 }
 
+fn has_extension(name: &str, extension: &str) -> bool {
+    name.strip_suffix(extension).is_some_and(|rest| rest.ends_with('.'))
+}
+
 fn archive_packaging(extension: &str) -> bool {
     extension == EXTENSION_DEFAULT || EXTENSIONS.iter().any(|(_, known)| *known == extension)
 }
 
 fn stranger(name: &str, coordinate: &Coordinate) -> Refusal {
     let bare = Algorithm::of_file(name).map_or(name, |(_, base)| base);
-    if bare.ends_with(".asc") || bare.ends_with(".sig") || bare.ends_with(".sigstore") || bare.ends_with(".sigstore.json") {
+    if SIGNATURES.iter().any(|extension| has_extension(bare, extension)) {
         let sentence =
             "The file is a signature: no two builders make the same one, and what is published here is signed by all of them.";
         return Refusal::new("signature-file", name, sentence);
     }
-    if bare.starts_with("maven-metadata") {
+    if bare == REPOSITORY_METADATA {
         return Refusal::new(
             "repository-metadata",
             name,
@@ -152,28 +178,25 @@ impl<'n> FileName<'n> {
             Kind::Checksum(_) => (true, Algorithm::of_file(name)?.1),
             _ => (false, name),
         };
+        // What a tool adds behind a whole name is no classifier.
+        if SIGNATURES.iter().any(|extension| has_extension(name, extension)) {
+            return None;
+        }
         let rest = name.strip_prefix(stem)?;
-        let (classifier, extension) = match rest.strip_prefix('-') {
-            Some(rest) => {
-                let at = rest.find(".tar.").or_else(|| rest.rfind('.'))?;
-                (Some(&rest[..at]), &rest[at + 1..])
-            }
-            None => (None, rest.strip_prefix('.')?),
+        let of_parts = EXTENSIONS_OF_PARTS.into_iter().filter(|extension| has_extension(rest, extension)).max_by_key(|e| e.len());
+        let at = of_parts.map_or_else(|| rest.rfind('.'), |extension| Some(rest.len() - extension.len() - 1))?;
+        let extension = &rest[at + 1..];
+        let classifier = match &rest[..at] {
+            "" => None,
+            classifier => Some(classifier.strip_prefix('-')?),
         };
         let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let is_extension = extension.starts_with(|c: char| c.is_ascii_alphabetic())
-            && is_word(extension.strip_prefix("tar.").unwrap_or(extension));
+        let is_extension = of_parts.is_some() || extension.starts_with(|c: char| c.is_ascii_alphabetic()) && is_word(extension);
         let is_classifier = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+'))
         };
-        // What a tool adds behind a whole name is no classifier.
-        let is_signature = ["asc", "sig", "sigstore"].contains(&extension);
-        (is_extension && classifier.is_none_or(is_classifier) && !is_signature).then_some(Self {
-            classifier,
-            extension,
-            is_checksum,
-        })
+        (is_extension && classifier.is_none_or(is_classifier)).then_some(Self { classifier, extension, is_checksum })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::checksum::{self, Algorithm, Checksum};
 use crate::manifest::{Manifest, Section};
 use crate::module::{self, Module};
 use crate::output::{Form, Kind, whole};
-use crate::pom;
+use crate::{pom, sbom};
 
 /// Contents up to this size are looked at line by line when they are text.
 const TEXT_BYTES_MAX: u64 = 256 << 10;
@@ -48,10 +48,14 @@ pub fn files(a: (&File<'_>, &Form), b: (&File<'_>, &Form), report: &mut Report) 
             let digits = |file| Checksum::parse(&whole(file, checksum::BYTES_MAX)?, algorithm, base).map_err(unreadable);
             report.compare("checksum", digits(a)?.digits, digits(b)?.digits);
         }
-        Kind::Sbom | Kind::Other if a.size().max(b.size()) <= TEXT_BYTES_MAX => {
+        Kind::Sbom(_) if a_form.text.is_some() || b_form.text.is_some() => {
+            let text = |file, form: &Form| form.text.clone().map_or_else(|| whole(file, sbom::BYTES_MAX), Ok);
+            lines(&text(a, a_form)?, &text(b, b_form)?, report);
+        }
+        Kind::Sbom(_) | Kind::Other if a.size().max(b.size()) <= TEXT_BYTES_MAX => {
             lines(&whole(a, TEXT_BYTES_MAX)?, &whole(b, TEXT_BYTES_MAX)?, report);
         }
-        Kind::Sbom | Kind::Other => {}
+        Kind::Sbom(_) | Kind::Other => {}
     }
     Ok(())
 }

@@ -16,6 +16,21 @@ pub const BYTES_MAX: u64 = 8 << 20;
 
 const BUILD_INFO: [&[&str]; 2] = [&["createdBy", "gradle", "buildId"], &["createdBy", "gradle", "version"]];
 
+/// The steps to a field of a file: `variants`, its number, `files`, its number, the field.
+const DESCRIBED_DEPTH: usize = 5;
+
+/// Whether a value says what the package is, who built it, or what a file beside it is.
+fn is_looked_at(path: &[Step]) -> bool {
+    match path {
+        [Step::Key(component), Step::Key(_)] => component == "component",
+        [Step::Key(created), Step::Key(tool), Step::Key(_)] => created == "createdBy" && tool == "gradle",
+        [Step::Key(variants), Step::Index(_), Step::Key(files), Step::Index(_), Step::Key(_)] => {
+            variants == "variants" && files == "files"
+        }
+        _ => false,
+    }
+}
+
 /// A file beside the metadata, as its output has it.
 pub struct Beside {
     pub size: u64,
@@ -41,16 +56,14 @@ struct Described {
 
 impl<'b> Module<'b> {
     pub fn parse(bytes: &'b [u8]) -> Result<Self> {
-        let document = Document::parse(bytes)?;
+        let document = Document::parse(bytes, |path, written| is_looked_at(path) && !written.starts_with(['{', '[']))?;
         let mut files: Vec<(&[Step], Described)> = Vec::new();
         for value in document.values() {
-            let [Step::Key(variants), Step::Index(_), Step::Key(list), Step::Index(_), Step::Key(field)] = &value.path[..] else {
-                continue;
-            };
-            if variants != "variants" || list != "files" {
+            let [.., Step::Key(field)] = &value.path[..] else { continue };
+            if value.path.len() != DESCRIBED_DEPTH {
                 continue;
             }
-            let element = &value.path[..4];
+            let element = &value.path[..DESCRIBED_DEPTH - 1];
             if files.last().is_none_or(|(last, _)| *last != element) {
                 files.push((element, Described { url: String::new(), size: None, sums: Vec::new() }));
             }

@@ -1,6 +1,7 @@
 //! The files of one build: what each is by its name, and the canonical form of each.
 //!
-//! Forms depend on each other in one direction: checksum files on all others, module metadata on what is neither. So files are read in that order.
+//! Forms depend on each other in one direction: checksum files on all others, module metadata on what is neither, bills of materials on what is none of
+//! these. So files are read in that order.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,15 +15,15 @@ use crate::checksum::{self, Algorithm, Checksum, Sums};
 use crate::module::{self, Beside, Module};
 use crate::passes::{Pass, PassSet};
 use crate::pom::{self, Pom};
-use crate::sbom;
+use crate::sbom::{self, Format};
 
 /// What a file is, in the order in which forms are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Archive,
     Pom,
-    Sbom,
     Other,
+    Sbom(Format),
     Module,
     Checksum(Algorithm),
 }
@@ -36,18 +37,17 @@ impl Kind {
         }
         match name.rsplit_once('.') {
             _ if archive::is_archive_name(name.as_bytes()) => Self::Archive,
-            _ if sbom::is_name(name.as_bytes()) => Self::Sbom,
             Some((_, "pom")) => Self::Pom,
             Some((_, "module")) => Self::Module,
-            _ => Self::Other,
+            _ => Format::of(name.as_bytes()).map_or(Self::Other, Self::Sbom),
         }
     }
 
     pub fn media_type(self, name: &str) -> &'static str {
         match self {
             Self::Archive => "application/java-archive",
-            Self::Pom => "application/xml",
-            Self::Sbom | Self::Module => "application/json",
+            Self::Pom | Self::Sbom(Format::Xml) => "application/xml",
+            Self::Sbom(Format::Json) | Self::Module => "application/json",
             Self::Checksum(_) => "text/plain",
             Self::Other => match name.rsplit_once('.') {
                 Some((_, "xml")) => "application/xml",
@@ -66,11 +66,13 @@ pub struct Form {
     pub findings: Vec<Finding>,
     /// Of an archive, what a report needs to find what differs.
     pub entries: Option<(Tree, Frame)>,
+    /// Of a bill of materials, what is compared where that are not its bytes.
+    pub text: Option<Vec<u8>>,
 }
 
 impl Form {
     fn plain(digest: Sha256) -> Self {
-        Self { digest, passes: PassSet::default(), findings: Vec::new(), entries: None }
+        Self { digest, passes: PassSet::default(), findings: Vec::new(), entries: None, text: None }
     }
 }
 
@@ -99,12 +101,21 @@ impl<'a> Side<'a> {
             {
                 side.known_by.entry(base.to_owned()).or_default().insert(algorithm);
             }
-            if Kind::of(&name) == Kind::Module {
-                let bytes = whole(&file, module::BYTES_MAX)?;
-                let module = Module::parse(&bytes).map_err(|fault| fault.refusal(&name))?;
-                for (described, algorithms) in module.described() {
-                    side.known_by.entry(described.to_owned()).or_default().extend(algorithms);
+            match Kind::of(&name) {
+                Kind::Module => {
+                    let bytes = whole(&file, module::BYTES_MAX)?;
+                    let module = Module::parse(&bytes).map_err(|fault| fault.refusal(&name))?;
+                    for (described, algorithms) in module.described() {
+                        side.known_by.entry(described.to_owned()).or_default().extend(algorithms);
+                    }
                 }
+                Kind::Sbom(Format::Json) => {
+                    let bytes = whole(&file, sbom::BYTES_MAX)?;
+                    for (described, algorithm) in sbom::described(&bytes).map_err(|fault| fault.refusal(&name))? {
+                        side.known_by.entry(described).or_default().insert(algorithm);
+                    }
+                }
+                _ => {}
             }
             if side.files.insert(name.clone(), file).is_some() {
                 return Err(Refusal::new("duplicate-file", &name, "Two files of the output have this name."));
@@ -137,7 +148,7 @@ impl<'a> Side<'a> {
                 let opened = Opened::open(&file, Purpose::of_file(name), 0).map_err(unreadable)?;
                 let form = opened.form(&mut Budget::for_file(file.size())).map_err(unreadable)?;
                 let entries = Some((form.entries, form.frame));
-                Form { digest: form.digest, passes: form.passes, findings: form.findings, entries }
+                Form { digest: form.digest, passes: form.passes, findings: form.findings, entries, text: None }
             }
             Kind::Pom => {
                 let bytes = whole(&file, pom::BYTES_MAX)?;
@@ -147,14 +158,8 @@ impl<'a> Side<'a> {
                 form.passes.add_if(Pass::PomLines, text != bytes);
                 form
             }
-            Kind::Sbom => {
-                let bytes = whole(&file, sbom::BYTES_MAX)?;
-                let text = sbom::canonical(&bytes).map_err(unreadable)?;
-                let mut form = Form::plain(sha256(text.as_ref().unwrap_or(&bytes)));
-                form.passes.add_if(Pass::SbomBuildInfo, text.is_some());
-                form
-            }
             Kind::Other => Form::plain(file.sha256()),
+            Kind::Sbom(format) => self.sbom_form(&file, format)?,
             Kind::Module => self.module_form(&file).map_err(unreadable)?,
             Kind::Checksum(algorithm) => self.checksum_form(&file, algorithm)?,
         };
@@ -166,18 +171,39 @@ impl<'a> Side<'a> {
     fn module_form(&self, file: &File<'_>) -> Result<Form, Unreadable> {
         let bytes = file.read_whole(module::BYTES_MAX).ok_or_else(|| Unreadable::new("it is too large"))?;
         let module = Module::parse(&bytes)?;
+        let beside = self.beside(module.described().map(|(name, _)| name), Kind::Module)?;
+        let (digest, passes) = module.canonical(|name| beside.get(name))?;
+        Ok(Form { passes, ..Form::plain(digest) })
+    }
+
+    fn sbom_form(&self, file: &File<'_>, format: Format) -> Result<Form, Refusal> {
+        let unreadable = |fault: Unreadable| fault.refusal(file.name());
+        let bytes = whole(file, sbom::BYTES_MAX)?;
+        let described = match format {
+            Format::Json => sbom::described(&bytes).map_err(unreadable)?,
+            Format::Xml => Vec::new(),
+        };
+        let beside = self.beside(described.iter().map(|(name, _)| name.as_str()), Kind::Sbom(format)).map_err(unreadable)?;
+        Ok(match sbom::canonical(&bytes, format, |name| beside.get(name)).map_err(unreadable)? {
+            Some(canonical) => {
+                Form { passes: canonical.passes, text: Some(canonical.text.clone()), ..Form::plain(sha256(&canonical.text)) }
+            }
+            None => Form::plain(sha256(&bytes)),
+        })
+    }
+
+    /// Of the files with these names, those whose forms come before those of a kind.
+    fn beside<'n>(&self, names: impl Iterator<Item = &'n str>, kind: Kind) -> Result<BTreeMap<String, Beside>, Unreadable> {
         let mut beside = BTreeMap::new();
-        for (name, _) in module.described() {
-            let base = self.files.get(name).filter(|_| !matches!(Kind::of(name), Kind::Module | Kind::Checksum(_)));
-            if let Some((base, made)) = base.zip(self.made.get(name)) {
+        for name in names.filter(|name| Kind::of(name) < kind && !matches!(Kind::of(name), Kind::Sbom(_))) {
+            if let Some((base, made)) = self.files.get(name).zip(self.made.get(name)) {
                 let sums = self.sums(base, made)?;
                 let described =
                     Beside { size: base.size(), sums, canonical: made.canonical, is_normalised: !made.passes.is_empty() };
                 beside.insert(name.to_owned(), described);
             }
         }
-        let (digest, passes) = module.canonical(|name| beside.get(name))?;
-        Ok(Form { passes, ..Form::plain(digest) })
+        Ok(beside)
     }
 
     fn checksum_form(&self, file: &File<'_>, algorithm: Algorithm) -> Result<Form, Refusal> {

@@ -61,7 +61,14 @@ passes! {
     ModuleChecksums "module-checksums"
         "In Gradle's module metadata the size and checksums of files beside it, where they are right and those files have equal canonical forms.",
     SbomBuildInfo "sbom-build-info"
-        "In a CycloneDX bill of materials in JSON the values of serialNumber and metadata.timestamp.",
+        "In a CycloneDX bill of materials in JSON or XML the values of serialNumber and metadata.timestamp.",
+    SpdxBuildInfo "spdx-build-info"
+        "In an SPDX 2 document in JSON the value of creationInfo.created, and a UUID at the end of documentNamespace.",
+    SpdxOrder "spdx-order"
+        "In an SPDX 2 document in JSON the order of files, packages, relationships, documentDescribes and hasFiles, and the numbers in ids `SPDXRef-gnrtd…` that its \
+         writer made up for files and packages, which are known by their names instead, where no two of them say the same and every mention is a whole text.",
+    SpdxChecksums "spdx-checksums"
+        "In an SPDX 2 document in JSON the MD5, SHA1, SHA256 and SHA512 checksums of files beside it, where they are right and those files have equal canonical forms.",
     Checksums "checksums"
         "The form of a checksum file, and its value where that is right and the file it is of has an equal canonical form.",
 }

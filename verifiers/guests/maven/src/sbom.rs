@@ -1,48 +1,72 @@
-//! Bills of materials in CycloneDX's JSON form: the number and the time of the run that wrote one.
+//! Bills of materials beside a package or within one: CycloneDX in JSON and XML, and SPDX 2 in JSON.
+//!
+//! Owns which files are taken for one, by their names, and what comparison sees of one. JSON that readers could understand in two ways is not read; everything
+//! else that is no such document is compared as it is.
 
 use pyrsia_verifier_kit::unreadable::Result;
 
-use crate::json_values::{Document, Value};
+use crate::checksum::Algorithm;
+use crate::json_values::{Document, Step, Value};
+use crate::module::Beside;
+use crate::passes::PassSet;
 
-/// Larger ones are compared as they are.
+mod cyclonedx;
+mod spdx;
+
+/// Larger ones are not read.
 pub const BYTES_MAX: u64 = 16 << 20;
 
-const BUILD_INFO: [&[&str]; 2] = [&["serialNumber"], &["metadata", "timestamp"]];
+/// What plugins call the files they write, as a file of a package or in an archive.
+const SUFFIXES: [(&[u8], Format); 5] = [
+    (b"-cyclonedx.json", Format::Json),
+    (b".cdx.json", Format::Json),
+    (b".spdx.json", Format::Json),
+    (b"-cyclonedx.xml", Format::Xml),
+    (b".cdx.xml", Format::Xml),
+];
 
-/// The names that the plugins of CycloneDX give them, as a file of a package or in an archive.
-pub fn is_name(name: &[u8]) -> bool {
-    name.ends_with(b"-cyclonedx.json") || name.ends_with(b".cdx.json")
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    Json,
+    Xml,
 }
 
-/// Without number and time; none when it has neither or is another kind of document.
-pub fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
-    let document = Document::parse(bytes)?;
-    if document.at(&["bomFormat"]).and_then(|value| document.string(value)) != Some("CycloneDX") {
-        return Ok(None);
+impl Format {
+    pub fn of(name: &[u8]) -> Option<Self> {
+        SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, format)| *format)
     }
-    let told = |value: &&Value| document.string(value).is_some_and(|text| !text.is_empty());
-    let mut values: Vec<&Value> = BUILD_INFO.iter().filter_map(|path| document.at(path)).filter(told).collect();
-    values.sort_by_key(|value| value.span.start);
-    Ok((!values.is_empty()).then(|| document.without(values).into_bytes()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is compared of a document, and what was forgiven on the way.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Canonical {
+    pub text: Vec<u8>,
+    pub passes: PassSet,
+}
 
-    fn bom(number: &str, time: &str, component: &str) -> String {
-        format!(
-            r#"{{"bomFormat":"CycloneDX","serialNumber":"urn:uuid:{number}","metadata":{{"timestamp":"{time}","component":{{"name":"a"}}}},"components":[{{"name":"{component}"}}]}}"#
-        )
+/// The form that equal documents have; none for another kind of document. `beside` finds a file by its name, and none for what lies in an archive.
+pub fn canonical<'f>(bytes: &[u8], format: Format, beside: impl Fn(&str) -> Option<&'f Beside>) -> Result<Option<Canonical>> {
+    if format == Format::Xml {
+        return Ok(cyclonedx::canonical_xml(bytes));
     }
+    let document = document(bytes)?;
+    Ok(cyclonedx::canonical_json(&document).or_else(|| spdx::canonical(&document, beside)))
+}
 
-    #[test]
-    fn number_and_time_mean_nothing_and_components_do() {
-        let form = |text: String| canonical(text.as_bytes()).unwrap().unwrap();
-        assert_eq!(form(bom("1", "2026", "x")), form(bom("2", "2027", "x")));
-        assert_ne!(form(bom("1", "2026", "x")), form(bom("1", "2026", "y")));
-        assert_eq!(canonical(&form(bom("1", "2026", "x"))).unwrap(), None, "the canonical form is its own");
-        assert_eq!(canonical(br#"{"serialNumber":"1"}"#).unwrap(), None);
-        assert!(canonical(b"{").is_err());
-    }
+/// The files beside it that it has checksums of, and by which algorithms.
+pub fn described(bytes: &[u8]) -> Result<Vec<(String, Algorithm)>> {
+    Ok(spdx::described(&document(bytes)?))
+}
+
+fn document(bytes: &[u8]) -> Result<Document<'_>> {
+    Document::parse(bytes, |path, written| cyclonedx::is_looked_at(path) || spdx::is_looked_at(path, written))
+}
+
+fn is_key(step: &Step, wanted: &str) -> bool {
+    matches!(step, Step::Key(key) if key == wanted)
+}
+
+/// A string that is there and not empty already.
+fn told<'d>(document: &'d Document<'_>, path: &[&str]) -> Option<&'d Value> {
+    document.at(path).filter(|value| document.string(value).is_some_and(|text| !text.is_empty()))
 }

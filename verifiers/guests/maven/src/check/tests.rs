@@ -79,20 +79,75 @@ fn a_file_of_nothing_is_refused() {
         ("demo-1.0-\u{e9}.jar", "stranger"),
         ("demo-1.0.jar.asc", "signature-file"),
         ("demo-1.0-sources.jar.asc.md5", "signature-file"),
+        ("demo-1.0.spdx.json.asc", "signature-file"),
+        ("demo-1.0.jar.sigstore.json", "signature-file"),
+        ("demo-1.0.other.json", "stranger"),
+        ("demo-1.0.2.spdx.json", "stranger"),
+        ("demo-1.0-.spdx.json", "stranger"),
+        ("demo-1.0.tar.other", "stranger"),
         ("maven-metadata.xml", "repository-metadata"),
+        ("maven-metadata.xml.sha1", "repository-metadata"),
+        ("maven-metadata-plugin-1.0.jar", "stranger"),
         ("demo-1.0-javadoc.jar.sha1", "orphan-checksum"),
     ];
     for (name, code) in cases {
-        assert_eq!(check_refused(&with(library(), name, "x"), code).subject, name);
+        assert_eq!(check_refused(&with(library(), name, "{}"), code).subject, name);
     }
     let mut twice = library();
     twice.0.push(("demo-1.0.jar".into(), jar("b")));
     check_refused(&twice, "duplicate-file");
-    for name in
-        ["demo-1.0-linux-x86_64.exe", "demo-1.0.tar.gz", "demo-1.0-bin.tar.gz", "demo-1.0-jdk1.5.zip", "demo-1.0-features.xml"]
-    {
+    for name in [
+        "demo-1.0-linux-x86_64.exe",
+        "demo-1.0.tar.gz",
+        "demo-1.0-bin.tar.gz",
+        "demo-1.0-jdk1.5.zip",
+        "demo-1.0-features.xml",
+        "demo-1.0.spdx.rdf.xml",
+        "demo-1.0-tests.spdx.yaml",
+        "demo-1.0-cyclonedx.xml",
+    ] {
         assert!(check(COORDINATE, with(library(), name, "x").output()).is_ok(), "{name}");
     }
+}
+
+#[test]
+fn a_name_has_one_classifier_and_one_extension() {
+    for (name, classifier, extension) in [
+        ("demo-1.0.jar", None, "jar"),
+        ("demo-1.0.spdx.json", None, "spdx.json"),
+        ("demo-1.0.spdx.rdf.xml", None, "spdx.rdf.xml"),
+        ("demo-1.0-tests.spdx.json", Some("tests"), "spdx.json"),
+        ("demo-1.0-jdk1.5.json", Some("jdk1.5"), "json"),
+        ("demo-1.0-a.tar.b.tar.gz", Some("a.tar.b"), "tar.gz"),
+        ("demo-1.0-cyclonedx.json", Some("cyclonedx"), "json"),
+        ("demo-1.0.cdx.json.sha256", None, "cdx.json"),
+    ] {
+        let found = FileName::parse(name, "demo-1.0").unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(
+            (found.classifier, found.extension, found.is_checksum),
+            (classifier, extension, name.ends_with("sha256")),
+            "{name}"
+        );
+    }
+    for extension in EXTENSIONS_OF_PARTS {
+        let name = format!("demo-1.0.{extension}");
+        assert_eq!(FileName::parse(&name, "demo-1.0").map(|name| name.extension), Some(extension), "{name}");
+    }
+}
+
+#[test]
+fn a_bill_of_materials_that_readers_could_understand_in_two_ways_is_refused() {
+    for text in ["", "{", "{\"spdxVersion\":\"SPDX-2.3\",\"spdxVersion\":\"SPDX-2.2\"}", &"[".repeat(10_000)] {
+        check_refused(&with(library(), "demo-1.0.spdx.json", text), "unreadable");
+    }
+    let huge = vec![b' '; 17 << 20];
+    check_refused(&with(library(), "demo-1.0.spdx.json", huge), "too-large");
+    let published = check(COORDINATE, with(library(), "demo-1.0.spdx.json", "{\"spdxVersion\":\"SPDX-2.3\"}").output()).unwrap();
+    let media_type = |suffix: &str| {
+        let file = published.iter().find(|artifact| artifact.artifact_id.ends_with(suffix));
+        file.unwrap().media_type.as_str()
+    };
+    assert_eq!(media_type("demo-1.0.spdx.json"), "application/json");
 }
 
 #[test]

@@ -38,6 +38,8 @@ struct Writing {
     has_crlf_pom: bool,
     gradle: &'static str,
     bom_number: &'static str,
+    spdx_time: &'static str,
+    is_spdx_turned: bool,
     is_checksum_named: bool,
 }
 
@@ -62,6 +64,8 @@ impl Default for Writing {
             has_crlf_pom: false,
             gradle: "",
             bom_number: "",
+            spdx_time: "",
+            is_spdx_turned: false,
             is_checksum_named: false,
         }
     }
@@ -81,6 +85,7 @@ struct Content {
     pom: Vec<u8>,
     module: Vec<u8>,
     bom: Vec<u8>,
+    spdx: Vec<u8>,
     class_mode: u32,
     comment: &'static [u8],
     unknown_field: Option<u8>,
@@ -101,6 +106,7 @@ impl Content {
             pom: b"<artifactId>demo</artifactId>\n  <version>1.0</version>".to_vec(),
             module: b"\"dependencies\": [{ \"group\": \"g\", \"module\": \"m\" }]".to_vec(),
             bom: b"\"components\": [{ \"name\": \"m\", \"version\": \"2\" }]".to_vec(),
+            spdx: b"\"comment\": \"of A\"".to_vec(),
             class_mode: 0o100_644,
             comment: b"",
             unknown_field: None,
@@ -109,10 +115,11 @@ impl Content {
     }
 
     /// All that is compared byte for byte.
-    fn texts(&mut self) -> [&mut Vec<u8>; 11] {
-        let Self { attributes, properties, commit, service, class, newer_class, library_class, page, pom, module, bom, .. } =
-            self;
-        [attributes, properties, commit, service, class, newer_class, library_class, page, pom, module, bom]
+    fn texts(&mut self) -> [&mut Vec<u8>; 12] {
+        let Self {
+            attributes, properties, commit, service, class, newer_class, library_class, page, pom, module, bom, spdx, ..
+        } = self;
+        [attributes, properties, commit, service, class, newer_class, library_class, page, pom, module, bom, spdx]
     }
 
     fn write(&self, writing: &Writing) -> MemoryFiles {
@@ -141,6 +148,22 @@ impl Content {
             b" }",
         ]
         .concat();
+        let mut elements = [&b"{ \"fileName\": \"A\", "[..], &self.spdx, b" }, { \"fileName\": \"B\" }"].concat();
+        if writing.is_spdx_turned {
+            elements = [b"{ \"fileName\": \"B\" }, { \"fileName\": \"A\", ", &self.spdx[..], b" }"].concat();
+        }
+        let spdx = [
+            format!(
+                "{{ \"spdxVersion\": \"SPDX-2.3\", \"creationInfo\": {{ \"created\": \"{}\" }}, \"packages\": [ {{ \"packageFileName\": \"demo-1.0.jar\", \
+                 \"checksums\": [ {{ \"algorithm\": \"SHA256\", \"checksumValue\": \"{}\" }} ] }} ], \"files\": [ ",
+                writing.spdx_time,
+                sums.get(Algorithm::Sha256)
+            )
+            .as_bytes(),
+            &elements,
+            b" ] }",
+        ]
+        .concat();
         let checksum = sums.get(Algorithm::Sha1).to_owned() + if writing.is_checksum_named { "  demo-1.0.jar\n" } else { "" };
         let files = [
             ("demo-1.0.jar", jar),
@@ -149,6 +172,7 @@ impl Content {
             ("demo-1.0.pom", if writing.has_crlf_pom { with_carriage_returns(&pom) } else { pom }),
             ("demo-1.0.module", module),
             ("demo-1.0-cyclonedx.json", bom),
+            ("demo-1.0.spdx.json", spdx),
         ];
         MemoryFiles(files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect())
     }
@@ -278,9 +302,11 @@ fn writing(pass: Pass) -> Writing {
         Pass::PomLines => Writing { has_crlf_pom: true, ..canonical },
         Pass::ModuleBuildInfo => Writing { gradle: "8.5", ..canonical },
         Pass::SbomBuildInfo => Writing { bom_number: "urn:uuid:1", ..canonical },
+        Pass::SpdxBuildInfo => Writing { spdx_time: "2026-11-20T10:00:00Z", ..canonical },
+        Pass::SpdxOrder => Writing { is_spdx_turned: true, ..canonical },
         Pass::Checksums => Writing { is_checksum_named: true, ..canonical },
         // Of whatever is beside it.
-        Pass::ModuleChecksums => Writing { modified: 1, ..canonical },
+        Pass::ModuleChecksums | Pass::SpdxChecksums => Writing { modified: 1, ..canonical },
     }
 }
 
@@ -294,11 +320,11 @@ fn each_pass_forgives_what_it_names() {
         let answer = compare(&canonical, &other);
         let Comparison::SameAfter(passes) = answer else { panic!("{pass:?}: {answer:?}") };
         assert!(passes.contains(&pass.name().to_owned()), "{pass:?} in {passes:?}");
-        let derived = ["module-checksums", "checksums"];
+        let derived = ["module-checksums", "spdx-checksums", "checksums"];
         let others: Vec<_> = passes.iter().filter(|name| *name != pass.name() && !derived.contains(&&name[..])).collect();
         // A changed order or attribute is a changed form as well.
         let expected: &[&str] = match pass {
-            Pass::ModuleChecksums => &["zip-time"],
+            Pass::ModuleChecksums | Pass::SpdxChecksums => &["zip-time"],
             Pass::ManifestBuildInfo | Pass::OsgiOrder => &["manifest-form"],
             _ => &[],
         };
@@ -336,6 +362,8 @@ fn writings() -> impl Strategy<Value = Writing> {
         any::<bool>(),
         prop::sample::select(&["", "8.5", "8.14"][..]),
         prop::sample::select(&["", "urn:uuid:1"][..]),
+        prop::sample::select(&["", "2026-11-20T10:00:00Z"][..]),
+        any::<bool>(),
         any::<bool>(),
     );
     (archive, manifest, generated, beside).prop_map(|(archive, manifest, generated, beside)| {
@@ -343,7 +371,7 @@ fn writings() -> impl Strategy<Value = Writing> {
             archive;
         let (has_crlf_manifest, builder, are_clauses_turned) = manifest;
         let (properties_time, git_host, page_date) = generated;
-        let (has_crlf_pom, gradle, bom_number, is_checksum_named) = beside;
+        let (has_crlf_pom, gradle, bom_number, spdx_time, is_spdx_turned, is_checksum_named) = beside;
         Writing {
             rotation,
             modified,
@@ -363,6 +391,8 @@ fn writings() -> impl Strategy<Value = Writing> {
             has_crlf_pom,
             gradle,
             bom_number,
+            spdx_time,
+            is_spdx_turned,
             is_checksum_named,
         }
     })
@@ -414,7 +444,7 @@ proptest! {
         one in writings(),
         other in writings(),
         mutation in prop_oneof![
-            12 => (0..11usize, any::<prop::sample::Index>(), 1u8..).prop_map(|(text, at, mask)| Mutation::Byte(text, at, mask)),
+            12 => (0..12usize, any::<prop::sample::Index>(), 1u8..).prop_map(|(text, at, mask)| Mutation::Byte(text, at, mask)),
             2 => prop::sample::select(&[0u32, 2, 3, 5, 6, 7, 8, 9, 10, 11][..]).prop_map(Mutation::Mode),
             1 => Just(Mutation::Comment),
             1 => any::<u8>().prop_map(Mutation::Field),
