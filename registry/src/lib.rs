@@ -20,6 +20,7 @@ mod admin;
 mod conditions;
 mod content;
 mod metrics;
+mod not_served;
 mod ranges;
 mod uri;
 

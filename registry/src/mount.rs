@@ -5,6 +5,7 @@
 
 use crate::content::{self, Form, MediaType, SendError, client_has_it, etag};
 use crate::management::error::{Dialect, Refused};
+use crate::not_served::NotServed;
 use crate::server::Front;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, Response};
@@ -114,19 +115,12 @@ async fn missing(front: &Front, package: &PackageCoordinate) -> Refused {
 }
 
 fn withheld(error: ArtifactError) -> Refused {
-    match &error {
-        ArtifactError::Unpublished { .. } => Refused::not_found(error.to_string()),
-        ArtifactError::AtRisk(_) => Refused::new(StatusCode::FORBIDDEN, "AT_RISK", error.to_string()),
-        ArtifactError::NoNetwork | ArtifactError::Busy => Refused::unavailable(error.to_string()),
-        ArtifactError::Unavailable { .. } => {
-            tracing::warn!(%error, "a published artifact could not be served");
-            Refused::unavailable(error.to_string())
+    match error.into() {
+        NotServed::Unpublished { package_type, id } => {
+            Refused::not_found(ArtifactError::Unpublished { package_type, id }.to_string())
         }
-        ArtifactError::Damaged { id, .. } => {
-            tracing::error!(%error, "a published artifact could not be served");
-            // The reason names folders of this machine.
-            Refused::unavailable(format!("the copy of {id} on this node cannot be read or written; the node's log says why"))
-        }
+        NotServed::AtRisk(text) => Refused::new(StatusCode::FORBIDDEN, "AT_RISK", text),
+        NotServed::Unavailable(text) => Refused::unavailable(text),
     }
 }
 

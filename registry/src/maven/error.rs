@@ -3,6 +3,7 @@
 use super::checksum::ChecksumError;
 use super::path::PathError;
 use crate::content::SendError;
+use crate::not_served::NotServed;
 use crate::wire::Problem;
 use poem::Response;
 use poem::http::{StatusCode, header};
@@ -65,19 +66,10 @@ impl MavenError {
 
     /// Why an artifact that is published is not handed out; `unpublished` is what it means that it is not.
     pub(super) fn withheld(error: ArtifactError, unpublished: impl FnOnce(&PackageType, &ArtifactId) -> String) -> Self {
-        match &error {
-            ArtifactError::Unpublished { package_type, id } => Self::NotPublished(unpublished(package_type, id)),
-            ArtifactError::AtRisk(_) => Self::AtRisk(error.to_string()),
-            ArtifactError::NoNetwork | ArtifactError::Busy => Self::Unavailable(error.to_string()),
-            ArtifactError::Unavailable { .. } => {
-                tracing::warn!(%error, "a published artifact could not be served");
-                Self::Unavailable(error.to_string())
-            }
-            ArtifactError::Damaged { id, .. } => {
-                tracing::error!(%error, "a published artifact could not be served");
-                // The reason names folders of this machine.
-                Self::Unavailable(format!("the copy of {id} on this node cannot be read or written; the node's log says why"))
-            }
+        match error.into() {
+            NotServed::Unpublished { package_type, id } => Self::NotPublished(unpublished(&package_type, &id)),
+            NotServed::AtRisk(text) => Self::AtRisk(text),
+            NotServed::Unavailable(text) => Self::Unavailable(text),
         }
     }
 }
