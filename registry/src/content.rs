@@ -35,6 +35,15 @@ pub(crate) enum MediaType {
     OctetStream,
 }
 
+impl MediaType {
+    fn of<'m>(&self, recorded: &'m str) -> &'m str {
+        match self {
+            Self::Recorded => recorded,
+            Self::OctetStream => "application/octet-stream",
+        }
+    }
+}
+
 /// Why a published artifact is not sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
@@ -70,6 +79,23 @@ pub(crate) async fn answer(
             })?;
             response.set_body(body);
             Ok(response)
+        }
+    }
+}
+
+/// The same for a short document that was made here, of what the block of `time_ms` says.
+pub(crate) fn answer_made(request: &Request, bytes: &[u8], media_type: &str, time_ms: u64, form: &Form) -> Response {
+    let sha256 = Sha256Digest::of(bytes);
+    let media_type = form.media_type.of(media_type);
+    let validators = Validators::new(etag(&sha256), Some(time_ms), SystemTime::now());
+    let facts = Facts { sha256, size_bytes: bytes.len() as u64, media_type, validators, form };
+    match facts.plan(request.method(), request.headers()) {
+        Plan::Done(response) => response,
+        Plan::Send { mut response, first, size_bytes } => {
+            let first = usize::try_from(first).expect("a range lies within the bytes");
+            let count = usize::try_from(size_bytes).expect("a range lies within the bytes");
+            response.set_body(bytes[first..first + count].to_vec());
+            response
         }
     }
 }
@@ -116,10 +142,7 @@ enum Plan {
 impl<'a> Facts<'a> {
     fn new(form: &'a Form, record: &'a ArtifactRecord, now: SystemTime) -> Self {
         let BuiltArtifact { sha256, size_bytes, media_type, .. } = &record.artifact;
-        let media_type = match form.media_type {
-            MediaType::Recorded => media_type,
-            MediaType::OctetStream => "application/octet-stream",
-        };
+        let media_type = form.media_type.of(media_type);
         let validators = Validators::new(etag(sha256), Some(record.time_ms), now);
         Self { sha256: *sha256, size_bytes: *size_bytes, media_type, validators, form }
     }

@@ -1,22 +1,32 @@
 //! The pull side of the OCI distribution specification 1.1, for unmodified Docker clients.
 //!
 //! Reads names the way Docker users write them, and asks the node about artifact ids. Pushing is not served: what this
-//! registry has, the network has built.
+//! registry has, the network has built; all it adds by itself is the proof of that, as a referrer of each image.
 
 mod blob;
+mod catalog;
 mod error;
 mod manifest;
+mod page;
 mod path;
+mod proof;
+mod referrers;
 mod tags;
+mod warning;
+
+pub(crate) use catalog::Catalog;
+pub(crate) use proof::Proofs;
 
 use crate::content::SendError;
+use crate::not_served::NotServed;
 use crate::server::Front;
+use crate::uri::encode_segment;
 use error::DockerError;
 use path::Target;
 use poem::http::{HeaderName, HeaderValue, Method, header};
 use poem::{Request, Response};
 use pyrsia_ledger::event::BuiltArtifact;
-use pyrsia_ledger::{ArtifactId, PackageType};
+use pyrsia_ledger::{ArtifactId, PackageCoordinate, PackageType};
 use pyrsia_node::ArtifactError;
 
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -30,11 +40,15 @@ pub(crate) async fn answer(front: &Front, request: &Request) -> Response {
     response
 }
 
+const NO_PUSH: &str =
+    "nothing can be pushed here: the network builds images from source, ask for one with `pyrsia build docker --image NAME:TAG`";
+const NO_DELETE: &str = "nothing can be deleted here: what the network published stands in its ledger";
+
 async fn route(front: &Front, request: &Request) -> Result<Response, DockerError> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(DockerError::MethodNotAllowed(
-            "nothing can be pushed here: the network builds images from source, ask for one with `pyrsia build docker --image NAME:TAG`",
-        ));
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::DELETE => return Err(DockerError::MethodNotAllowed(NO_DELETE)),
+        _ => return Err(DockerError::MethodNotAllowed(NO_PUSH)),
     }
     let rest = request.uri().path().strip_prefix("/v2/").unwrap_or_default();
     if rest.is_empty() {
@@ -45,14 +59,19 @@ async fn route(front: &Front, request: &Request) -> Result<Response, DockerError
     if let Some(other) = query.get("ns").filter(|host| *host != MIRRORED_HOST) {
         return Err(DockerError::NameUnknown(format!("this registry mirrors {MIRRORED_HOST}, not {other:?}")));
     }
-    match target {
-        Target::Manifest { name, reference } => manifest::answer(front, request, &name, &reference).await,
-        Target::Blob { name, digest } => blob::answer(front, request, &name, &digest).await,
-        Target::Tags { name } => tags::answer(front, &name, &query),
-        Target::Referrers => Err(DockerError::Unsupported("this registry does not serve referrers")),
-        Target::Catalog => Err(DockerError::Unsupported("this registry does not list its repositories")),
-        Target::Upload => Err(DockerError::Unsupported("there are no uploads here")),
+    let mut response = match target {
+        // What a digest names is the same whatever came later.
+        Target::Blob { name, digest } => return blob::answer(front, request, &name, &digest).await,
+        Target::Upload => return Err(DockerError::UploadUnknown("there are no uploads here")),
+        Target::Manifest { name, reference } => manifest::answer(front, request, &name, &reference).await?,
+        Target::Tags { name } => tags::answer(front, &name, &query)?,
+        Target::Referrers { name, digest } => referrers::answer(front, &name, &digest, &query).await?,
+        Target::Catalog => catalog::answer(front, &query).await?,
+    };
+    if let Some(text) = warning::cut_off(front) {
+        warning::add(&mut response, &text);
     }
+    Ok(response)
 }
 
 /// The parameters of a query, of which the first of each name counts.
@@ -91,21 +110,22 @@ pub(crate) fn path_of(package_type: &PackageType, artifact: &BuiltArtifact) -> O
     Some(format!("/v2/{name}/{kind}/{reference}"))
 }
 
+/// The package URL of an image (package-url, type `docker`).
+pub(crate) fn package_url(coordinate: &PackageCoordinate) -> Option<String> {
+    if coordinate.package_type.as_str() != PACKAGE_TYPE {
+        return None;
+    }
+    let id = coordinate.id.as_str();
+    let (name, version) = id.split_once('@').or_else(|| id.rsplit_once(':'))?;
+    Some(format!("pkg:{PACKAGE_TYPE}/{}@{}", encode_segment(name, b"/"), encode_segment(version, b":")))
+}
+
 /// Why an artifact that is published is not handed out; `unpublished` says what it means that it is not.
 fn withheld(error: ArtifactError, unpublished: impl FnOnce() -> DockerError) -> DockerError {
-    match error {
-        ArtifactError::Unpublished { .. } => unpublished(),
-        ArtifactError::AtRisk(_) => DockerError::Denied(error.to_string()),
-        ArtifactError::NoNetwork => DockerError::Unavailable(error.to_string()),
-        ArtifactError::Unavailable { .. } | ArtifactError::Busy => {
-            tracing::warn!(%error, "a published artifact could not be served");
-            DockerError::Unavailable(error.to_string())
-        }
-        ArtifactError::Damaged { ref id, .. } => {
-            tracing::error!(%error, "a published artifact could not be served");
-            // The reason names folders of this machine.
-            DockerError::Unavailable(format!("the copy of {id} on this node cannot be read or written; the node's log says why"))
-        }
+    match error.into() {
+        NotServed::Unpublished { .. } => unpublished(),
+        NotServed::AtRisk(text) => DockerError::Denied(text),
+        NotServed::Unavailable(text) => DockerError::Unavailable(text),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum DockerError {
     #[error("{0}")]
     Unavailable(String),
     #[error("{0}")]
-    Unsupported(&'static str),
+    UploadUnknown(&'static str),
     #[error("{0}")]
     MethodNotAllowed(&'static str),
 }
@@ -39,7 +39,7 @@ impl DockerError {
             Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
             Self::Denied(_) => (StatusCode::FORBIDDEN, "DENIED"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
-            Self::Unsupported(_) => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
+            Self::UploadUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
         }
     }

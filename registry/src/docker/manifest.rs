@@ -2,7 +2,7 @@
 
 use super::error::DockerError;
 use super::path::{Digest, Name, Reference};
-use super::{CONTENT_DIGEST, PACKAGE_TYPE, artifact_id, package_type, unsent, withheld};
+use super::{CONTENT_DIGEST, PACKAGE_TYPE, artifact_id, package_type, proof, unsent, withheld};
 use crate::content::{self, Form, MediaType};
 use crate::server::Front;
 use poem::{Request, Response};
@@ -31,7 +31,14 @@ pub(super) async fn answer(
     let id = artifact_id(reference.id_in(name));
     let record = match front.node.artifact_record(&package_type(), &id) {
         Ok((_, record)) => record,
-        Err(ArtifactError::Unpublished { .. }) => return Err(missing(front, name, reference).await),
+        Err(ArtifactError::Unpublished { .. }) => {
+            if let Reference::Digest(Digest::Sha256(digest)) = reference
+                && let Some(response) = proof::manifest(front, request, name, digest).await?
+            {
+                return Ok(response);
+            }
+            return Err(missing(front, name, reference).await);
+        }
         Err(other) => return Err(withheld(other, || unreachable!("the arm before is for what is not published"))),
     };
     if !is_manifest(&record.artifact.media_type) {

@@ -21,7 +21,7 @@ pub(crate) enum Target {
     Manifest { name: Name, reference: Reference },
     Blob { name: Name, digest: Digest },
     Tags { name: Name },
-    Referrers,
+    Referrers { name: Name, digest: Digest },
     Upload,
     Catalog,
 }
@@ -72,7 +72,7 @@ impl Target {
             [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", _] => Name::parse(name).map(|_| Self::Upload),
             [name @ .., "blobs", digest] => Ok(Self::Blob { name: Name::parse(name)?, digest: Digest::parse(digest)? }),
             [name @ .., "tags", "list"] => Ok(Self::Tags { name: Name::parse(name)? }),
-            [name @ .., "referrers", digest] => Name::parse(name).and(Digest::parse(digest)).map(|_| Self::Referrers),
+            [name @ .., "referrers", digest] => Ok(Self::Referrers { name: Name::parse(name)?, digest: Digest::parse(digest)? }),
             _ => Err(unknown()),
         }
     }
@@ -198,7 +198,8 @@ mod tests {
         assert!(matches!(Target::parse("a/b/tags/list"), Ok(Target::Tags { .. })));
         assert_eq!(Target::parse("a/blobs/uploads/"), Ok(Target::Upload));
         assert_eq!(Target::parse("a/blobs/uploads/0-1"), Ok(Target::Upload));
-        assert_eq!(Target::parse(&format!("a/referrers/sha256:{HEX}")), Ok(Target::Referrers));
+        assert!(matches!(Target::parse(&format!("a/referrers/sha256:{HEX}")), Ok(Target::Referrers { .. })));
+        assert!(matches!(Target::parse("a/referrers/1.0"), Err(PathError::Digest(_))));
         assert_eq!(Target::parse("_catalog"), Ok(Target::Catalog));
         assert!(matches!(Target::parse("alpine"), Err(PathError::Unknown(_))));
         assert!(matches!(Target::parse("alpine/tags"), Err(PathError::Unknown(_))));

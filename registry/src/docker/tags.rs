@@ -1,16 +1,13 @@
 //! The tags of an image (OCI distribution specification 1.1, "Listing Tags").
 
 use super::error::DockerError;
+use super::page::Page;
 use super::path::{Name, PathError, is_tag, shown};
 use super::{Query, artifact_id, package_type};
 use crate::server::Front;
 use poem::Response;
-use poem::http::header;
 use pyrsia_ledger::{ArtifactId, Projections};
 use serde::Serialize;
-
-/// The most tags of one page, whatever a client asks for.
-const TAGS_PER_PAGE_MAX: usize = 1_000;
 
 #[derive(Serialize)]
 struct TagList<'a> {
@@ -19,8 +16,8 @@ struct TagList<'a> {
 }
 
 pub(super) fn answer(front: &Front, name: &Name, query: &Query) -> Result<Response, DockerError> {
-    let last = query.get("last").filter(|last| !last.is_empty());
-    if let Some(last) = last.filter(|last| !is_tag(last)) {
+    let page = Page::of(query);
+    if let Some(last) = page.last().filter(|last| !is_tag(last)) {
         return Err(PathError::Tag(shown(last)).into());
     }
     let ledger = front.node.ledger();
@@ -29,17 +26,9 @@ pub(super) fn answer(front: &Front, name: &Name, query: &Query) -> Result<Respon
     if !is_known(state, name) {
         return Err(unknown());
     }
-    let asked = query.get("n").and_then(|n| n.parse().ok()).unwrap_or(TAGS_PER_PAGE_MAX);
-    let page = asked.min(TAGS_PER_PAGE_MAX);
     let served = |id: &ArtifactId| front.node.artifact_record(&package_type(), id).is_ok();
-    let mut tags = tags_after(state, name, last, page + 1, served);
-    let more = tags.len() > page;
-    tags.truncate(page);
-
-    let mut response = Response::builder().header(header::CONTENT_TYPE, "application/json");
-    if let Some(last) = tags.last().filter(|_| more) {
-        response = response.header(header::LINK, format!("</v2/{name}/tags/list?n={page}&last={last}>; rel=\"next\""));
-    }
+    let mut tags = tags_after(state, name, page.last(), page.collected_max(), served);
+    let response = page.cut(&format!("/v2/{name}/tags/list"), &mut tags);
     let list = TagList { name: name.as_str(), tags };
     Ok(response.body(serde_json::to_vec(&list).expect("text serializes")))
 }

@@ -1,0 +1,74 @@
+use super::*;
+use pyrsia_ledger::event::BuiltArtifact;
+use serde_json::{Value, json};
+
+fn record() -> ArtifactRecord {
+    let artifact = BuiltArtifact {
+        artifact_id: ArtifactId::new("alpine:3.16.2").expect("an id"),
+        media_type: "application/vnd.docker.distribution.manifest.v2+json".into(),
+        size_bytes: 528,
+        sha256: Sha256Digest::of(b"a manifest"),
+        canonical: Sha256Digest::of(b"a manifest"),
+        chunk_root: Sha256Digest::of(b"its chunks"),
+    };
+    // An event id comes from an event; here it stands for any.
+    let fields = ([1u8; 32], 7u64, 1_671_002_963_000u64, [2u8; 16], [3u8; 32], artifact);
+    borsh::from_slice(&borsh::to_vec(&fields).expect("memory")).expect("the fields of a record")
+}
+
+#[test]
+fn the_manifest_is_an_artifact_of_the_image_specification() {
+    let (record, file) = (record(), ProofFile::new(b"{\"format\":\"pyrsia-proof/1\"}\n".to_vec()));
+    let attached = Attached::new(&record, &file);
+    let manifest: Value = serde_json::from_slice(&attached.bytes).expect("JSON");
+    let annotations = json!({
+        "io.pyrsia.build": record.build_id.to_string(), "io.pyrsia.height": "7", "org.opencontainers.image.created": "2022-12-14T07:29:23Z"
+    });
+    let expected = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "application/vnd.pyrsia.proof.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.empty.v1+json",
+            "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+            "size": 2,
+            "data": "e30=",
+        },
+        "layers": [{
+            "mediaType": "application/vnd.pyrsia.proof.v1+json",
+            "digest": file.sha256.to_oci(),
+            "size": file.bytes.len(),
+            "annotations": { "org.opencontainers.image.title": "proof.json" },
+        }],
+        "subject": {
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "digest": Sha256Digest::of(b"a manifest").to_oci(),
+            "size": 528,
+        },
+        "annotations": annotations,
+    });
+    assert_eq!(manifest, expected);
+    assert_eq!(Attached::new(&record, &file).bytes, attached.bytes, "the same bytes each time");
+
+    // The list of referrers repeats the artifact's type and its annotations.
+    let (digest, size) = (Sha256Digest::of(&attached.bytes).to_oci(), attached.bytes.len());
+    let descriptor = serde_json::to_value(attached.descriptor()).expect("JSON");
+    let expected = json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": size,
+        "artifactType": "application/vnd.pyrsia.proof.v1+json", "annotations": annotations,
+    });
+    assert_eq!(descriptor, expected);
+}
+
+#[test]
+fn the_files_that_are_kept_do_not_grow_beyond_their_limit() {
+    let build = |byte: u8| borsh::from_slice::<BuildId>(&[byte; 16]).expect("sixteen bytes");
+    let mut kept = Kept::default();
+    for byte in 0..5 {
+        kept.keep(build(byte), Arc::new(ProofFile::new(vec![byte; KEPT_BYTES_MAX / 4])));
+    }
+    let builds: Vec<BuildId> = kept.files.iter().map(|(build, _)| *build).collect();
+    assert_eq!(builds, [1, 2, 3, 4].map(build), "the oldest goes first");
+    kept.keep(build(9), Arc::new(ProofFile::new(vec![0; KEPT_BYTES_MAX + 1])));
+    assert_eq!((kept.files.len(), kept.bytes), (1, KEPT_BYTES_MAX + 1), "the one that is asked for is kept, however large");
+}
