@@ -5,6 +5,7 @@
 
 use crate::access;
 use crate::admin::AdminToken;
+use crate::docker::{Catalog, Proofs};
 use crate::maven::checksum::Checksums;
 use crate::metrics::Metrics;
 use crate::tlog::NewestNote;
@@ -71,6 +72,8 @@ pub(crate) struct Front {
     pub(crate) checksums: Checksums,
     pub(crate) bundles: Bundles,
     pub(crate) checkpoint: NewestNote,
+    pub(crate) catalog: Catalog,
+    pub(crate) proofs: Proofs,
     pub(crate) public_url: Option<String>,
 }
 
@@ -94,6 +97,8 @@ impl Registry {
             checksums: Checksums::new(),
             bundles: Bundles::new(),
             checkpoint: NewestNote::default(),
+            catalog: Catalog::default(),
+            proofs: Proofs::new(),
             public_url: config.public_url,
         };
         let stop = CancellationToken::new();
