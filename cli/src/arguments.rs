@@ -4,6 +4,7 @@ mod client_settings;
 mod export;
 mod ledger;
 mod packages;
+mod proofs;
 
 use crate::commands::compare;
 use crate::exit;
@@ -15,6 +16,7 @@ pub use client_settings::SettingsArguments;
 pub use export::{ChecksumFormat, ExportCommand, ExportSource};
 pub use ledger::{AuditArguments, LogCommand};
 pub use packages::{BuildArguments, InspectArguments, ListArguments};
+pub use proofs::{ProofFormat, ProveArguments, ProveCommand, ProveOptions, VerifyArguments};
 
 /// The version with the commit it was built from, where the build says so.
 pub const VERSION: &str = match option_env!("PYRSIA_COMMIT") {
@@ -73,6 +75,9 @@ pub enum Command {
     Nodes(OutputArguments),
     /// Check that the node answers
     Ping(OutputArguments),
+    /// Write a file that proves, to whoever trusts the network, that a package is published
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
+    Prove(ProveArguments),
     /// Remove an authorized node
     Revoke(RevokeArguments),
     /// Show what to write into a client's settings so that it asks the node
@@ -80,6 +85,8 @@ pub enum Command {
     /// Show how the node is doing
     #[command(short_flag = 's')]
     Status(OutputArguments),
+    /// Check a file or an image against a proof, without a network and without a node
+    Verify(VerifyArguments),
     /// Write, test, describe and approve verifiers
     #[command(subcommand, arg_required_else_help = true)]
     Verifier(VerifierCommand),
@@ -209,7 +216,7 @@ pub enum ConfigCommand {
     Edit(EditArguments),
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(disable_help_flag = true)]
 pub struct EditArguments {
     /// Host the node runs on: a name or an IP address
@@ -221,6 +228,9 @@ pub struct EditArguments {
     /// Disk space for the node (e.g. "10 GB")
     #[arg(short, long, value_name = "DISK_SPACE")]
     pub diskspace: Option<String>,
+    /// The one network whose proofs 'pyrsia verify' believes, as its /api/v1/network shows it; an empty one takes that back
+    #[arg(short, long, value_name = "ID")]
+    pub network: Option<String>,
     /// Print help
     #[arg(short = 'h', long, action = clap::ArgAction::Help)]
     pub help: Option<bool>,

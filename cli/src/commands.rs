@@ -14,9 +14,11 @@ mod list;
 mod log;
 mod nodes;
 mod ping;
+mod prove;
 mod revoke;
 mod status;
 mod verifier;
+pub(crate) mod verify;
 
 use crate::arguments::{Arguments, Command};
 use crate::demo;
@@ -58,9 +60,11 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Log(command) => log::run(command, on_this_thread),
         Command::Nodes(output) => on_this_thread(nodes::run(output)),
         Command::Ping(output) => on_this_thread(ping::run(output)),
+        Command::Prove(arguments) => prove::run(arguments),
         Command::Revoke(arguments) => on_this_thread(revoke::run(arguments)),
         Command::Settings(arguments) => client_settings::run(arguments),
         Command::Status(output) => on_this_thread(status::run(output)),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Verifier(command) => verifier::run(command, on_this_thread),
     };
     done.map(|()| ExitCode::SUCCESS)

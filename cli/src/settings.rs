@@ -3,6 +3,7 @@
 //! Owns the file, its place, and what each value may be. The words of the fields are those of every earlier version of
 //! the file, so that one written years ago still reads.
 
+use pyrsia_ledger::{NetworkId, Sha256Digest};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -15,7 +16,7 @@ const HOST_NAME_CHARS_MAX: usize = 253;
 const HOST_LABEL_CHARS_MAX: usize = 63;
 /// The largest disk budget a node may be promised.
 const DISK_GB_MAX: u16 = 4096;
-/// A settings file has three lines; what is larger is something else.
+/// A settings file has a few lines; what is larger is something else.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// What the file holds, all of it text.
@@ -25,11 +26,14 @@ pub struct Settings {
     pub host: String,
     pub port: String,
     pub disk_allocated: String,
+    /// The id of the one network whose proofs are believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { host: "localhost".into(), port: "7888".into(), disk_allocated: "10 GB".into() }
+        Self { host: "localhost".into(), port: "7888".into(), disk_allocated: "10 GB".into(), network: None }
     }
 }
 
@@ -64,6 +68,8 @@ pub enum InvalidValue {
     Port,
     #[error("Invalid value for Disk Allocation")]
     Disk,
+    #[error("Invalid value for Network ID")]
+    Network,
 }
 
 impl Settings {
@@ -73,6 +79,7 @@ impl Settings {
             (is_host(&self.host), InvalidValue::Host),
             (is_port(&self.port), InvalidValue::Port),
             (is_disk(&self.disk_allocated), InvalidValue::Disk),
+            (self.network.as_deref().is_none_or(|id| network_id(id).is_some()), InvalidValue::Network),
         ];
         let wrong: Vec<InvalidValue> = checks.into_iter().filter(|(valid, _)| !valid).map(|(_, wrong)| wrong).collect();
         if wrong.is_empty() { Ok(()) } else { Err(SettingsError::Invalid(wrong)) }
@@ -91,9 +98,18 @@ impl Settings {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
     }
 
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("three strings can be written as TOML")
+    /// The network whose proofs are believed, once [`Settings::check`] found nothing wrong.
+    pub fn pinned_network(&self) -> Option<NetworkId> {
+        self.network.as_deref().and_then(network_id)
     }
+
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("strings can be written as TOML")
+    }
+}
+
+fn network_id(text: &str) -> Option<NetworkId> {
+    text.parse::<Sha256Digest>().ok().map(NetworkId::new)
 }
 
 pub fn is_host(text: &str) -> bool {
@@ -200,7 +216,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = SettingsFile::at(folder.path().join("pyrsia-cli/default-config.toml"));
         assert_eq!(file.read().unwrap(), Settings::default());
-        let settings = Settings { host: "node.example".into(), port: "7889".into(), disk_allocated: "5 GB".into() };
+        let settings = Settings {
+            host: "node.example".into(),
+            port: "7889".into(),
+            disk_allocated: "5 GB".into(),
+            network: Some("ab".repeat(32)),
+        };
         file.write(&settings).unwrap();
         assert_eq!(file.read().unwrap(), settings);
         file.remove().unwrap();
@@ -220,9 +241,15 @@ mod tests {
 
     #[test]
     fn values_outside_their_range_are_named_one_by_one() {
-        let wrong = Settings { host: "not a host".into(), port: "65536".into(), disk_allocated: "10GB".into() };
+        let wrong = Settings {
+            host: "not a host".into(),
+            port: "65536".into(),
+            disk_allocated: "10GB".into(),
+            network: Some("ab".into()),
+        };
         let Err(SettingsError::Invalid(values)) = wrong.check() else { panic!("{wrong:?} was taken") };
-        assert_eq!(values, [InvalidValue::Host, InvalidValue::Port, InvalidValue::Disk]);
+        assert_eq!(values, [InvalidValue::Host, InvalidValue::Port, InvalidValue::Disk, InvalidValue::Network]);
+        assert_eq!(wrong.pinned_network(), None);
         for host in ["", "-a.example", "a..b", "a_b", "::g", &"a".repeat(64)] {
             assert!(!is_host(host), "{host:?}");
         }

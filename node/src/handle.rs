@@ -40,7 +40,7 @@ pub struct NodeHandle {
 /// What a handle asks.
 pub(crate) struct Parts {
     pub(crate) me: NodeId,
-    /// Signs the checkpoints that this node serves.
+    /// Signs what this node serves of its ledger: checkpoints, and attestations.
     pub(crate) log_key: SigningKey,
     pub(crate) consensus: ConsensusHandle,
     /// None once the node has stopped: who still has a handle then keeps nobody from opening the log.
@@ -91,6 +91,10 @@ impl NodeHandle {
 
     pub fn node_id(&self) -> NodeId {
         self.node.me
+    }
+
+    pub(crate) fn log_key(&self) -> &SigningKey {
+        &self.node.log_key
     }
 
     pub(crate) fn verifiers(&self) -> &Verifiers {

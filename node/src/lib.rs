@@ -15,6 +15,7 @@ pub mod mounts;
 pub mod artifacts;
 pub mod consensus;
 pub mod p2p;
+pub mod proofs;
 pub mod verification;
 
 mod bootstrap;

@@ -4,6 +4,7 @@
 //! and metadata files they make, and the exchange between nodes. A plain function of the ledger's state.
 
 use pyrsia_ledger::event::BuildOutcome;
+use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::projection::packages::ArtifactRecord;
 use pyrsia_ledger::{ArtifactId, BuildId, Height, NodeId, PackageCoordinate, PackageType, Projections, Sha256Digest};
 
@@ -44,6 +45,14 @@ pub fn verdict<'a>(
             lost: risk.lost.clone(),
         }),
     }
+}
+
+/// The newest build of a package that is completely published, at risk or not.
+pub fn newest_publication(state: &Projections, coordinate: &PackageCoordinate) -> Option<BuildId> {
+    let is_published = |build: &BuildId| {
+        state.builds.get(build).is_some_and(|build| matches!(build.status, BuildStatus::Published { .. }))
+    };
+    state.packages.records(coordinate).rev().map(|record| record.build_id).find(is_published)
 }
 
 /// The same for one who knows only the digest, as other nodes do. Bytes at risk leave: another package may have the same ones,

@@ -8,6 +8,7 @@ pub mod wire;
 mod router;
 mod server;
 
+mod attestations;
 mod docker;
 mod management;
 mod maven;

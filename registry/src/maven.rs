@@ -13,12 +13,13 @@ mod version;
 use crate::conditions::{Condition, Validators};
 use crate::mount;
 use crate::server::Front;
+use crate::uri::encode_segment;
 use error::MavenError;
 use path::Target;
 use poem::http::{Method, StatusCode, header};
 use poem::{Request, Response};
-use pyrsia_ledger::PackageType;
 use pyrsia_ledger::event::BuiltArtifact;
+use pyrsia_ledger::{PackageCoordinate, PackageType};
 
 const PREFIX: &str = "/maven2";
 /// What the ledger calls Maven packages.
@@ -48,6 +49,13 @@ async fn route(front: &Front, request: &Request) -> Result<Response, MavenError>
 pub(crate) fn path_of(package_type: &PackageType, artifact: &BuiltArtifact) -> Option<String> {
     let (group, rest) = artifact.artifact_id.as_str().split_once('/')?;
     (package_type.as_str() == PACKAGE_TYPE).then(|| format!("{PREFIX}/{}/{rest}", group.replace('.', "/")))
+}
+
+/// The package URL of a Maven package (package-url, type `maven`).
+pub(crate) fn package_url(coordinate: &PackageCoordinate) -> Option<String> {
+    let [group, artifact, version] = coordinate.id.as_str().splitn(3, ':').collect::<Vec<_>>()[..] else { return None };
+    let [group, artifact, version] = [group, artifact, version].map(|part| encode_segment(part, b""));
+    (coordinate.package_type.as_str() == PACKAGE_TYPE).then(|| format!("pkg:{PACKAGE_TYPE}/{group}/{artifact}@{version}"))
 }
 
 fn package_type() -> PackageType {

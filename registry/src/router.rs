@@ -5,7 +5,7 @@
 
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
-use crate::management::{authorize, builds, inspect, log, members, package_types, predecessor, status, verifiers};
+use crate::management::{authorize, builds, inspect, log, members, package_types, predecessor, proofs, status, verifiers};
 use crate::maven;
 use crate::metrics::Surface;
 use crate::mount;
@@ -45,6 +45,8 @@ enum Action {
     PackageTypes,
     Package,
     Artifact,
+    ProofOfDigest,
+    ProofOfPackage,
     Blocks,
     Block,
     LogKeys,
@@ -86,6 +88,8 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/api/v1/package-types", Action::PackageTypes),
     (Method::GET, "/api/v1/packages/{package_type}", Action::Package),
     (Method::GET, "/api/v1/artifacts/{package_type}", Action::Artifact),
+    (Method::GET, "/api/v1/proofs", Action::ProofOfDigest),
+    (Method::GET, "/api/v1/proofs/{package_type}", Action::ProofOfPackage),
     (Method::GET, "/api/v1/blocks", Action::Blocks),
     (Method::GET, "/api/v1/blocks/{height}", Action::Block),
     (Method::GET, "/api/v1/log/keys", Action::LogKeys),
@@ -167,6 +171,8 @@ async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Respons
         Action::PackageTypes => package_types::list(front),
         Action::Package => inspect::package(front, &argument, &request).await,
         Action::Artifact => package_types::artifact(front, &argument, &request).await,
+        Action::ProofOfDigest => proofs::of_digest(front, &request).await,
+        Action::ProofOfPackage => proofs::of_package(front, &argument, &request).await,
         Action::Blocks => log::blocks(front, &request).await,
         Action::Block => log::block(front, &argument).await,
         Action::OpenApi => status::openapi(),

@@ -6,6 +6,7 @@
 use crate::access;
 use crate::admin::AdminToken;
 use crate::docker::{Catalog, Proofs};
+use crate::management::proofs::Proving;
 use crate::maven::checksum::Checksums;
 use crate::metrics::Metrics;
 use crate::tlog::NewestNote;
@@ -72,6 +73,7 @@ pub(crate) struct Front {
     pub(crate) checksums: Checksums,
     pub(crate) bundles: Bundles,
     pub(crate) checkpoint: NewestNote,
+    pub(crate) proving: Proving,
     pub(crate) catalog: Catalog,
     pub(crate) proofs: Proofs,
     pub(crate) public_url: Option<String>,
@@ -97,6 +99,7 @@ impl Registry {
             checksums: Checksums::new(),
             bundles: Bundles::new(),
             checkpoint: NewestNote::default(),
+            proving: Proving::new(),
             catalog: Catalog::default(),
             proofs: Proofs::new(),
             public_url: config.public_url,

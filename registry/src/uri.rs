@@ -1,5 +1,7 @@
 //! Segments of a request's path as the client meant them.
 
+use std::fmt::Write as _;
+
 /// Resolves the percent escapes of one segment (RFC 3986, section 2.1).
 ///
 /// None when an escape is broken, or when it hides something that would make another path of it: a slash, a control
@@ -18,6 +20,20 @@ pub(crate) fn decode_segment(segment: &str) -> Option<String> {
         decoded.push(char::from(byte));
     }
     Some(decoded)
+}
+
+/// Escapes what is not unreserved (RFC 3986, section 2.3), nor in `kept`.
+pub(crate) fn encode_segment(text: &str, kept: &[u8]) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
@@ -43,7 +59,8 @@ mod tests {
         #[test]
         fn every_printable_segment_survives_being_escaped(text in "[!-.0-~]{0,40}") {
             let escaped: String = text.bytes().map(|b| format!("%{b:02X}")).collect();
-            prop_assert_eq!(decode_segment(&escaped), Some(text));
+            prop_assert_eq!(decode_segment(&escaped), Some(text.clone()));
+            prop_assert_eq!(decode_segment(&encode_segment(&text, b":")), Some(text));
         }
 
         #[test]

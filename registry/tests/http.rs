@@ -13,6 +13,7 @@ mod http {
     mod mistakes;
     mod mount;
     mod network;
+    mod proofs;
     mod pull;
     mod tiles;
 }

@@ -36,13 +36,14 @@ fn change(file: &SettingsFile, edit: EditArguments) -> Result<(), Failure> {
         eprintln!("warning: the settings start from their defaults: {}", chain(&error));
         Settings::default()
     });
-    let settings = if edit.host.is_none() && edit.port.is_none() && edit.diskspace.is_none() {
+    let settings = if edit == EditArguments::default() {
         ask(&old, &mut io::stdin().lock()).map_err(|error| Failure::because("Error saving node configuration", &error))?
     } else {
         Settings {
             host: edit.host.unwrap_or(old.host),
             port: edit.port.unwrap_or(old.port),
             disk_allocated: edit.diskspace.unwrap_or(old.disk_allocated),
+            network: edit.network.or(old.network).filter(|id| !id.is_empty()),
         }
     };
     match file.write(&settings) {
@@ -80,6 +81,7 @@ fn ask(old: &Settings, answers: &mut impl BufRead) -> io::Result<Settings> {
             &old.disk_allocated,
             is_disk,
         )?,
+        network: old.network.clone(),
     })
 }
 
@@ -91,7 +93,8 @@ mod tests {
     fn questions_are_asked_again_until_the_answer_can_be_used() {
         let mut answers = io::Cursor::new("not a host\nnode.example\n\n10GB\n5 GB\n");
         let settings = ask(&Settings::default(), &mut answers).unwrap();
-        assert_eq!(settings, Settings { host: "node.example".into(), port: "7888".into(), disk_allocated: "5 GB".into() });
+        let answered = Settings { host: "node.example".into(), disk_allocated: "5 GB".into(), ..Settings::default() };
+        assert_eq!(settings, answered);
     }
 
     #[test]

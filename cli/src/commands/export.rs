@@ -4,7 +4,7 @@
 //! Everything comes from the log, which is checked block by block; no artifact is fetched.
 
 mod checksums;
-mod destination;
+pub(in crate::commands) mod destination;
 mod pattern;
 mod published;
 mod verification;
@@ -88,7 +88,7 @@ fn none_at_risk(published: Published) -> Result<Published, Failure> {
 fn written(text: &str, file: Option<&Path>, force: bool, published: &Published) -> Result<(), Failure> {
     match file {
         Some(file) => {
-            destination::replace(file, text, force)?;
+            destination::replace(file, text, &[MARK], force)?;
             tell(&format!("{} has {}", file.display(), published.in_words()));
         }
         None => {

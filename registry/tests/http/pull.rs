@@ -13,7 +13,7 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 /// Asks for `image` and waits until it is published; gives what `/build/status` says then.
-async fn publish(fixture: &Fixture, image: &str) -> Value {
+pub(super) async fn publish(fixture: &Fixture, image: &str) -> Value {
     fixture.authorize().await;
     let (status, answer) = fixture.post("/build/docker", &json!({"image": image})).await;
     assert_eq!((status, &answer["message"]), (200, &Value::Null), "{answer}");

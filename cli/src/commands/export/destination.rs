@@ -1,8 +1,7 @@
-//! Where an export is written: a file or a folder that appears, or changes, in one step.
+//! Where an export, or a proof, is written: a file or a folder that appears, or changes, in one step.
 //!
 //! Never replaces what this command did not write, unless it is told to: such a file may hold what its owner trusts besides.
 
-use super::MARK;
 use crate::exit::Failure;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
@@ -10,16 +9,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::{NamedTempFile, TempDir};
 
-/// How far into a file the mark is looked for.
+/// How far into a file a mark is looked for.
 const HEAD_BYTES: u64 = 512;
 /// A temporary file is for its owner alone; checksums are for everybody.
 const FILE_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
 
-/// Puts the text in the place of a file that this command wrote, or of none.
-pub(super) fn replace(file: &Path, text: &str, force: bool) -> Result<(), Failure> {
+/// Puts the text in the place of a file that this command wrote, which has one of its marks near its beginning, or of none.
+pub(in crate::commands) fn replace(file: &Path, text: &str, marks: &[&str], force: bool) -> Result<(), Failure> {
     let unwritable = |error: io::Error| Failure::because(&format!("{} cannot be written", file.display()), &error);
-    if !force && !is_ours(file).map_err(unwritable)? {
+    if !force && !is_ours(file, marks).map_err(unwritable)? {
         let failure = Failure::new(format!("{} was not written by this command", file.display()));
         return Err(failure.hint("name a new file, or have this one replaced with --force"));
     }
@@ -81,14 +80,15 @@ fn settle(folder: &Path) -> io::Result<()> {
     folder.sync_all()
 }
 
-fn is_ours(file: &Path) -> io::Result<bool> {
+fn is_ours(file: &Path, marks: &[&str]) -> io::Result<bool> {
     let mut head = vec![];
     match File::open(file) {
         Ok(open) => open.take(HEAD_BYTES).read_to_end(&mut head)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error),
     };
-    Ok(String::from_utf8_lossy(&head).contains(MARK))
+    let head = String::from_utf8_lossy(&head);
+    Ok(marks.iter().any(|mark| head.contains(mark)))
 }
 
 /// The folder that something is made in; it is made too.
@@ -100,6 +100,7 @@ fn folder_of(path: &Path) -> io::Result<&Path> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MARK;
     use super::*;
 
     #[test]
@@ -107,15 +108,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deep/er/checksums.sha256");
         for text in [format!("# {MARK} x\none"), format!("# {MARK} x\ntwo")] {
-            replace(&file, &text, false).unwrap();
+            replace(&file, &text, &[MARK], false).unwrap();
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, FILE_MODE);
         fs::write(&file, "somebody's own").unwrap();
-        let refused = replace(&file, "new", false).unwrap_err().to_string();
+        let refused = replace(&file, "new", &[MARK], false).unwrap_err().to_string();
         assert!(refused.contains("was not written by this command") && refused.contains("--force"), "{refused}");
         assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's own");
-        replace(&file, "new", true).unwrap();
+        replace(&file, "new", &[MARK], true).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
     }

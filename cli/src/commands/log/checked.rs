@@ -4,7 +4,7 @@
 use super::super::{node, request_failure};
 use super::{open_sound, progress_bar, refused};
 use crate::exit::Failure;
-use pyrsia_ledger::log::TransferError;
+use pyrsia_ledger::log::{SoundBlocks, TransferError};
 use pyrsia_ledger::projection::BlockError;
 use pyrsia_ledger::{Height, NetworkId, Projections, SealedBlock};
 use pyrsia_registry::wire::{BLOCKS_MEDIA_TYPE, split_blocks};
@@ -45,15 +45,28 @@ pub(in crate::commands) async fn of_node(
 /// The state at the end of a ledger: a data folder, a ledger folder, or an exported log.
 pub(in crate::commands) fn of_ledger(what: &str, pinned: Option<NetworkId>, path: &Path) -> Result<Projections, Failure> {
     let (_scratch, blocks) = open_sound(path)?;
+    of_blocks(what, pinned, path, blocks, drop)
+}
+
+/// The same of a ledger that is open already; each block is given to `each` when it was checked.
+pub(in crate::commands) fn of_blocks(
+    what: &str,
+    pinned: Option<NetworkId>,
+    path: &Path,
+    blocks: SoundBlocks,
+    mut each: impl FnMut(SealedBlock),
+) -> Result<Projections, Failure> {
     let bar = progress_bar(blocks.newest());
     let mut state: Option<Projections> = None;
     for block in blocks {
         let next = block.and_then(|(sealed, _)| {
             let next = after(state.as_ref(), &sealed);
-            next.map_err(|source| TransferError::Refused { height: sealed.height(), source: Box::new(source) })
+            let next = next.map_err(|source| TransferError::Refused { height: sealed.height(), source: Box::new(source) })?;
+            check_network(&next, pinned).map(|()| (next, sealed))
         });
-        let next = next.and_then(|next| check_network(&next, pinned).map(|()| next));
-        state = Some(next.map_err(|error| refused(what, path, &error))?);
+        let (next, sealed) = next.map_err(|error| refused(what, path, &error))?;
+        each(sealed);
+        state = Some(next);
         bar.inc(1);
     }
     bar.finish_and_clear();

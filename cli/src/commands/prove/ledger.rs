@@ -1,0 +1,93 @@
+//! A proof out of a ledger on this machine: a data folder, a ledger folder or an exported log, each block of which is checked.
+
+use super::super::compare;
+use super::super::log::{checked as log, open_ledger};
+use super::{Asked, FAILED, Proved, at_risk, checked, only_artifact};
+use crate::arguments::{ProofFormat, ProveOptions, VerifierSource};
+use crate::exit::{Failure, chain};
+use pyrsia_ledger::log::SoundBlocks;
+use pyrsia_ledger::publication_proof::{BlocksInMemory, ProveError, prove as prove_build};
+use pyrsia_ledger::{ArtifactId, BuildId, NetworkId, PackageCoordinate, Projections};
+use pyrsia_node::verification::newest_publication;
+use std::path::Path;
+
+pub(super) fn prove(path: &Path, asked: &Asked, options: &ProveOptions, network: Option<NetworkId>) -> Result<Proved, Failure> {
+    if options.format == ProofFormat::Slsa {
+        let failure = Failure::usage("attestations are signed by the node that makes them, and a ledger has no key");
+        return Err(failure.hint("leave --ledger out, so that the running node is asked"));
+    }
+    let (_scratch, reader) = open_ledger(path)?;
+    let (tree, mut blocks) = (reader.tree().cloned(), BlocksInMemory::default());
+    let state = log::of_blocks(FAILED, network, path, SoundBlocks::new(reader), |sealed| {
+        // A folder gives its blocks when they are asked for.
+        if tree.is_none() {
+            blocks.push(sealed);
+        }
+    })?;
+    let build = published(&state, asked)?;
+    let artifacts = (!options.artifacts.is_empty()).then_some(&options.artifacts[..]);
+    let proof = match &tree {
+        Some(tree) => prove_build(tree, &state, &build, artifacts),
+        None => prove_build(&blocks, &state, &build, artifacts),
+    };
+    let proof = proof.map_err(|error| refused(path, &error))?;
+    let shown = checked(&proof, asked, network)?;
+    let text = match options.format {
+        ProofFormat::TlogProof => tlog_proof(&proof, &only_artifact(asked, options, &shown)?),
+        ProofFormat::Proof | ProofFormat::Slsa => proof.to_text(),
+    };
+    let warnings = state.builds.at_risk(&build).map(|risk| at_risk(risk.height)).into_iter().collect();
+    Ok(Proved { proof, shown, text, warnings })
+}
+
+pub(super) fn tlog_proof(proof: &pyrsia_ledger::publication_proof::PublicationProof, artifact: &ArtifactId) -> String {
+    proof.tlog_proof(artifact).expect("the artifact is one of the proof")
+}
+
+fn published(state: &Projections, asked: &Asked) -> Result<BuildId, Failure> {
+    let as_of = format!("as of block {}", state.height());
+    match asked {
+        Asked::Bytes(sha256) => match state.packages.digest(sha256) {
+            Some((_, record)) => Ok(record.build_id),
+            None => Err(Failure::new(format!("{FAILED}: nothing with sha256 {sha256} is published, {as_of}"))),
+        },
+        Asked::Package { package_type, package } => {
+            let written = PackageCoordinate::new(package_type, package).ok();
+            let build = written.and_then(|coordinate| newest_publication(state, &coordinate));
+            let build = match build {
+                Some(build) => Some(build),
+                None => newest_publication(state, &canonical(package_type, package)?),
+            };
+            build.ok_or_else(|| {
+                let failure = Failure::new(format!("{FAILED}: {package_type} {package} is not published, {as_of}"));
+                failure.hint(format!("'pyrsia build {package_type} {package} --wait' asks the running node for a build"))
+            })
+        }
+    }
+}
+
+/// As the verifier of its type writes it: the ledger knows no other form.
+fn canonical(package_type: &str, package: &str) -> Result<PackageCoordinate, Failure> {
+    let source = VerifierSource { package_type: Some(package_type.to_owned()), verifiers: None, module: None };
+    let verifier = compare::load(&source)?;
+    let failed = |said: String| Failure::new(format!("{FAILED}: {package} is no {package_type} package: {said}"));
+    let parsed = match verifier.parse_coordinate(package) {
+        pyrsia_verifiers::Outcome::Done(id) => id,
+        pyrsia_verifiers::Outcome::Refused(refusal) => return Err(failed(refusal.to_string())),
+        pyrsia_verifiers::Outcome::Abstained(abstention) => return Err(failed(abstention.to_string())),
+    };
+    PackageCoordinate::new(verifier.description().package_type.as_str(), &parsed).map_err(|error| failed(error.to_string()))
+}
+
+fn refused(path: &Path, error: &ProveError) -> Failure {
+    let failure = Failure::new(format!("{FAILED}: {}", chain(error)));
+    match error {
+        ProveError::Missing(_) | ProveError::Source(_) | ProveError::Unsound(_) => {
+            failure.hint(format!("'pyrsia audit {}' shows everything that is wrong", path.display()))
+        }
+        ProveError::UnknownArtifact { .. } => {
+            failure.hint("artifacts are named as 'pyrsia inspect-log' names them, without --artifact all are proved")
+        }
+        _ => failure,
+    }
+}
