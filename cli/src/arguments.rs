@@ -4,6 +4,7 @@ mod client_settings;
 mod export;
 mod ledger;
 mod packages;
+mod search;
 mod proofs;
 
 use crate::commands::compare;
@@ -16,6 +17,7 @@ pub use client_settings::SettingsArguments;
 pub use export::{ChecksumFormat, ExportCommand, ExportSource};
 pub use ledger::{AuditArguments, LogCommand};
 pub use packages::{BuildArguments, InspectArguments, ListArguments};
+pub use search::{SearchArguments, SearchRole};
 pub use proofs::{ProofFormat, ProveArguments, ProveCommand, ProveOptions, VerifyArguments};
 
 /// The version with the commit it was built from, where the build says so.
@@ -80,6 +82,9 @@ pub enum Command {
     Prove(ProveArguments),
     /// Remove an authorized node
     Revoke(RevokeArguments),
+    /// Search the ledger by package, digest, builder, time and kind of event
+    #[command(arg_required_else_help = true)]
+    Search(SearchArguments),
     /// Show what to write into a client's settings so that it asks the node
     Settings(SettingsArguments),
     /// Show how the node is doing

@@ -16,6 +16,7 @@ mod nodes;
 mod ping;
 mod prove;
 mod revoke;
+mod search;
 mod status;
 mod verifier;
 pub(crate) mod verify;
@@ -62,6 +63,8 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Ping(output) => on_this_thread(ping::run(output)),
         Command::Prove(arguments) => prove::run(arguments),
         Command::Revoke(arguments) => on_this_thread(revoke::run(arguments)),
+        // The codes of this one say whether anything was found.
+        Command::Search(arguments) => return search::run(arguments),
         Command::Settings(arguments) => client_settings::run(arguments),
         Command::Status(output) => on_this_thread(status::run(output)),
         Command::Verify(arguments) => verify::run(arguments),

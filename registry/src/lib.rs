@@ -13,6 +13,7 @@ mod docker;
 mod management;
 mod maven;
 mod mount;
+mod pages;
 mod tlog;
 mod tlog_tiles;
 

@@ -11,6 +11,7 @@ pub(crate) mod log;
 pub(crate) mod members;
 pub(crate) mod package_types;
 pub(crate) mod predecessor;
+pub(crate) mod search;
 pub(crate) mod proofs;
 pub(crate) mod status;
 pub(crate) mod verifiers;

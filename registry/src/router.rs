@@ -9,6 +9,7 @@ use crate::management::{authorize, builds, inspect, log, members, package_types,
 use crate::maven;
 use crate::metrics::Surface;
 use crate::mount;
+use crate::pages;
 use crate::server::Front;
 use crate::tlog;
 use crate::tlog_tiles;
@@ -49,8 +50,15 @@ enum Action {
     ProofOfPackage,
     Blocks,
     Block,
+    Search,
     LogKeys,
     OpenApi,
+    Home,
+    SearchPage,
+    BuildPage,
+    PackagePage,
+    BlockPage,
+    PageStyle,
 }
 
 const ROUTES: &[(Method, &str, Action)] = &[
@@ -62,6 +70,13 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/log/checkpoint", Action::Checkpoint),
     (Method::GET, "/log/policy", Action::Policy),
     (Method::GET, "/log/tile/{path...}", Action::Tile),
+    // Pages for people.
+    (Method::GET, "", Action::Home),
+    (Method::GET, "/explore/search", Action::SearchPage),
+    (Method::GET, "/explore/builds/{build_id}", Action::BuildPage),
+    (Method::GET, "/explore/packages/{package_type}", Action::PackagePage),
+    (Method::GET, "/explore/blocks/{height}", Action::BlockPage),
+    (Method::GET, "/explore/style.css", Action::PageStyle),
     // The surface of the seed documents.
     (Method::GET, "/status", Action::Status),
     (Method::GET, "/peers", Action::Peers),
@@ -92,6 +107,7 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/api/v1/proofs/{package_type}", Action::ProofOfPackage),
     (Method::GET, "/api/v1/blocks", Action::Blocks),
     (Method::GET, "/api/v1/blocks/{height}", Action::Block),
+    (Method::GET, "/api/v1/search", Action::Search),
     (Method::GET, "/api/v1/log/keys", Action::LogKeys),
     (Method::GET, "/api/v1/openapi.json", Action::OpenApi),
 ];
@@ -175,7 +191,14 @@ async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Respons
         Action::ProofOfPackage => proofs::of_package(front, &argument, &request).await,
         Action::Blocks => log::blocks(front, &request).await,
         Action::Block => log::block(front, &argument).await,
+        Action::Search => search::search(front, &request).await,
         Action::OpenApi => status::openapi(),
+        Action::Home => pages::home(front).await,
+        Action::SearchPage => pages::search(front, &request).await,
+        Action::BuildPage => pages::build(front, &argument),
+        Action::PackagePage => pages::package(front, &argument, &request).await,
+        Action::BlockPage => pages::block(front, &argument).await,
+        Action::PageStyle => Ok(pages::style()),
     }
 }
 
@@ -234,7 +257,8 @@ mod tests {
     #[test]
     fn unknown_paths_and_wrong_methods_are_told_apart() {
         let status = |method: Method, path: &str| find(&method, path).expect_err("no route").status();
-        for path in ["/", "", "//status", "/statuss", "/build", "/build/", "/api/v1/blocks/%2F", "/api/v1/builds/a/b"] {
+        assert_eq!(find(&Method::GET, "/").expect("a route").0, Action::Home);
+        for path in ["//", "//status", "/statuss", "/build", "/build/", "/api/v1/blocks/%2F", "/api/v1/builds/a/b"] {
             assert_eq!(status(Method::GET, path), StatusCode::NOT_FOUND, "{path}");
         }
         assert_eq!(status(Method::POST, "/status"), StatusCode::METHOD_NOT_ALLOWED);

@@ -7,6 +7,7 @@ use crate::access;
 use crate::admin::AdminToken;
 use crate::docker::{Catalog, Proofs};
 use crate::management::proofs::Proving;
+use crate::management::search::Searches;
 use crate::maven::checksum::Checksums;
 use crate::metrics::Metrics;
 use crate::tlog::NewestNote;
@@ -72,6 +73,7 @@ pub(crate) struct Front {
     pub(crate) metrics: Metrics,
     pub(crate) checksums: Checksums,
     pub(crate) bundles: Bundles,
+    pub(crate) searches: Searches,
     pub(crate) checkpoint: NewestNote,
     pub(crate) proving: Proving,
     pub(crate) catalog: Catalog,
@@ -98,6 +100,7 @@ impl Registry {
             metrics: Metrics::new(),
             checksums: Checksums::new(),
             bundles: Bundles::new(),
+            searches: Searches::new(),
             checkpoint: NewestNote::default(),
             proving: Proving::new(),
             catalog: Catalog::default(),

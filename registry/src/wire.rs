@@ -8,12 +8,16 @@ mod builds;
 mod consensus;
 pub mod dispute;
 mod members;
+mod search;
+mod words;
 
 pub(crate) use blocks::join_blocks;
 pub use blocks::{BLOCKS_MEDIA_TYPE, BlocksPageError, split_blocks};
 pub use builds::*;
 pub use consensus::*;
 pub use members::*;
+pub use search::*;
+pub use words::event_in_words;
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{BlockHash, BuildId, Height, NetworkId, NodeId, PackageType, Sha256Digest};
 use serde::ser::{SerializeMap, Serializer};

@@ -13,7 +13,9 @@ mod http {
     mod mistakes;
     mod mount;
     mod network;
+    mod pages;
     mod proofs;
     mod pull;
+    mod search;
     mod tiles;
 }

@@ -6,7 +6,6 @@ mod export;
 mod import;
 mod replay;
 mod show;
-mod words;
 
 use crate::arguments::LogCommand;
 use crate::exit::Failure;
@@ -16,6 +15,8 @@ use pyrsia_ledger::log::{LedgerReader, ReadError, SoundBlocks, TransferError};
 use std::path::Path;
 use std::pin::Pin;
 use tempfile::TempDir;
+
+pub(super) use replay::moment;
 
 type Asking = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
@@ -50,13 +51,13 @@ pub(super) fn open_ledger(path: &Path) -> Result<(TempDir, LedgerReader), Failur
     Ok((scratch, reader))
 }
 
-fn open_sound(path: &Path) -> Result<(TempDir, SoundBlocks), Failure> {
+pub(super) fn open_sound(path: &Path) -> Result<(TempDir, SoundBlocks), Failure> {
     let (scratch, reader) = open_ledger(path)?;
     Ok((scratch, SoundBlocks::new(reader)))
 }
 
 /// Why a log was not taken, with the way to learn everything that is wrong with it.
-fn refused(what: &str, ledger: &Path, error: &TransferError) -> Failure {
+pub(super) fn refused(what: &str, ledger: &Path, error: &TransferError) -> Failure {
     let failure = Failure::because(what, error);
     match error {
         TransferError::Damaged { .. }

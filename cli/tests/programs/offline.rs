@@ -20,6 +20,10 @@ fn a_ledger_is_taken_from_a_running_node_and_checked_without_one() {
     let node = LoneNode::start(home);
     succeeded(home, &format!("config -e --host 127.0.0.1 --port {}", node.port));
     fails(home, "audit pyrsia", 2, "pyrsia log export --node FILE");
+    let found = succeeded(home, "search --operation NetworkFounded --json").stdout;
+    let nothing = fails(home, "search docker alpine:3.16.0", 1, "");
+    assert!(nothing.stdout.starts_with("Nothing was found in the ledger up to block "), "{}", nothing.stdout);
+    fails(home, "search --sha256 nothing", 2, "sha256: a sha256 digest is 64");
     succeeded(home, "log export --node taken.log");
     assert_eq!(node.stop(), Some(0));
 
@@ -37,6 +41,15 @@ fn a_ledger_is_taken_from_a_running_node_and_checked_without_one() {
     fails(home, "audit . --network nonsense", 2, "a network id is");
     fails(home, "audit nowhere", 2, "nowhere does not exist");
     fails(home, "audit config", 2, "holds no ledger");
+
+    for ledger in ["pyrsia", "taken.log"] {
+        assert_eq!(succeeded(home, &format!("search --operation networkfounded --json --ledger {ledger}")).stdout, found);
+        assert_eq!(fails(home, &format!("search docker alpine:3.16.0 --ledger {ledger}"), 1, "").stdout, nothing.stdout);
+    }
+    let shown = succeeded(home, "search --from 0 --to 0 --ledger taken.log").stdout;
+    assert!(shown.contains("  NetworkFounded  -\n") && shown.contains("\nOne event: all there is up to block "), "{shown}");
+    fails(home, &format!("search --from 0 --ledger . --network {other}"), 2, "this is the log of network");
+    fails(home, "search alpine --ledger nowhere", 2, "nowhere does not exist");
 
     succeeded(home, "log export pyrsia exported.log");
     let bytes = fs::read(home.join("taken.log")).unwrap();

@@ -142,8 +142,11 @@ pub(crate) async fn builds(front: &Front, request: &Request) -> Result<Response,
 }
 
 pub(crate) fn build(front: &Front, id: &str) -> Result<Response, Refused> {
-    let (_, build) = find(front, id)?;
-    Ok(json(StatusCode::OK, &shown(build)))
+    Ok(json(StatusCode::OK, &build_view(front, id)?))
+}
+
+pub(crate) fn build_view(front: &Front, id: &str) -> Result<BuildView, Refused> {
+    find(front, id).map(|(_, build)| shown(build))
 }
 
 fn find(front: &Front, id: &str) -> Result<(BuildId, pyrsia_node::BuildView), Refused> {

@@ -1,5 +1,6 @@
 //! Errors as HTTP: in the form of the seed documents, and as RFC 9457 problems below `/api/v1`.
 
+use crate::pages;
 use crate::wire::{ErrorBody, ErrorEntry, Problem};
 use poem::Response;
 use poem::http::{Method, StatusCode, header};
@@ -10,11 +11,17 @@ use pyrsia_node::{ApproveVerifierError, AuthorizeError, NotStanding, RevokeError
 pub(crate) enum Dialect {
     Seed,
     Problem,
+    /// A page for people.
+    Page,
 }
 
 impl Dialect {
     pub(crate) fn of(path: &str) -> Self {
-        if path.starts_with("/api/") { Self::Problem } else { Self::Seed }
+        match path {
+            path if path.starts_with("/api/") => Self::Problem,
+            path if path == "/" || path.starts_with(pages::PATH) => Self::Page,
+            _ => Self::Seed,
+        }
     }
 }
 
@@ -82,22 +89,29 @@ impl Refused {
     }
 
     pub(crate) fn into_response(self, dialect: Dialect) -> Response {
-        let (media_type, body) = match dialect {
+        let json = |media_type, body: serde_json::Result<Vec<u8>>| {
+            let response = Response::builder().status(self.status).header(header::CONTENT_TYPE, media_type);
+            response.body(body.expect("text serializes"))
+        };
+        let mut response = match dialect {
             Dialect::Seed => {
                 let entry = ErrorEntry { code: self.code.to_owned(), message: self.message, detail: None };
-                ("application/json", serde_json::to_vec(&ErrorBody { errors: vec![entry] }))
+                json("application/json", serde_json::to_vec(&ErrorBody { errors: vec![entry] }))
             }
             Dialect::Problem => {
                 let title = self.status.canonical_reason().unwrap_or(self.code).to_owned();
                 let problem = Problem { title, status: self.status.as_u16(), detail: self.message };
-                ("application/problem+json", serde_json::to_vec(&problem))
+                json("application/problem+json", serde_json::to_vec(&problem))
             }
+            Dialect::Page => pages::refusal(self.status, &self.message),
         };
-        let mut response = Response::builder().status(self.status).header(header::CONTENT_TYPE, media_type);
-        if let Some((name, value)) = self.header {
-            response = response.header(name, value);
+        // Every header above is of visible characters.
+        if let Some((name, value)) = self.header
+            && let Ok(value) = value.parse()
+        {
+            response.headers_mut().insert(name, value);
         }
-        response.body(body.expect("text serializes"))
+        response
     }
 }
 

@@ -93,8 +93,12 @@ struct PackageQuery {
     id: String,
 }
 
-/// All there is on the ledger about a package.
 pub(crate) async fn package(front: &Front, package_type: &str, request: &Request) -> Result<Response, Refused> {
+    Ok(json(StatusCode::OK, &package_view(front, package_type, request).await?))
+}
+
+/// All there is on the ledger about a package.
+pub(crate) async fn package_view(front: &Front, package_type: &str, request: &Request) -> Result<PackageView, Refused> {
     let PackageQuery { id } = body::query(request)?;
     let coordinate = front.node.parse_coordinate(package_type, &id).await?;
     let ledger = front.node.ledger();
@@ -110,7 +114,7 @@ pub(crate) async fn package(front: &Front, package_type: &str, request: &Request
     let records = state.packages.records(&coordinate).map(record).collect();
     let builds = front.node.builds_of(&coordinate);
     let PackageCoordinate { package_type, id } = coordinate;
-    Ok(json(StatusCode::OK, &PackageView { package_type, package: id.into(), builds, records }))
+    Ok(PackageView { package_type, package: id.into(), builds, records })
 }
 
 #[cfg(test)]

@@ -33,11 +33,15 @@ pub(crate) async fn blocks(front: &Front, request: &Request) -> Result<Response,
 }
 
 pub(crate) async fn block(front: &Front, height: &str) -> Result<Response, Refused> {
+    Ok(json(StatusCode::OK, &block_view(front, height).await?))
+}
+
+pub(crate) async fn block_view(front: &Front, height: &str) -> Result<BlockView, Refused> {
     let height = height.parse().map_err(|_| Refused::bad_request(format!("{height:?} is not the height of a block")))?;
     let found = front.node.blocks(Height(height), 1).await;
     let block = found.first().filter(|block| block.height() == Height(height));
     let block = block.ok_or_else(|| Refused::not_found(format!("this node has no block {height}")))?;
-    Ok(json(StatusCode::OK, &BlockView::from(block)))
+    Ok(BlockView::from(block))
 }
 
 impl From<&SealedBlock> for BlockView {
@@ -62,7 +66,7 @@ impl From<&SealedBlock> for BlockView {
     }
 }
 
-fn event(signed: &SignedEvent) -> EventView {
+pub(super) fn event(signed: &SignedEvent) -> EventView {
     let kind = signed.event().kind();
     // An event serializes as its kind, which is the key, and the fields below it.
     let mut tagged = serde_json::to_value(signed.event()).expect("events have text keys only");

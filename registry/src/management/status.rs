@@ -50,7 +50,7 @@ pub(crate) fn status(front: &Front) -> Result<Response, Refused> {
     Ok(json(StatusCode::OK, &status_of(&front.node)))
 }
 
-fn status_of(node: &NodeHandle) -> NodeStatus {
+pub(crate) fn status_of(node: &NodeHandle) -> NodeStatus {
     let view = node.ledger();
     let state = view.state.as_deref();
     NodeStatus {
@@ -122,7 +122,7 @@ pub(crate) fn network(front: &Front) -> Result<Response, Refused> {
     Ok(json(StatusCode::OK, &network_view(state, &front.node)))
 }
 
-fn network_view(state: &Projections, node: &NodeHandle) -> NetworkView {
+pub(crate) fn network_view(state: &Projections, node: &NodeHandle) -> NetworkView {
     let verifier = |((package_type, digest), module): (&(PackageType, Sha256Digest), &Module)| VerifierView {
         package_type: package_type.clone(),
         module: *digest,

@@ -100,6 +100,8 @@ const SCHEMAS: &[(&str, Through)] = &[
     ("BlocksPage", through::<BlocksPage>),
     ("BlockView", through::<BlockView>),
     ("EventView", through::<EventView>),
+    ("SearchPage", through::<SearchPage>),
+    ("FoundEvent", through::<FoundEvent>),
     ("LogKeysView", through::<LogKeysView>),
 ];
 

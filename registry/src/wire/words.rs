@@ -1,11 +1,12 @@
 //! Events as sentences.
 
+use super::dispute;
 use pyrsia_ledger::NodeId;
 use pyrsia_ledger::event::{BuildOutcome, Event, Vouch, WaitPhase};
 use pyrsia_ledger::evidence::Evidence;
-use pyrsia_registry::wire::dispute;
 
-pub(super) fn event_in_words(author: NodeId, event: &Event) -> String {
+/// What an event says. Texts that somebody chose are quoted; what a report about a dispute says takes a line of its own for each difference.
+pub fn event_in_words(author: NodeId, event: &Event) -> String {
     match event {
         Event::NetworkFounded(body) => format!("{author} founded the network {:?}", body.name),
         Event::NodeAuthorizationApproved(body) => format!("{author} approved the authorization of {}", body.node),

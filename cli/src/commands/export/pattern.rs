@@ -1,5 +1,6 @@
 //! Which packages are meant: `GROUP[:ARTIFACT[:VERSION]]` with `*` for any characters of a part.
 
+use pyrsia_ledger::search::fits;
 use std::fmt;
 use std::str::FromStr;
 
@@ -41,20 +42,6 @@ impl Pattern {
     pub fn means(&self, coordinate: [&str; 3]) -> bool {
         self.parts.iter().zip(coordinate).all(|(part, text)| fits(part, text))
     }
-}
-
-fn fits(pattern: &str, text: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(first) else { return false };
-    let (middle, last) = rest.rsplit_once('*').map_or((None, rest), |(middle, last)| (Some(middle), last));
-    // The leftmost place of each piece leaves most to those that follow.
-    for piece in middle.into_iter().flat_map(|middle| middle.split('*')) {
-        match text.split_once(piece) {
-            Some((_, after)) => text = after,
-            None => return false,
-        }
-    }
-    text.ends_with(last)
 }
 
 #[cfg(test)]

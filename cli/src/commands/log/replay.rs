@@ -129,7 +129,7 @@ fn view<'a>(state: &'a Projections) -> State<'a> {
     }
 }
 
-pub(super) fn moment(time_ms: u64) -> String {
+pub(in crate::commands) fn moment(time_ms: u64) -> String {
     match UNIX_EPOCH.checked_add(Duration::from_millis(time_ms)) {
         // The end of the year 9999; the formatter knows no later one.
         Some(time) if time_ms < 253_402_300_800_000 => humantime::format_rfc3339_seconds(time).to_string(),

@@ -2,12 +2,11 @@
 
 use super::super::{print, print_json};
 use super::replay::moment;
-use super::words::event_in_words;
 use super::{open_sound, refused};
 use crate::arguments::OutputArguments;
 use crate::exit::Failure;
 use pyrsia_ledger::SealedBlock;
-use pyrsia_registry::wire::BlockView;
+use pyrsia_registry::wire::{BlockView, event_in_words};
 use std::fmt::Write;
 use std::path::Path;
 
