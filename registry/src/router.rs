@@ -5,7 +5,9 @@
 
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
-use crate::management::{authorize, builds, inspect, log, members, package_types, predecessor, proofs, status, verifiers};
+use crate::management::{
+    authorize, builds, inspect, log, members, package_types, predecessor, proofs, search, status, verifiers,
+};
 use crate::maven;
 use crate::metrics::Surface;
 use crate::mount;
