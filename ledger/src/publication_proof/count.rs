@@ -134,7 +134,6 @@ fn standing<'a>(supports: &'a [Support], gone: &'a BTreeMap<NodeId, u64>, at: u6
 fn agreed_at(supports: &[Support], gone: &BTreeMap<NodeId, u64>, needed: usize) -> Option<u64> {
     let indexes: BTreeSet<u64> = supports.iter().map(|support| support.index).collect();
     indexes.into_iter().find(|at| {
-        let agree = |support: &&Support| support.has_built;
-        standing(supports, gone, *at).count() >= needed && standing(supports, gone, *at).any(|support| agree(&support))
+        standing(supports, gone, *at).count() >= needed && standing(supports, gone, *at).any(|support| support.has_built)
     })
 }

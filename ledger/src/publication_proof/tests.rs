@@ -162,7 +162,7 @@ fn no_build_is_requested_behind_a_change_of_the_set_in_one_block() {
     let change = bench.sign(1, bench.activation());
     let request = bench.sign(0, bench.request());
     let behind = bench.state.propose(bench.node(0), 0, [&change, &request]);
-    assert_eq!(behind.block.events, [change.clone()]);
+    assert_eq!(behind.block.events, std::slice::from_ref(&change));
     assert_eq!(behind.refused[0].1, crate::Refusal::SetChangesInThisBlock);
     let before = bench.state.propose(bench.node(0), 0, [&request, &change]);
     assert_eq!(before.block.events.len(), 2);
@@ -226,6 +226,10 @@ fn no_byte_of_a_proof_can_be_replaced_inserted_or_left_out() {
         let mut replaced = good.clone();
         replaced[at] = good[at] ^ 1;
         assert!(!holds(*network, &replaced), "byte {at} replaced");
+        // These move all that follows: a fourth of the places is enough, and the next test takes others.
+        if at % 4 != 0 {
+            continue;
+        }
         let left_out = [&good[..at], &good[at + 1..]].concat();
         assert!(!holds(*network, &left_out), "without byte {at}");
         let twice = [&good[..at], &good[at..=at], &good[at..]].concat();

@@ -9,12 +9,14 @@ use crate::signed::{EventId, NetworkId};
 use serde::Serialize;
 
 /// What no proof of this kind shows, for whoever is shown one.
-pub const NOT_SHOWN: [&str; 5] = [
+pub const NOT_SHOWN: [&str; 7] = [
     "what the ledger says after the height of the publication: a judge revoked later, or this build at risk since",
     "that a judge of whom nothing is shown said nothing: a proof can leave out what does not count",
     "whether a result that its judge was bound to was shown too late to count by the waits of the others",
     "whether the word of a judge was declared worthless, as of a key in other hands, before the publication",
     "inside the block in which a judge left, whether it left before the others agreed",
+    "whether a node left the set of validators and came back in between: a proof can leave out both",
+    "that nobody holds the keys of an earlier quorum, and wrote another history with them",
 ];
 
 /// A result in words: everything a proof shows.

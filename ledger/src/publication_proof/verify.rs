@@ -2,8 +2,11 @@
 
 use super::said::Said;
 use super::walk::Walk;
-use super::{BlockOfProof, Evidence, FinalBlock, NOT_SHOWN, ProofError, ProvedArtifact, ProvedEvent, ProvedSet, Verified};
+use super::{
+    BlockOfProof, Evidence, FinalBlock, NOT_SHOWN, PlacedInTree, ProofError, ProvedArtifact, ProvedEvent, ProvedSet, Verified,
+};
 use crate::certificate::CertificateError;
+use crate::event::AddArtifact;
 use crate::projection::Projections;
 use crate::proof::{verify_consistency, verify_inclusion};
 use crate::signed::{Claim, ENVELOPE_VERSION, EncodedEvent, EventId, NetworkId, SignedEvent, wrong_claims};
@@ -26,16 +29,15 @@ impl Evidence {
         verify_consistency(old, new, &self.consistency).map_err(ProofError::Consistency)?;
         let encoded: Vec<EncodedEvent<'_>> = self.events.iter().map(|placed| EncodedEvent::new(&placed.event)).collect();
         let events = self.place(&network, &encoded)?;
+        // Before anything that takes longer the more is said: only who holds the keys of the network comes further.
+        check_signatures(&walk, &encoded)?;
         let judges = walk.validators_of(request.height);
         let said = Said::of(&network, judges, &events)?;
         let count = said.count(judges, &walk.departures(judges, request.height))?;
         self.check_blocks_of(&said)?;
-        check_signatures(&walk, &encoded)?;
         let (requested, requested_by, body) = said.request;
-        let artifact = |(at, added): &(ProvedEvent, &crate::event::AddArtifact)| ProvedArtifact {
-            artifact: added.artifact.clone(),
-            published_by: *at,
-        };
+        let artifact =
+            |(at, added): &(ProvedEvent, &AddArtifact)| ProvedArtifact { artifact: added.artifact.clone(), published_by: *at };
         Ok(Verified {
             network,
             network_name: founded.name().to_owned(),
@@ -91,7 +93,7 @@ impl Evidence {
         if !self.events.is_sorted_by(|a, b| a.index < b.index) {
             return Err(ProofError::Order);
         }
-        let place = |(placed, encoded): (&'a super::PlacedInTree, &EncodedEvent<'a>)| {
+        let place = |(placed, encoded): (&'a PlacedInTree, &EncodedEvent<'a>)| {
             let (event, unsigned) = (encoded.id, &placed.event.unsigned);
             if unsigned.version != ENVELOPE_VERSION || unsigned.network != *network {
                 return Err(ProofError::Event { event, what: "it is for another network, or of another version" });

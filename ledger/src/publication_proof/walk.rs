@@ -82,7 +82,7 @@ impl<'a> Walk<'a> {
     /// Takes a block that is final, and the header of its parent, by the sets that the links led to.
     pub(super) fn block(&mut self, block: &'a FinalBlock) -> Result<(), ProofError> {
         let FinalBlock { parent, header, certificate } = block;
-        if parent.hash() != header.parent || parent.height.next() != header.height {
+        if parent.hash() != header.parent || Some(parent.height.0) != header.height.0.checked_sub(1) {
             return wrong(header, "what is shown as its parent is another block");
         }
         self.meet(parent)?;

@@ -1,7 +1,6 @@
 //! Proofs that somebody put together who has more than a text editor: keys, other proofs, blocks of the same network.
 
 use super::*;
-use crate::block::SealedBlock;
 use crate::certificate::CertificateError;
 use crate::signed::{Signature, node_id_of};
 use ed25519_dalek::SigningKey;
@@ -149,12 +148,11 @@ fn the_blocks_of_a_proof_are_those_of_its_events() {
     // A later block, final as well: the paths lead to its root, but the publication does not stand in it.
     let (parent, later) = (&bench.log[bench.log.len() - 2], bench.log.last().expect("a block"));
     let error = refused(&one, |evidence| {
-        let final_block = |parent: &SealedBlock, block: &SealedBlock| FinalBlock {
+        evidence.publication = FinalBlock {
             parent: parent.block.header.clone(),
-            header: block.block.header.clone(),
-            certificate: block.certificate.clone(),
+            header: later.block.header.clone(),
+            certificate: later.certificate.clone(),
         };
-        evidence.publication = final_block(parent, later);
         evidence.consistency = consistency(evidence.request.header.tree_size);
         for placed in &mut evidence.events {
             placed.path = memory(&bench).inclusion(placed.index, size).expect("a path");
@@ -231,6 +229,42 @@ fn a_proof_without_the_events_of_a_majority_proves_nothing() {
         .events
         .retain(|placed| !is_of(3, "BuildResultRevealed")(placed) && !is_of(3, "BuildResultCommitted")(placed));
     assert!(matches!(shorter.verify(None), Err(ProofError::Says)));
+}
+
+/// Whoever makes up blocks needs no key to get as far as this: nothing may panic before the signatures are looked at.
+#[test]
+fn numbers_at_the_end_of_their_range_are_refused() {
+    let (bench, id) = published_across_a_change(4);
+    let proof = proof_of(&bench, &id);
+    type Change = fn(&mut BlockHeader);
+    let changes: [Change; 5] = [
+        |header| header.height = Height(u64::MAX),
+        |header| header.tree_size = u64::MAX,
+        |header| header.tree_size = 0,
+        |header| header.time_ms = u64::MAX,
+        |header| header.version = u16::MAX,
+    ];
+    for change in changes {
+        let forge = |block: &mut FinalBlock| {
+            change(&mut block.parent);
+            block.header.parent = block.parent.hash();
+            change(&mut block.header);
+            block.certificate = signed_by(&block.header, &bench.keys[..5]);
+        };
+        refused(&proof, |evidence| forge(&mut evidence.publication));
+        refused(&proof, |evidence| forge(&mut evidence.request));
+        refused(&proof, |evidence| {
+            let link = evidence.links.last_mut().expect("a link");
+            change(&mut link.header);
+            link.certificate = signed_by(&link.header, &bench.keys[..4]);
+        });
+        refused(&proof, |evidence| {
+            change(&mut evidence.genesis.block.header);
+            evidence.genesis.certificate = signed_by(&evidence.genesis.block.header, &bench.keys[..1]);
+        });
+    }
+    refused(&proof, |evidence| evidence.events.last_mut().expect("an event").index = u64::MAX);
+    refused(&proof, |evidence| evidence.events[1].path = vec![Sha256Digest::of(b""); 1_000]);
 }
 
 /// Validators that put on the ledger what a judge never signed: the rest of the proof is as it must be.
