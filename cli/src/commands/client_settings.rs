@@ -131,14 +131,14 @@ mod tests {
 
     #[test]
     fn plain_http_is_allowed_only_where_the_node_speaks_it() {
-        for name in ["gradle", "gradle-kts", "docker", "podman"] {
+        for name in ["gradle", "gradle-kts", "docker", "podman", "skopeo"] {
             let (plain, tls) = (text(name, "http://node.example"), text(name, "https://node.example"));
             assert!(plain.to_lowercase().contains("insecure") && !tls.to_lowercase().contains("insecure"), "{name}: {tls}");
         }
         for url in ["http://10.0.0.1:7888", "https://node.example"] {
             let daemon: serde_json::Value = serde_json::from_str(&text("docker", url)).expect("JSON, whatever it has");
             assert_eq!(daemon["registry-mirrors"][0], url);
-            for name in ["podman", "containerd"] {
+            for name in ["podman", "skopeo", "containerd", "docker-containerd"] {
                 toml::from_str::<toml::Table>(&text(name, url)).unwrap_or_else(|error| panic!("{name}: {error}"));
             }
         }
