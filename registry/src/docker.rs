@@ -35,7 +35,18 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 const MIRRORED_HOST: &str = "docker.io";
 
 pub(crate) async fn answer(front: &Front, request: &Request) -> Response {
-    let mut response = route(front, request).await.unwrap_or_else(DockerError::into_response);
+    let mut response = match route(front, request).await {
+        Ok(response) => response,
+        Err(error) => {
+            let sentence = (request.method() == Method::HEAD).then(|| error.to_string());
+            let mut response = error.into_response();
+            // The answer to a HEAD has no body that could say it.
+            if let Some(sentence) = sentence {
+                warning::add(&mut response, &sentence);
+            }
+            response
+        }
+    };
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     response
 }

@@ -12,7 +12,6 @@ use crate::content::{self, Form, MediaType};
 use crate::server::Front;
 use poem::{Request, Response};
 use pyrsia_ledger::projection::packages::ArtifactRecord;
-use pyrsia_ledger::publication_proof::prove;
 use pyrsia_ledger::{ArtifactId, BuildId, Projections, Sha256Digest};
 use pyrsia_node::ArtifactError;
 use serde::Serialize;
@@ -103,17 +102,13 @@ impl Kept {
 
 async fn made(front: &Front, build: BuildId) -> Result<Vec<u8>, DockerError> {
     let state = front.node.ledger().state.clone().ok_or_else(no_network)?;
-    let proved = front.node.ask_log(move |tree| Ok(prove(tree, &state, &build, None))).await;
-    let unavailable = |reason: String| {
-        tracing::warn!(%build, reason, "a proof of publication cannot be made");
-        DockerError::Unavailable(format!("the proof of publication of build {build} cannot be made right now"))
+    let reason = match front.node.prove(state, build, None).await {
+        Some(Ok(proof)) => return Ok(proof.to_text().into_bytes()),
+        Some(Err(error)) => error.to_string(),
+        None => "the node is stopping".to_owned(),
     };
-    match proved {
-        Some(Ok(Ok(proof))) => Ok(proof.to_text().into_bytes()),
-        Some(Ok(Err(error))) => Err(unavailable(error.to_string())),
-        Some(Err(error)) => Err(unavailable(error.to_string())),
-        None => Err(unavailable("the node is stopping".into())),
-    }
+    tracing::warn!(%build, reason, "a proof of publication cannot be made");
+    Err(DockerError::Unavailable(format!("the proof of publication of build {build} cannot be made right now")))
 }
 
 fn no_network() -> DockerError {
