@@ -245,7 +245,8 @@ pub(super) async fn manifest(
     digest: &Sha256Digest,
 ) -> Result<Option<Response>, DockerError> {
     for subject in newest_subjects(front, name)? {
-        let Attached { bytes, .. } = attached_to(front, &subject).await?;
+        // One that cannot be made must not hide the others.
+        let Ok(Attached { bytes, .. }) = attached_to(front, &subject).await else { continue };
         if Sha256Digest::of(&bytes) == *digest {
             return Ok(Some(answer(request, &bytes, MANIFEST_TYPE, &subject, MANIFEST_FORM)));
         }
@@ -265,7 +266,7 @@ pub(super) async fn blob(
         if empty {
             return Ok(Some(answer(request, EMPTY, EMPTY_TYPE, &subject, BLOB_FORM)));
         }
-        let file = front.proofs.of(front, subject.record.build_id).await?;
+        let Ok(file) = front.proofs.of(front, subject.record.build_id).await else { continue };
         if file.sha256 == *digest {
             return Ok(Some(answer(request, &file.bytes, ARTIFACT_TYPE, &subject, BLOB_FORM)));
         }
