@@ -148,7 +148,9 @@ pub fn sign(key: &SigningKey, purpose: Purpose, network: &NetworkId, message: &[
 
 /// Signs bytes that say themselves what they are for.
 pub(crate) fn sign_bytes(key: &SigningKey, bytes: &[u8]) -> Signature {
-    Signature(key.sign(bytes).to_bytes())
+    let signature = Signature(key.sign(bytes).to_bytes());
+    verdicts::note_made(key.verifying_key().as_bytes(), &signature, bytes);
+    signature
 }
 
 /// Verifies one signature under ZIP-215.

@@ -3,7 +3,7 @@
 //! Off unless a thread asks for it. A verdict follows from the claim alone, so that remembering it changes no answer; a node has
 //! no use for it, because it keeps what it has checked where it keeps the event.
 
-use super::Claim;
+use super::{Claim, Signature};
 use crate::digest::Sha256Digest;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ impl Drop for Remembering {
     }
 }
 
-/// Checks no signature twice on this thread while `play` runs.
+/// Checks no signature twice on this thread while `play` runs, and none that was made on it meanwhile.
 pub fn remembering<T>(play: impl FnOnce() -> T) -> T {
     VERDICTS.with_borrow_mut(|verdicts| *verdicts = Some(Verdicts::new()));
     let _remembering = Remembering;
@@ -42,11 +42,27 @@ pub(super) fn recall(claim: &Claim, check: impl FnOnce() -> bool) -> bool {
     if !are_remembered() {
         return check();
     }
-    let key = Sha256Digest::of_parts(&[claim.author.public_key(), claim.signature.as_bytes(), &claim.preimage]);
+    let key = key_of(claim.author.public_key(), &claim.signature, &claim.preimage);
     if let Some(verdict) = VERDICTS.with_borrow(|verdicts| verdicts.as_ref()?.get(&key).copied()) {
         return verdict;
     }
     let verdict = check();
+    remember(key, verdict);
+    verdict
+}
+
+/// Notes a signature that this program has just made: it is good, because it is by the book.
+pub(super) fn note_made(author: &[u8; 32], signature: &Signature, preimage: &[u8]) {
+    if are_remembered() {
+        remember(key_of(author, signature, preimage), true);
+    }
+}
+
+fn key_of(author: &[u8; 32], signature: &Signature, preimage: &[u8]) -> Sha256Digest {
+    Sha256Digest::of_parts(&[author, signature.as_bytes(), preimage])
+}
+
+fn remember(key: Sha256Digest, verdict: bool) {
     VERDICTS.with_borrow_mut(|verdicts| {
         if let Some(verdicts) = verdicts {
             if verdicts.len() >= VERDICTS_MAX {
@@ -55,13 +71,12 @@ pub(super) fn recall(claim: &Claim, check: impl FnOnce() -> bool) -> bool {
             verdicts.insert(key, verdict);
         }
     });
-    verdict
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signed::{NetworkId, Purpose, Signature, node_id_of, sign, wrong_claims};
+    use crate::signed::{NetworkId, Purpose, node_id_of, sign, wrong_claims};
     use ed25519_dalek::SigningKey;
 
     #[test]
@@ -79,6 +94,12 @@ mod tests {
             assert!(!recall(&wrong, || unreachable!("it was checked")));
         });
         assert!(!recall(&good, || false), "it is checked again");
+        remembering(|| {
+            let made = claim(b"c", sign(&key, Purpose::Vote, &network, b"c"));
+            assert!(recall(&made, || unreachable!("it was made here")) && made.holds());
+            let elsewhere = claim(b"d", made.signature);
+            assert!(!recall(&elsewhere, || elsewhere.holds()), "a signature is good for what it signs only");
+        });
         let panicked = std::panic::catch_unwind(|| remembering(|| panic!("within")));
         assert!(panicked.is_err() && !are_remembered());
     }
