@@ -1,6 +1,6 @@
 //! Artifacts on this node's disk, named by their sha256.
 //!
-//! Owns the store, the chunk lists, unfinished downloads, and which build brought what. Nothing is visible under its name before its bytes were
+//! Owns the store, the chunk lists, unfinished downloads, pins, and which build brought what. Nothing is visible under its name before its bytes were
 //! hashed and are durable. It never speaks with a peer ([`crate::p2p`] does) and never decides what may be served
 //! ([`crate::verification`] does).
 
@@ -8,9 +8,23 @@ pub mod chunks;
 pub mod store;
 
 mod brought;
+mod catalogue;
+mod error;
+mod ingest;
 mod inspected;
+mod lock;
 mod partial;
+mod pins;
+mod scrub;
+mod temporary;
 
+pub(crate) use catalogue::Counts;
+pub use catalogue::{StoredArtifact, Usage};
 pub use chunks::{ARTIFACT_BYTES_MAX, ChunkList};
+pub use error::StoreError;
+pub use ingest::Ingest;
+pub(crate) use lock::FolderLock;
 pub(crate) use partial::{Finished, Partial};
-pub use store::{ArtifactStore, Ingest, StoreError, Stored};
+pub(crate) use scrub::Inspection;
+pub(crate) use store::Reservation;
+pub use store::{ArtifactStore, Leaving, Stored};

@@ -21,6 +21,27 @@ pub const PIPELINE_PATIENCE: Duration = Duration::from_secs(60);
 /// Artifacts that this node announces in the distributed hash table, each under a key of its own.
 pub const MAX_PROVIDED_KEYS: usize = 32_768;
 
+/// How often every stored artifact is read again: a disk that loses bits seldom does so twice in that time.
+pub const SCRUB_INTERVAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How much a scrub reads in a second: a terabyte in eighteen hours, beside everything else that a disk does.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 16 << 20;
+
+/// How the store is looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// The most bytes that artifacts from other nodes may bring the store to; none: as much as the disk has.
+    pub artifact_budget: Option<u64>,
+    /// How often every stored artifact is read again; none: only on demand.
+    pub scrub_interval: Option<Duration>,
+    pub scrub_bytes_per_second: u64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { artifact_budget: None, scrub_interval: Some(SCRUB_INTERVAL), scrub_bytes_per_second: SCRUB_BYTES_PER_SECOND }
+    }
+}
+
 /// How long a judge waits for the others in each phase of a build, and for its turn. No rule: nodes may differ in it, and an
 /// absolute majority of the judges decides when a phase is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +94,7 @@ pub struct NodeConfig {
     pub ledger_path: PathBuf,
     /// A folder with verifier components besides those the program carries.
     pub verifiers_path: Option<PathBuf>,
+    pub storage: StorageConfig,
 
     pub listen: Vec<Multiaddr>,
     /// Nodes to stay connected with; with or without `/p2p/<peer id>`.
@@ -113,6 +135,7 @@ impl NodeConfig {
             artifact_path: data_dir.to_owned(),
             ledger_path: data_dir.join("ledger"),
             verifiers_path: None,
+            storage: StorageConfig::default(),
             listen: vec![any("/ip4/0.0.0.0/tcp/0"), any("/ip4/0.0.0.0/udp/0/quic-v1")],
             peers: vec![],
             probe: vec![],

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ed25519_dalek::SigningKey;
 use libp2p::Multiaddr;
-use pyrsia_ledger::event::BuildOutcome;
 use pyrsia_ledger::log::{StoredTree, TreeError};
 use pyrsia_ledger::note::SignedNote;
 use pyrsia_ledger::projection::packages::ArtifactRecord;
@@ -28,6 +27,7 @@ use crate::mounts::documents::Documents;
 use crate::p2p::{FetchError, P2pHandle};
 use crate::package_types::PackageTypes;
 use crate::revocation::{self, Revocation, RevokeError};
+use crate::storage::{Scrubbing, retention};
 use crate::verification::{self, Withheld};
 use crate::verifier_approval::{self, ApproveVerifierError, OfferedVerifier, VerifierApproval};
 use crate::verifiers::Verifiers;
@@ -52,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) verifiers: Verifiers,
     pub(crate) documents: Documents,
     pub(crate) metrics: NodeMetrics,
+    pub(crate) scrubbing: Scrubbing,
+    pub(crate) artifact_budget: Option<u64>,
 }
 
 /// A published artifact whose bytes are here and verified.
@@ -76,6 +78,8 @@ pub enum ArtifactError {
     AtRisk(Withheld),
     #[error("{id} is published, but cannot be had right now: {reason}; try again when a node that has it is online")]
     Unavailable { id: ArtifactId, reason: String },
+    #[error("{id} is published, and this node has no room for it: {reason}")]
+    NoRoom { id: ArtifactId, reason: String },
     #[error("the copy of {id} on this node cannot be read or written: {reason}")]
     Damaged { id: ArtifactId, reason: String },
     #[error("this node follows no network: start one with --init-blockchain, or connect it with --peer")]
@@ -111,6 +115,14 @@ impl NodeHandle {
 
     pub(crate) fn store(&self) -> &ArtifactStore {
         &self.node.store
+    }
+
+    pub(crate) fn scrubbing(&self) -> &Scrubbing {
+        &self.node.scrubbing
+    }
+
+    pub(crate) fn artifact_budget(&self) -> Option<u64> {
+        self.node.artifact_budget
     }
 
     pub fn ledger(&self) -> Arc<LedgerView> {
@@ -200,7 +212,7 @@ impl NodeHandle {
             let view = self.ledger();
             let state = view.state.as_deref().ok_or(ArtifactError::NoNetwork)?;
             let (coordinate, record) = verification::verdict(state, package_type, id).map_err(unpublished(package_type, id))?;
-            (coordinate.clone(), record.clone(), builders(state, record))
+            (coordinate.clone(), record.clone(), retention::builders(state, record))
         };
         let file = match self.stored(id, record.artifact.sha256).await? {
             Some(file) => file,
@@ -224,10 +236,9 @@ impl NodeHandle {
     /// Removes the stored copy of an artifact whose bytes turned out to be others; it is fetched from other nodes when it is asked for again.
     pub async fn discard_damaged(&self, sha256: Sha256Digest) {
         let store = self.node.store.clone();
-        let removed = tokio::task::spawn_blocking(move || store.remove(&sha256)).await;
-        match removed.map_err(std::io::Error::other).and_then(|removed| removed) {
-            Ok(()) => tracing::warn!(%sha256, "a stored artifact has the wrong bytes and is removed"),
-            Err(error) => tracing::error!(%sha256, %error, "a stored artifact has the wrong bytes and cannot be removed"),
+        let removed = tokio::task::spawn_blocking(move || store.take_out_of_service(&sha256, "has the wrong bytes")).await;
+        if let Err(error) = removed.map_err(std::io::Error::other).and_then(|removed| removed) {
+            tracing::error!(%sha256, %error, "a stored artifact has the wrong bytes and cannot be removed");
         }
     }
 
@@ -277,7 +288,7 @@ impl NodeHandle {
 
     /// Metrics in the text format of Prometheus.
     pub fn metrics(&self) -> String {
-        self.node.metrics.text(&self.node.consensus)
+        self.node.metrics.text(&self.node.consensus, &self.node.store, self.node.artifact_budget)
     }
 
     async fn stored(&self, id: &ArtifactId, sha256: Sha256Digest) -> Result<Option<File>, ArtifactError> {
@@ -297,27 +308,15 @@ fn unpublished<'a>(package_type: &'a PackageType, id: &'a ArtifactId) -> impl Fn
     }
 }
 
-/// The judges whose own build has exactly these bytes, or who looked at them: the first who should have them.
-fn builders(state: &Projections, record: &ArtifactRecord) -> Vec<NodeId> {
-    let sha256 = record.artifact.sha256;
-    let has = |outcome: &BuildOutcome| match outcome {
-        BuildOutcome::Built { artifacts, .. } => artifacts.iter().any(|artifact| artifact.sha256 == sha256),
-        BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => false,
-    };
-    let build = &record.build_id;
-    let built = state.builds.results(build).filter(|(_, revealed)| has(&revealed.outcome)).map(|(judge, _)| *judge);
-    let mut builders: Vec<NodeId> = built.collect();
-    builders.extend(state.builds.supporters(build).into_iter().map(|(judge, _)| judge));
-    let mut seen = std::collections::BTreeSet::new();
-    builders.retain(|judge| seen.insert(*judge));
-    builders
-}
-
 fn fetch_error(id: &ArtifactId, error: FetchError) -> ArtifactError {
     let id = id.clone();
     match error {
         FetchError::Busy => ArtifactError::Busy,
+        FetchError::Store(error) if error.is_disk_full() => ArtifactError::NoRoom { id, reason: "its disk is full".into() },
         FetchError::Store(error) => ArtifactError::Damaged { id, reason: with_cause(&*error) },
+        error @ (FetchError::BeyondBudget { .. } | FetchError::NoRoom { .. }) => {
+            ArtifactError::NoRoom { id, reason: error.to_string() }
+        }
         FetchError::Unavailable { reason } => ArtifactError::Unavailable { id, reason },
         error @ (FetchError::Damaged { .. } | FetchError::TooLarge { .. } | FetchError::Stopped) => {
             ArtifactError::Unavailable { id, reason: error.to_string() }

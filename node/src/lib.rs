@@ -15,6 +15,7 @@ pub mod mounts;
 pub mod artifacts;
 pub mod consensus;
 pub mod p2p;
+pub mod storage;
 pub mod proofs;
 pub mod verification;
 
@@ -33,7 +34,7 @@ pub use builds::view::{
     BuildView, CandidateView, DisputeView, GroupView, JudgeView, LocalBuildProgress, LocalPhase, OutcomeView, VouchView,
 };
 pub use builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
-pub use config::{JudgePatience, NodeConfig};
+pub use config::{JudgePatience, NodeConfig, StorageConfig};
 pub use handle::{ArtifactError, NodeHandle, OpenArtifact};
 pub use libp2p::Multiaddr;
 pub use mounts::{MountError, MountTarget, MountedDocument};

@@ -3,6 +3,7 @@
 //! Counters of the p2p room are its own; what follows from the ledger is read off its newest state when somebody asks.
 
 mod judging;
+mod storage;
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use self::judging::JudgingGauges;
+use self::storage::StorageGauges;
+use crate::artifacts::ArtifactStore;
 use crate::consensus::ConsensusHandle;
 
 #[derive(Clone)]
@@ -40,11 +43,13 @@ pub(crate) struct Gauges {
     waiting_bytes: Gauge,
     accused: Gauge,
     judging: JudgingGauges,
+    storage: StorageGauges,
 }
 
 impl Gauges {
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let gauges = Self { judging: JudgingGauges::register(registry), ..Self::default() };
+        let (judging, storage) = (JudgingGauges::register(registry), StorageGauges::register(registry));
+        let gauges = Self { judging, storage, ..Self::default() };
         let ledger = registry.sub_registry_with_prefix("pyrsia_ledger");
         ledger.register("height", "Height of the newest block", gauges.height.clone());
         ledger.register("events", "Events on the ledger", gauges.events.clone());
@@ -78,8 +83,9 @@ impl NodeMetrics {
         Self { registry: Arc::new(registry), gauges }
     }
 
-    pub(crate) fn text(&self, consensus: &ConsensusHandle) -> String {
+    pub(crate) fn text(&self, consensus: &ConsensusHandle, store: &ArtifactStore, budget_bytes: Option<u64>) -> String {
         let gauges = &self.gauges;
+        gauges.storage.read_off(store, budget_bytes);
         if let Some(state) = consensus.view().state.as_deref() {
             set(&gauges.height, state.height().0);
             set(&gauges.events, state.tree_size());

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::artifacts::{ArtifactStore, StoreError};
+use crate::artifacts::{ArtifactStore, FolderLock, StoreError};
 use crate::builds::{Builds, BuildsError, Neighbours};
 use crate::config::NodeConfig;
 use crate::consensus::{self, Consensus, ConsensusFailure, ConsensusTask, FoundError, NodeStore, OpenStoreError, snapshots};
@@ -26,6 +26,7 @@ use crate::metrics::{Gauges, NodeMetrics};
 use crate::mounts::documents::Documents;
 use crate::p2p::{P2p, P2pConfig, P2pError, P2pTask};
 use crate::package_types::PackageTypes;
+use crate::storage::Scrubbing;
 use crate::verifiers::{OpenedVerifiers, Verifiers};
 use crate::{bootstrap, verifier_approval};
 
@@ -90,6 +91,7 @@ pub struct Node {
     damaged: oneshot::Receiver<LogError>,
     p2p: P2pTask,
     tasks: JoinSet<()>,
+    _folder: FolderLock,
 }
 
 impl Node {
@@ -99,7 +101,7 @@ impl Node {
             let config = config.clone();
             move || open(&config)
         });
-        let Opened { key, store, mut ledger, state, verifiers } = opened.await??;
+        let Opened { folder, key, store, mut ledger, state, verifiers } = opened.await??;
         let me = node_id_of(&key);
         let (covered, tree) = (ledger.take_covered(), ledger.tree());
 
@@ -132,6 +134,7 @@ impl Node {
             probe: config.probe.clone(),
             external_ip: config.external_ip,
             max_provided_keys: config.max_provided_keys,
+            artifact_budget: config.storage.artifact_budget,
         };
         let (p2p, p2p_task) = P2p::start(p2p_config, consensus.clone(), frames, store.clone(), requests, &mut registry).await?;
 
@@ -146,6 +149,9 @@ impl Node {
             package_types: package_types.clone(),
         };
         let mut tasks = JoinSet::new();
+        let artifact_budget = config.storage.artifact_budget;
+        let scrubbing = Scrubbing::open(&config.artifact_path, config.storage, store.clone(), consensus.watch(), p2p.clone());
+        tasks.spawn(scrubbing.clone().keep_up(stop.clone()));
         let builds = Builds::start(me, &config, neighbours, peer_requests, &stop, &mut tasks)?;
         tasks.spawn(verifier_approval::approve(me, consensus.clone(), verifiers.clone(), stop.clone()));
         tasks.spawn(verifiers.clone().follow(stop.clone()));
@@ -168,8 +174,10 @@ impl Node {
             verifiers,
             documents,
             metrics,
+            scrubbing,
+            artifact_budget,
         });
-        Ok(Self { handle, stop, consensus: consensus_task, damaged, p2p: p2p_task, tasks })
+        Ok(Self { handle, stop, consensus: consensus_task, damaged, p2p: p2p_task, tasks, _folder: folder })
     }
 
     pub fn handle(&self) -> NodeHandle {
@@ -178,7 +186,7 @@ impl Node {
 
     /// Stops everything and waits for it; says so when the ledger was damaged in the meantime.
     pub async fn stop(self) {
-        let Self { handle, stop, consensus, damaged: _, p2p, mut tasks } = self;
+        let Self { handle, stop, consensus, damaged: _, p2p, mut tasks, _folder } = self;
         stop.cancel();
         handle.close_log();
         let ended = async { while tasks.join_next().await.is_some() {} };
@@ -209,6 +217,7 @@ impl Node {
 }
 
 struct Opened {
+    folder: FolderLock,
     key: ed25519_dalek::SigningKey,
     store: ArtifactStore,
     ledger: NodeStore,
@@ -217,12 +226,13 @@ struct Opened {
 }
 
 fn open(config: &NodeConfig) -> Result<Opened, StartError> {
+    let folder = FolderLock::take(&config.artifact_path)?;
     let (key, age) = identity::load_or_create(&config.keypair_path)?;
     let store = ArtifactStore::open(&config.artifact_path)?;
     let (ledger, state) = NodeStore::open(&config.ledger_path, node_id_of(&key), age)?;
     let host = verifier_host(&config.artifact_path.join("compiled"), &key)?;
     let verifiers = OpenedVerifiers::open(host.clone(), config.verifiers_path.clone(), config.artifact_path.join("modules"))?;
-    Ok(Opened { key, store, ledger, state, verifiers })
+    Ok(Opened { folder, key, store, ledger, state, verifiers })
 }
 
 /// Compiled modules outlast the process in the folder of its first node, where that is the node's alone; the key that authenticates them follows

@@ -36,6 +36,7 @@ use dialing::{Dialing, Target};
 use ed25519_dalek::SigningKey;
 use exchange::download::Patience;
 use exchange::fetch::Fetcher;
+use exchange::room::Rooms;
 use exchange::serve::{self, Server};
 use ledger_frames::LedgerFrames;
 use libp2p::identity::Keypair;
@@ -54,7 +55,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use swarm_task::{Pending, SwarmTask};
 use tasks::Tasks;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 /// How long a listener may take to tell its address.
@@ -76,6 +77,8 @@ pub struct P2pConfig {
     pub external_ip: Option<Ipv4Addr>,
     /// Artifacts announced in the distributed hash table, each under a key of its own.
     pub max_provided_keys: usize,
+    /// The most bytes that artifacts fetched from others may bring the store to.
+    pub artifact_budget: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +172,18 @@ impl P2p {
         }
         tasks.spawn_to_the_end(swarm_task.run());
 
-        let fetcher = Fetcher::new(me, store.clone(), control, reach.clone(), metrics, patience, tasks.clone());
+        let rooms = Arc::new(Rooms {
+            me,
+            budget_bytes: config.artifact_budget,
+            store: store.clone(),
+            ledger: consensus.watch(),
+            control,
+            reach: reach.clone(),
+            patience,
+            making: Mutex::default(),
+        });
+        tasks.spawn(rooms.clone().trim());
+        let fetcher = Fetcher::new(rooms, metrics, tasks.clone());
         tasks.spawn(announce_stored(reach.clone(), store, config.max_provided_keys.min(ANNOUNCED_AT_START_MAX)));
         Ok((P2pHandle { reach, fetcher }, P2pTask { tasks }))
     }
@@ -202,7 +216,7 @@ async fn announce_stored(mut reach: Reach, store: ArtifactStore, count_max: usiz
         return;
     }
     let stored = tokio::task::spawn_blocking(move || store.digests(count_max)).await;
-    for sha256 in stored.map_or_else(|_| vec![], Result::unwrap_or_default) {
+    for sha256 in stored.unwrap_or_default() {
         reach.provide(sha256).await;
         tokio::time::sleep(ANNOUNCE_PAUSE).await;
     }
@@ -276,4 +290,4 @@ impl P2pHandle {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

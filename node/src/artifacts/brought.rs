@@ -7,7 +7,8 @@
 //! Owns the lists and the removal. It never decides when a build is over, nor what may be served. A list outlives a kill at any
 //! instant: an artifact stands on it before the store can have it, and one that never came is simply not there to remove.
 
-use super::store::{OnDisk, StoreError, sync_folder_of};
+use super::error::{OnDisk as _, StoreError};
+use super::temporary::sync_folder_of;
 use pyrsia_ledger::{BuildId, Sha256Digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};

@@ -4,28 +4,70 @@
 //! believed, and the finished file is hashed as a whole, in order, behind the chunks that come in.
 
 use super::chunks::{Bitmap, ChunkList};
-use super::store::{ArtifactStore, OnDisk as _, StoreError, WRITE_BACK_BYTES};
+use super::error::{OnDisk as _, StoreError};
+use super::store::{ArtifactStore, WRITE_BACK_BYTES};
 use pyrsia_ledger::Sha256Digest;
 use pyrsia_ledger::tree::CHUNK_BYTES;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How long an unfinished download is kept to be resumed.
 const PARTIAL_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The unit in which a file system says what a file takes of the disk (POSIX, `st_blocks`).
+const DISK_BLOCK_BYTES: u64 = 512;
 
 /// Removes downloads that nobody has gone on with for [`PARTIAL_AGE_MAX`].
 pub(super) fn remove_old(folder: &Path) -> Result<(), StoreError> {
+    unfinished(folder)?.iter().filter(|unfinished| unfinished.is_old()).try_for_each(|old| old.remove().map(|_| ()))
+}
+
+/// Every download in the folder, whether somebody is at it or not. A bitmap without its download goes at once.
+pub(super) fn unfinished(folder: &Path) -> Result<Vec<Unfinished>, StoreError> {
+    let mut found = vec![];
     for entry in fs::read_dir(folder).on_disk("list", folder)?.flatten() {
-        let modified = entry.metadata().and_then(|found| found.modified());
-        let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        if age.is_some_and(|age| age > PARTIAL_AGE_MAX) {
-            fs::remove_file(entry.path()).on_disk("remove", &entry.path())?;
+        let path = entry.path();
+        if path.extension().is_some() {
+            if !path.with_extension("").exists() {
+                let _ = fs::remove_file(&path);
+            }
+            continue;
         }
+        let Some(sha256) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(metadata) = entry.metadata() else { continue };
+        // A download that has just begun is a hole in a file: what it takes of the disk is counted.
+        let size_bytes = metadata.blocks() * DISK_BLOCK_BYTES;
+        found.push(Unfinished { sha256, size_bytes, modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), path });
     }
-    Ok(())
+    Ok(found)
+}
+
+/// A download that may be resumed.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    pub(crate) sha256: Sha256Digest,
+    pub(crate) size_bytes: u64,
+    pub(crate) modified: SystemTime,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    pub(crate) fn is_old(&self) -> bool {
+        SystemTime::now().duration_since(self.modified).is_ok_and(|age| age > PARTIAL_AGE_MAX)
+    }
+
+    /// Forgets what has come; false if somebody is at it.
+    pub(crate) fn remove(&self) -> Result<bool, StoreError> {
+        let Ok(file) = File::open(&self.path) else { return Ok(true) };
+        if file.try_lock().is_err() {
+            return Ok(false);
+        }
+        fs::remove_file(&self.path).on_disk("remove", &self.path)?;
+        let _ = fs::remove_file(self.path.with_extension("bitmap"));
+        Ok(true)
+    }
 }
 
 /// An unfinished download. Writers of different chunks share it; the lock on the file keeps other downloads out.
@@ -51,6 +93,11 @@ impl Partial {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { sha256 }),
             Err(TryLockError::Error(source)) => return Err(StoreError::Disk { action: "lock", path, source }),
+        }
+        // Whoever removed an old download in this moment held the lock before.
+        let is_there = fs::metadata(&path).is_ok_and(|found| file.metadata().is_ok_and(|own| own.ino() == found.ino()));
+        if !is_there {
+            return Err(StoreError::Busy { sha256 });
         }
         file.set_len(list.size_bytes()).on_disk("set the size of", &path)?;
         Ok(Self { store, sha256, list, path, bitmap_path, file, bitmap })

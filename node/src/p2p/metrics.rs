@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// How a fetch ended: `fetched`, `unavailable`, `damaged`, `failed`.
+/// How a fetch ended: `fetched`, `unavailable`, `damaged`, `no_room`, `failed`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct FetchLabels {
     pub(super) result: &'static str,

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 const DEADLINE: Duration = Duration::from_secs(60);
 const MODULE: Sha256Digest = Sha256Digest::new([7; 32]);
 
-pub(super) struct TestNode {
-    pub(super) id: NodeId,
-    pub(super) p2p: P2pHandle,
-    pub(super) consensus: ConsensusHandle,
-    pub(super) store: ArtifactStore,
+pub(crate) struct TestNode {
+    pub(crate) id: NodeId,
+    pub(crate) p2p: P2pHandle,
+    pub(crate) consensus: ConsensusHandle,
+    pub(crate) store: ArtifactStore,
     pub(super) metrics: Metrics,
     pub(super) requests: mpsc::Receiver<InboundRequest>,
     folder: PathBuf,
@@ -29,19 +29,20 @@ pub(super) struct TestNode {
 }
 
 /// How a test node differs from the usual one.
-pub(super) struct Setup {
+pub(crate) struct Setup {
     seed: u8,
     listen: &'static str,
     peers: Vec<Multiaddr>,
     patience: Patience,
+    artifact_budget: Option<u64>,
 }
 
 impl Setup {
-    pub(super) fn new(seed: u8) -> Self {
-        Self { seed, listen: "/ip4/127.0.0.1/tcp/0", peers: vec![], patience: Patience::default() }
+    pub(crate) fn new(seed: u8) -> Self {
+        Self { seed, listen: "/ip4/127.0.0.1/tcp/0", peers: vec![], patience: Patience::default(), artifact_budget: None }
     }
 
-    pub(super) fn listen(self, listen: &'static str) -> Self {
+    pub(crate) fn listen(self, listen: &'static str) -> Self {
         Self { listen, ..self }
     }
 
@@ -49,18 +50,22 @@ impl Setup {
         Self { patience, ..self }
     }
 
-    pub(super) fn peer(mut self, node: &TestNode) -> Self {
+    pub(crate) fn budget(self, bytes: u64) -> Self {
+        Self { artifact_budget: Some(bytes), ..self }
+    }
+
+    pub(crate) fn peer(mut self, node: &TestNode) -> Self {
         self.peers.push(node.p2p.addresses()[0].clone());
         self
     }
 
-    pub(super) async fn start(self) -> TestNode {
+    pub(crate) async fn start(self) -> TestNode {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let node = self.start_in(folder.path()).await;
         TestNode { _temporary: Some(folder), ..node }
     }
 
-    pub(super) async fn start_in(self, folder: &Path) -> TestNode {
+    pub(crate) async fn start_in(self, folder: &Path) -> TestNode {
         let key = SigningKey::from_bytes(&[self.seed; 32]);
         let store = ArtifactStore::open(folder).expect("the store opens");
         let (ledger, state) = NodeStore::open(&folder.join("ledger"), node_id_of(&key), KeyAge::Fresh).expect("the ledger opens");
@@ -69,8 +74,15 @@ impl Setup {
         let (consensus, consensus_task) = started.expect("the consensus starts");
         let (requests_sender, requests) = mpsc::channel(8);
         let listen = vec![self.listen.parse().expect("an address")];
-        let config =
-            P2pConfig { key: key.clone(), listen, peers: self.peers, probe: vec![], external_ip: None, max_provided_keys: 64 };
+        let config = P2pConfig {
+            key: key.clone(),
+            listen,
+            peers: self.peers,
+            probe: vec![],
+            external_ip: None,
+            max_provided_keys: 64,
+            artifact_budget: self.artifact_budget,
+        };
         let metrics = Metrics::default();
         let started =
             P2p::start_with(config, self.patience, consensus.clone(), carried, store.clone(), requests_sender, metrics.clone());
@@ -91,25 +103,25 @@ impl Setup {
 }
 
 impl TestNode {
-    pub(super) async fn stop(self) -> PathBuf {
+    pub(crate) async fn stop(self) -> PathBuf {
         self.p2p_task.stop().await;
         self.consensus_task.stop().await.expect("the consensus ends well");
         self.folder
     }
 
-    pub(super) async fn wait_for_state(&self, what: impl Fn(&Projections) -> bool) {
+    pub(crate) async fn wait_for_state(&self, what: impl Fn(&Projections) -> bool) {
         let mut watch = self.consensus.watch();
         let met = watch.wait_for(|view| view.state.as_ref().is_some_and(|state| what(state)));
         timeout(DEADLINE, met).await.expect("in time").expect("the consensus runs");
     }
 
-    pub(super) async fn wait_for_peers(&self, what: impl Fn(&[NodeId]) -> bool) {
+    pub(crate) async fn wait_for_peers(&self, what: impl Fn(&[NodeId]) -> bool) {
         let mut watch = self.p2p.watch_peers();
         timeout(DEADLINE, watch.wait_for(|peers| what(peers))).await.expect("in time").expect("the network runs");
     }
 
     /// Founds a network of which this node is the only authorized one.
-    pub(super) async fn found(&self) {
+    pub(crate) async fn found(&self) {
         self.consensus.found("test".into()).await.expect("founds");
         self.propose(Event::NodeAuthorizationApproved(NodeAuthorizationApproved { node: self.id })).await;
         let verifier =
@@ -119,12 +131,12 @@ impl TestNode {
         self.wait_for_state(|state| state.members.contains(&self.id) && state.verifiers.current(&package_type).is_some()).await;
     }
 
-    pub(super) async fn propose(&self, event: Event) {
+    pub(crate) async fn propose(&self, event: Event) {
         self.consensus.propose(event).await.expect("the event is accepted");
     }
 
     /// Puts an artifact on the ledger that this node says it built. Its bytes go nowhere.
-    pub(super) async fn publish(&self, name: &str, bytes: &[u8]) -> BuiltArtifact {
+    pub(crate) async fn publish(&self, name: &str, bytes: &[u8]) -> BuiltArtifact {
         let (build_id, coordinate, artifact) = self.reveal(name, bytes).await;
         self.propose(Event::AddArtifact(AddArtifact { build_id, coordinate, artifact: artifact.clone() })).await;
         self.wait_for_state(|state| state.packages.digest(&artifact.sha256).is_some()).await;
@@ -132,7 +144,7 @@ impl TestNode {
     }
 
     /// The same up to the publication.
-    pub(super) async fn reveal(&self, name: &str, bytes: &[u8]) -> (BuildId, PackageCoordinate, BuiltArtifact) {
+    pub(crate) async fn reveal(&self, name: &str, bytes: &[u8]) -> (BuildId, PackageCoordinate, BuiltArtifact) {
         let artifact = artifact(name, bytes);
         let coordinate = PackageCoordinate::new("docker", name).expect("a coordinate");
         let network = *self.consensus.view().state.as_ref().expect("a network").network();
@@ -154,13 +166,13 @@ impl TestNode {
         (build_id, coordinate, artifact)
     }
 
-    pub(super) fn keep(&self, bytes: &[u8]) {
+    pub(crate) fn keep(&self, bytes: &[u8]) {
         let mut ingest = self.store.begin().expect("begins");
         ingest.write_all(bytes).expect("writes");
         ingest.commit(None).expect("commits");
     }
 
-    pub(super) fn stored(&self, artifact: &BuiltArtifact) -> Option<Vec<u8>> {
+    pub(crate) fn stored(&self, artifact: &BuiltArtifact) -> Option<Vec<u8>> {
         let mut file = self.store.open_file(&artifact.sha256).expect("looks")?;
         let mut bytes = vec![];
         io::Read::read_to_end(&mut file, &mut bytes).expect("reads");
@@ -168,7 +180,7 @@ impl TestNode {
     }
 }
 
-pub(super) fn artifact(name: &str, bytes: &[u8]) -> BuiltArtifact {
+pub(crate) fn artifact(name: &str, bytes: &[u8]) -> BuiltArtifact {
     let chunks: Vec<Sha256Digest> = bytes.chunks(tree::CHUNK_BYTES).map(Sha256Digest::of).collect();
     let sha256 = Sha256Digest::of(bytes);
     BuiltArtifact {
@@ -182,7 +194,7 @@ pub(super) fn artifact(name: &str, bytes: &[u8]) -> BuiltArtifact {
 }
 
 /// Bytes without repetition (xorshift).
-pub(super) fn noise(size: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(size: usize, seed: u64) -> Vec<u8> {
     let mut x = seed | 1;
     let words = std::iter::repeat_with(|| {
         x ^= x << 13;
@@ -193,7 +205,7 @@ pub(super) fn noise(size: usize, seed: u64) -> Vec<u8> {
     words.flatten().take(size).collect()
 }
 
-pub(super) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
     timeout(DEADLINE, what).await.expect("in time")
 }
 

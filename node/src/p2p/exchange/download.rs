@@ -132,6 +132,11 @@ impl Download {
         self.changed.notify_waiters();
     }
 
+    /// Forgets what has come, for a download that was abandoned.
+    pub(super) fn discard(&self) {
+        self.partial.discard();
+    }
+
     /// Brings chunks over one stream until none is missing or the provider fails.
     pub(super) async fn bring(self: &Arc<Self>, provider: NodeId, mut stream: Stream) -> Result<(), ProviderFailure> {
         let mut buffers = vec![];

@@ -5,6 +5,7 @@
 //! the chunks it had taken. What has come stays on disk, so the next attempt goes on from there.
 
 use super::download::{Download, FollowError, Patience, ProviderFailure, ask_chunk_list, is_worth_a_second_stream, open_stream};
+use super::room::Rooms;
 use crate::artifacts::{ARTIFACT_BYTES_MAX, ArtifactStore, StoreError};
 use crate::p2p::metrics::{FetchLabels, Metrics};
 use crate::p2p::reach::Reach;
@@ -42,6 +43,12 @@ pub enum FetchError {
     Damaged { found: Sha256Digest },
     #[error("an artifact of {size_bytes} bytes is larger than {ARTIFACT_BYTES_MAX}")]
     TooLarge { size_bytes: u64 },
+    #[error("it has {size_bytes} bytes, and all artifacts of this node together may have {budget_bytes}")]
+    BeyondBudget { size_bytes: u64, budget_bytes: u64 },
+    #[error(
+        "it has {size_bytes} bytes, and of the {budget_bytes} that artifacts may have here not enough can be freed: the rest is pinned, in use, or kept for the network"
+    )]
+    NoRoom { size_bytes: u64, budget_bytes: u64 },
     #[error("{FETCHES_WAITING_MAX} artifacts are being fetched; try again later")]
     Busy,
     #[error(transparent)]
@@ -61,6 +68,7 @@ impl FetchError {
         match self {
             Self::Unavailable { .. } => "unavailable",
             Self::Damaged { .. } => "damaged",
+            Self::BeyondBudget { .. } | Self::NoRoom { .. } => "no_room",
             _ => "failed",
         }
     }
@@ -77,6 +85,7 @@ struct Shared {
     store: ArtifactStore,
     control: Control,
     reach: Reach,
+    rooms: Arc<Rooms>,
     metrics: Metrics,
     patience: Patience,
     slots: Semaphore,
@@ -115,22 +124,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fetcher {
-    pub(in crate::p2p) fn new(
-        me: NodeId,
-        store: ArtifactStore,
-        control: Control,
-        reach: Reach,
-        metrics: Metrics,
-        patience: Patience,
-        tasks: Tasks,
-    ) -> Self {
+    pub(in crate::p2p) fn new(rooms: Arc<Rooms>, metrics: Metrics, tasks: Tasks) -> Self {
         Self(Arc::new(Shared {
-            me,
-            store,
-            control,
-            reach,
+            me: rooms.me,
+            store: rooms.store.clone(),
+            control: rooms.control.clone(),
+            reach: rooms.reach.clone(),
+            patience: rooms.patience,
+            rooms,
             metrics,
-            patience,
             slots: Semaphore::new(FETCHES_MAX),
             second_streams: Semaphore::new(SECOND_STREAMS_MAX),
             flights: Mutex::default(),
@@ -182,10 +184,14 @@ impl Shared {
         if self.store.contains(&artifact.sha256) {
             return Ok(());
         }
+        let _room = self.rooms.take(artifact).await?;
         let started = std::time::Instant::now();
         let attempt = Attempt::new(self.clone(), artifact.clone());
         let outcome = attempt.rounds(&builders).await;
         attempt.close().await;
+        if matches!(&outcome, Err(FetchError::Store(error)) if error.is_disk_full()) {
+            attempt.discard();
+        }
         outcome?;
         self.reach.provide(artifact.sha256).await;
         tracing::info!(
@@ -244,6 +250,14 @@ impl Attempt {
             download.abandon();
             // It fails only when the follower is gone, which is what is waited for.
             let _ = self.finished.subscribe().wait_for(Option::is_some).await;
+        }
+    }
+
+    /// Gives the disk back what has come: to resume it would leave no room for anything else.
+    fn discard(&self) {
+        if let Some(download) = self.download.get() {
+            tracing::error!(sha256 = %self.artifact.sha256, "the disk is full: what has come of an artifact is removed");
+            download.discard();
         }
     }
 

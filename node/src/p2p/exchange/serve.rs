@@ -166,6 +166,7 @@ impl Server {
             return Ok(None);
         }
         let Some(file) = self.store.open_file(&sha256)? else { return Ok(None) };
+        self.store.note_use(&sha256);
         let size_bytes = file.metadata()?.len();
         let last = from.checked_add(count).filter(|_| (1..=CHUNKS_PER_RANGE).contains(&count)).map(|end| end - 1);
         let Some(last) = last.filter(|last| *last < pyrsia_ledger::tree::chunk_count(size_bytes)) else {

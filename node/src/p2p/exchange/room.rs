@@ -1,0 +1,185 @@
+//! Room for downloads, within the budget that an operator gave.
+//!
+//! A download takes its room before it begins. Where there is none, what was used longest ago leaves, one by one: only published
+//! artifacts that this node does not keep for the network ([`crate::storage::retention`]), that nobody reads, and that a keeper has just shown to
+//! have. What this node builds itself is always taken in; [`Rooms::trim`] comes after it.
+
+use super::download::{Patience, ask_chunk_list, open_stream};
+use crate::artifacts::{ArtifactStore, Leaving, Reservation, StoreError};
+use crate::consensus::LedgerView;
+use crate::p2p::FetchError;
+use crate::p2p::reach::Reach;
+use crate::storage::retention;
+use libp2p::Stream;
+use libp2p_stream::Control;
+use pyrsia_ledger::event::BuiltArtifact;
+use pyrsia_ledger::{NodeId, Projections, Sha256Digest};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// How long keepers are asked, for one download, whether they have what could leave.
+const ASKING_TIME: Duration = Duration::from_secs(30);
+/// How often something else is looked for when what was to leave is wanted again, or others have taken its room.
+const ROUNDS_MAX: usize = 3;
+/// How often what was built here is looked at, which may have gone beyond the budget.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+
+pub(in crate::p2p) struct Rooms {
+    pub(in crate::p2p) me: NodeId,
+    pub(in crate::p2p) budget_bytes: Option<u64>,
+    pub(in crate::p2p) store: ArtifactStore,
+    pub(in crate::p2p) ledger: watch::Receiver<Arc<LedgerView>>,
+    pub(in crate::p2p) control: Control,
+    pub(in crate::p2p) reach: Reach,
+    pub(in crate::p2p) patience: Patience,
+    /// Held by the one who makes room: two could each let go of what is enough for both.
+    pub(in crate::p2p) making: Mutex<()>,
+}
+
+/// A stream to each keeper that was asked; none to those that do not answer.
+type Keepers = BTreeMap<NodeId, Option<Stream>>;
+
+impl Rooms {
+    /// Takes room for an artifact; none is needed where nothing is bounded.
+    pub(super) async fn take(&self, artifact: &BuiltArtifact) -> Result<Option<Reservation>, FetchError> {
+        let Some(budget_bytes) = self.budget_bytes else { return Ok(None) };
+        let (sha256, size_bytes) = (artifact.sha256, artifact.size_bytes);
+        if size_bytes > budget_bytes {
+            return Err(FetchError::BeyondBudget { size_bytes, budget_bytes });
+        }
+        let reserve = || async move {
+            let store = self.store.clone();
+            let reserved = spawn_blocking(move || store.reserve(&sha256, size_bytes, budget_bytes)).await;
+            Ok::<_, FetchError>(reserved.map_err(|_| FetchError::Stopped)??)
+        };
+        if let Ok(reservation) = reserve().await? {
+            return Ok(Some(reservation));
+        }
+        let _making = self.making.lock().await;
+        for _ in 0..ROUNDS_MAX {
+            let missing = match reserve().await? {
+                Ok(reservation) => return Ok(Some(reservation)),
+                Err(missing) => missing,
+            };
+            if self.free(missing, Some(sha256)).await? == 0 {
+                break;
+            }
+        }
+        reserve().await?.map(Some).map_err(|_| FetchError::NoRoom { size_bytes, budget_bytes })
+    }
+
+    /// Lets go of what is beyond the budget, again and again.
+    pub(in crate::p2p) async fn trim(self: Arc<Self>) {
+        let Some(budget_bytes) = self.budget_bytes else { return };
+        loop {
+            let usage = self.store.usage();
+            let beyond = (usage.bytes + usage.reserved_bytes).saturating_sub(budget_bytes);
+            if beyond > 0 {
+                let _making = self.making.lock().await;
+                match self.free(beyond, None).await {
+                    Ok(freed) if freed < beyond => {
+                        let missing_bytes = beyond - freed;
+                        tracing::warn!(
+                            missing_bytes,
+                            budget_bytes,
+                            "more is stored than the budget allows, and none of it may leave"
+                        );
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "nothing of what is stored can leave"),
+                }
+            }
+            tokio::time::sleep(TRIM_INTERVAL).await;
+        }
+    }
+
+    /// Lets artifacts go until `bytes` are free; returns how many are. For a download nothing leaves unless all of it finds room.
+    async fn free(&self, bytes: u64, for_download: Option<Sha256Digest>) -> Result<u64, StoreError> {
+        let Some(state) = self.ledger.borrow().state.clone() else { return Ok(0) };
+        let (mut leaving, mut found, mut keepers) = (vec![], 0, Keepers::new());
+        let finding = async {
+            for stored in self.store.least_recently_used_first() {
+                if found >= bytes {
+                    break;
+                }
+                if Some(stored.sha256) != for_download && self.may_leave(&state, &stored.sha256, &mut keepers).await {
+                    found += stored.size_bytes;
+                    leaving.push(stored);
+                }
+            }
+        };
+        if timeout(ASKING_TIME, finding).await.is_err() {
+            tracing::warn!("the keepers of what could leave do not answer");
+        }
+        if found < bytes && for_download.is_some() {
+            return Ok(0);
+        }
+        let store = self.store.clone();
+        let evicted = spawn_blocking(move || {
+            let mut freed = 0;
+            for stored in leaving {
+                match store.evict(&stored.sha256)? {
+                    Leaving::Gone | Leaving::NotHere => {
+                        tracing::info!(sha256 = %stored.sha256, size_bytes = stored.size_bytes, "evicted an artifact that others keep");
+                        freed += stored.size_bytes;
+                    }
+                    Leaving::Pinned | Leaving::Needed | Leaving::InUse => {}
+                }
+            }
+            Ok(freed)
+        });
+        evicted.await.unwrap_or(Ok(0))
+    }
+
+    /// Whether the network loses nothing if this node lets an artifact go.
+    async fn may_leave(&self, state: &Projections, sha256: &Sha256Digest, asked: &mut Keepers) -> bool {
+        if self.store.is_pinned(sha256) || !self.store.builds_that_brought(sha256).is_empty() {
+            return false;
+        }
+        let Some((_, record)) = state.packages.digest(sha256) else { return false };
+        let keepers = retention::keepers(state, record);
+        if !retention::may_leave(&keepers, &self.me) {
+            return false;
+        }
+        if self.is_in_use(*sha256).await {
+            return false;
+        }
+        for keeper in keepers {
+            if self.shows(keeper, &record.artifact, asked).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn is_in_use(&self, sha256: Sha256Digest) -> bool {
+        let store = self.store.clone();
+        spawn_blocking(move || store.is_in_use(&sha256)).await.unwrap_or(true)
+    }
+
+    /// Whether a node has an artifact, as its chunk list proves as far as that can be.
+    async fn shows(&self, keeper: NodeId, artifact: &BuiltArtifact, asked: &mut Keepers) -> bool {
+        if !asked.contains_key(&keeper) {
+            let connected = self.reach.connect(keeper).await;
+            let stream = if connected { open_stream(&self.control, &keeper, &self.patience).await.ok() } else { None };
+            asked.insert(keeper, stream);
+        }
+        let Some(Some(stream)) = asked.get_mut(&keeper) else { return false };
+        match ask_chunk_list(stream, artifact, &self.patience).await {
+            Ok(_) => true,
+            Err(super::download::ProviderFailure::Unavailable) => false,
+            Err(error) => {
+                tracing::debug!(%keeper, %error, "a keeper is asked nothing more for now");
+                asked.insert(keeper, None);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! A budget on a node whose neighbour, the only keeper, has everything.
+
+use crate::p2p::FetchError;
+use crate::p2p::metrics::FetchLabels;
+use crate::p2p::tests::{Setup, TestNode, in_time, noise};
+use pyrsia_ledger::event::BuiltArtifact;
+use std::path::Path;
+
+const KIB: usize = 1 << 10;
+
+/// A founder that published and has `count` artifacts of 100 KiB.
+async fn keeper(folder: &Path, count: u64) -> (TestNode, Vec<BuiltArtifact>) {
+    let founder = Setup::new(1).start_in(folder).await;
+    founder.found().await;
+    let mut artifacts = vec![];
+    for number in 0..count {
+        let bytes = noise(100 * KIB, 51 + 2 * number);
+        founder.keep(&bytes);
+        artifacts.push(founder.publish(&format!("alpine:{number}"), &bytes).await);
+    }
+    (founder, artifacts)
+}
+
+async fn start_in(folder: &Path, founder: &TestNode, budget_kib: usize, last: &BuiltArtifact) -> TestNode {
+    let node = Setup::new(2).peer(founder).budget((budget_kib * KIB) as u64).start_in(folder).await;
+    node.wait_for_state(|state| state.packages.digest(&last.sha256).is_some()).await;
+    node.wait_for_peers(|peers| peers.contains(&founder.id)).await;
+    node
+}
+
+fn here(node: &TestNode, artifacts: &[BuiltArtifact]) -> Vec<bool> {
+    artifacts.iter().map(|artifact| node.store.contains(&artifact.sha256)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_used_longest_ago_makes_room_unless_it_is_pinned_or_being_read() {
+    let [folder, own] = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let (founder, artifacts) = keeper(own.path(), 6).await;
+    let node = start_in(folder.path(), &founder, 350, &artifacts[5]).await;
+    let fetch = |number: usize| in_time(node.p2p.fetch(&artifacts[number], vec![founder.id]));
+    for number in 0..3 {
+        fetch(number).await.expect("there is room");
+    }
+    node.store.pin(&artifacts[0].sha256).expect("pins");
+    let reader = node.store.open_inspected(&artifacts[1].sha256).expect("opens").expect("is here");
+    fetch(3).await.expect("the third makes room");
+    assert_eq!(here(&node, &artifacts), [true, true, false, true, false, false]);
+    fetch(4).await.expect("the fourth makes room");
+    let second_reader = node.store.open_inspected(&artifacts[4].sha256).expect("opens").expect("is here");
+    let full = fetch(5).await.expect_err("all is pinned or read");
+    assert!(matches!(full, FetchError::NoRoom { .. }), "{full}");
+    assert_eq!(here(&node, &artifacts), [true, true, false, false, true, false]);
+    drop((reader, second_reader));
+    fetch(5).await.expect("nobody reads the second any more");
+    assert_eq!(here(&node, &artifacts), [true, false, false, false, true, true]);
+    assert_eq!(node.store.usage().bytes, 3 * 100 * KIB as u64);
+    assert_eq!(node.metrics.fetches.get_or_create(&FetchLabels { result: "no_room" }).get(), 1);
+    node.stop().await;
+    founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_keeper_has_stays_and_so_does_what_this_node_keeps_itself() {
+    let [folder, own] = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let (founder, artifacts) = keeper(own.path(), 3).await;
+    let node = start_in(folder.path(), &founder, 250, &artifacts[2]).await;
+    for artifact in &artifacts[..2] {
+        in_time(node.p2p.fetch(artifact, vec![founder.id])).await.expect("there is room");
+    }
+    for artifact in &artifacts[..2] {
+        founder.store.remove(&artifact.sha256).expect("loses it");
+    }
+    let full = in_time(node.p2p.fetch(&artifacts[2], vec![founder.id])).await.expect_err("these are the last copies");
+    assert!(matches!(full, FetchError::NoRoom { .. }), "{full}");
+    assert_eq!(here(&node, &artifacts), [true, true, false]);
+    // The founder gets one back: it is its keeper, and the other node may let it go.
+    in_time(founder.p2p.fetch(&artifacts[1], vec![node.id])).await.expect("comes back");
+    in_time(node.p2p.fetch(&artifacts[2], vec![founder.id])).await.expect("the second makes room");
+    assert_eq!(here(&node, &artifacts), [true, false, true]);
+    let too_large = BuiltArtifact { size_bytes: 251 * KIB as u64, ..artifacts[1].clone() };
+    let refused = in_time(node.p2p.fetch(&too_large, vec![founder.id])).await.expect_err("never fits");
+    assert!(matches!(refused, FetchError::BeyondBudget { .. }), "{refused}");
+    assert!(refused.to_string().contains("256000"), "{refused}");
+    node.stop().await;
+    founder.stop().await;
+
+    let founder = Setup::new(1).budget(1).start_in(own.path()).await;
+    let refused = in_time(founder.p2p.fetch(&artifacts[0], vec![])).await.expect_err("nothing may leave");
+    assert!(matches!(refused, FetchError::BeyondBudget { .. }), "{refused}");
+    assert_eq!(here(&founder, &artifacts), [false, true, true], "what a keeper has does not leave for any budget");
+    founder.stop().await;
+}

@@ -1,0 +1,136 @@
+//! The scrub of a real node, with a real neighbour.
+
+use super::*;
+use crate::artifacts::ArtifactStore;
+use crate::config::StorageConfig;
+use crate::p2p::tests::{Setup, TestNode, in_time, noise};
+use pyrsia_ledger::event::BuiltArtifact;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const BYTES: usize = 3 << 20;
+
+struct Scrubbed {
+    founder: TestNode,
+    node: TestNode,
+    artifacts: Vec<BuiltArtifact>,
+}
+
+impl Scrubbed {
+    /// A node that fetched three published artifacts and has one that is not.
+    async fn start() -> (Self, Sha256Digest) {
+        let founder = Setup::new(1).start().await;
+        founder.found().await;
+        let node = Setup::new(2).peer(&founder).start().await;
+        let mut artifacts = vec![];
+        for number in 0..3 {
+            let bytes = noise(BYTES, 91 + 2 * number);
+            founder.keep(&bytes);
+            artifacts.push(founder.publish(&format!("alpine:{number}"), &bytes).await);
+        }
+        node.wait_for_state(|state| state.packages.digest(&artifacts[2].sha256).is_some()).await;
+        for artifact in &artifacts {
+            in_time(node.p2p.fetch(artifact, vec![founder.id])).await.expect("fetches");
+        }
+        node.keep(b"of no package");
+        (Self { founder, node, artifacts }, Sha256Digest::of(b"of no package"))
+    }
+
+    fn scrubbing(&self, folder: &Path, interval: Option<Duration>, pace: u64) -> (Scrubbing, CancellationToken, JoinHandle<()>) {
+        let config = StorageConfig { scrub_interval: interval, scrub_bytes_per_second: pace, ..StorageConfig::default() };
+        let node = &self.node;
+        let scrubbing = Scrubbing::open(folder, config, node.store.clone(), node.consensus.watch(), node.p2p.clone());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(scrubbing.clone().keep_up(stop.clone()));
+        (scrubbing, stop, task)
+    }
+
+    async fn stop(self) {
+        self.node.stop().await;
+        self.founder.stop().await;
+    }
+}
+
+fn rot(store: &ArtifactStore, sha256: &Sha256Digest) {
+    let path = store.blob_path(sha256);
+    let mut bytes = fs::read(&path).expect("reads");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).expect("rots");
+}
+
+async fn wait_for(scrubbing: &Scrubbing, what: impl Fn(&ScrubView) -> bool) -> ScrubView {
+    in_time(async {
+        loop {
+            let view = scrubbing.view();
+            if what(&view) {
+                return view;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_finds_what_has_rotten_and_gets_it_back_where_that_can_be() {
+    let (scrubbed, unpublished) = Scrubbed::start().await;
+    let store = scrubbed.node.store.clone();
+    let [rotten, lost, ..] = [&scrubbed.artifacts[0], &scrubbed.artifacts[1]].map(|artifact| artifact.sha256);
+    rot(&store, &rotten);
+    rot(&store, &unpublished);
+    store.pin(&lost).expect("pins");
+    store.remove(&lost).expect("loses");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (scrubbing, stop, task) = scrubbed.scrubbing(folder.path(), None, 0);
+    assert_eq!((scrubbing.start(None), scrubbing.start(None)), (ScrubStart::Started, ScrubStart::Running));
+    let view = wait_for(&scrubbing, |view| view.last.is_some()).await;
+    let last = view.last.expect("was waited for");
+    assert_eq!((last.rotten, last.healed, last.artifacts, last.of_artifacts, last.unreadable), (3, 2, 3, 3, 0));
+    let healed = |sha256| last.findings.iter().find(|finding| finding.sha256 == sha256).map(|finding| finding.healed);
+    assert_eq!([rotten, lost, unpublished].map(healed), [Some(true), Some(true), Some(false)]);
+    assert_eq!([rotten, lost, unpublished].map(|sha256| store.contains(&sha256)), [true, true, false]);
+    assert!(store.open_inspected(&rotten).expect("reads").is_some());
+    let counts = store.counts();
+    let count = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((count(&counts.rotten), count(&counts.healed)), (2, 2));
+    stop.cancel();
+    task.await.expect("ends");
+
+    // The result outlives a restart, and the interval counts from it.
+    let interval = Duration::from_secs(1_000);
+    let (scrubbing, stop, task) = scrubbed.scrubbing(folder.path(), Some(interval), 0);
+    let view = scrubbing.view();
+    assert_eq!(view.next_ms, last.ended_ms.map(|ended_ms| ended_ms + interval.as_millis() as u64));
+    assert_eq!((view.running, view.last), (None, Some(last)));
+    stop.cancel();
+    task.await.expect("ends");
+    scrubbed.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_keeps_its_pace_and_goes_on_where_a_restart_cut_it_off() {
+    let (scrubbed, _) = Scrubbed::start().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Ten minutes for each artifact, unless somebody asks for more.
+    let (scrubbing, stop, task) = scrubbed.scrubbing(folder.path(), Some(Duration::ZERO), BYTES as u64 / 600);
+    wait_for(&scrubbing, |view| view.running.as_ref().is_some_and(|running| running.bytes > 0)).await;
+    assert!(scrubbing.view().running.is_some_and(|running| running.artifacts <= 1));
+    stop.cancel();
+    in_time(task).await.expect("a stop does not wait for the pace");
+
+    let begun = scrubbing.view().running.expect("goes on");
+    let (scrubbing, stop, task) = scrubbed.scrubbing(folder.path(), None, BYTES as u64 / 600);
+    assert_eq!(scrubbing.view().running.map(|running| running.started_ms), Some(begun.started_ms));
+    wait_for(&scrubbing, |view| view.running.as_ref().is_some_and(|running| running.bytes > begun.bytes)).await;
+    assert_eq!(scrubbing.start(Some(0)), ScrubStart::Running);
+    let last = wait_for(&scrubbing, |view| view.last.is_some()).await.last.expect("was waited for");
+    assert_eq!((last.started_ms, last.artifacts, last.rotten), (begun.started_ms, 4, 0));
+    assert!(last.bytes >= 3 * BYTES as u64);
+    stop.cancel();
+    task.await.expect("ends");
+    scrubbed.stop().await;
+}
