@@ -11,9 +11,10 @@ pub(crate) mod log;
 pub(crate) mod members;
 pub(crate) mod package_types;
 pub(crate) mod predecessor;
-pub(crate) mod search;
 pub(crate) mod proofs;
+pub(crate) mod search;
 pub(crate) mod status;
+pub(crate) mod storage;
 pub(crate) mod verifiers;
 
 use poem::Response;

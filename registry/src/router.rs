@@ -6,7 +6,7 @@
 use crate::docker;
 use crate::management::error::{Dialect, Refused};
 use crate::management::{
-    authorize, builds, inspect, log, members, package_types, predecessor, proofs, search, status, verifiers,
+    authorize, builds, inspect, log, members, package_types, predecessor, proofs, search, status, storage, verifiers,
 };
 use crate::maven;
 use crate::metrics::Surface;
@@ -48,6 +48,13 @@ enum Action {
     PackageTypes,
     Package,
     Artifact,
+    StoredArtifacts,
+    Store,
+    PinArtifacts,
+    UnpinArtifacts,
+    RemoveArtifacts,
+    Scrub,
+    CollectLeftovers,
     ProofOfDigest,
     ProofOfPackage,
     Blocks,
@@ -105,6 +112,13 @@ const ROUTES: &[(Method, &str, Action)] = &[
     (Method::GET, "/api/v1/package-types", Action::PackageTypes),
     (Method::GET, "/api/v1/packages/{package_type}", Action::Package),
     (Method::GET, "/api/v1/artifacts/{package_type}", Action::Artifact),
+    (Method::GET, "/api/v1/artifacts", Action::StoredArtifacts),
+    (Method::GET, "/api/v1/store", Action::Store),
+    (Method::POST, "/api/v1/store/pins", Action::PinArtifacts),
+    (Method::POST, "/api/v1/store/unpins", Action::UnpinArtifacts),
+    (Method::POST, "/api/v1/store/removals", Action::RemoveArtifacts),
+    (Method::POST, "/api/v1/store/scrubs", Action::Scrub),
+    (Method::POST, "/api/v1/store/collections", Action::CollectLeftovers),
     (Method::GET, "/api/v1/proofs", Action::ProofOfDigest),
     (Method::GET, "/api/v1/proofs/{package_type}", Action::ProofOfPackage),
     (Method::GET, "/api/v1/blocks", Action::Blocks),
@@ -189,6 +203,13 @@ async fn dispatch(front: &Front, path: &str, request: Request) -> Result<Respons
         Action::PackageTypes => package_types::list(front),
         Action::Package => inspect::package(front, &argument, &request).await,
         Action::Artifact => package_types::artifact(front, &argument, &request).await,
+        Action::StoredArtifacts => storage::artifacts(front, &request),
+        Action::Store => storage::store(front),
+        Action::PinArtifacts => storage::change(front, storage::Wish::Pin, request).await,
+        Action::UnpinArtifacts => storage::change(front, storage::Wish::Unpin, request).await,
+        Action::RemoveArtifacts => storage::change(front, storage::Wish::Remove, request).await,
+        Action::Scrub => storage::scrub(front, request).await,
+        Action::CollectLeftovers => storage::collect(front, request).await,
         Action::ProofOfDigest => proofs::of_digest(front, &request).await,
         Action::ProofOfPackage => proofs::of_package(front, &argument, &request).await,
         Action::Blocks => log::blocks(front, &request).await,

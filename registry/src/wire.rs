@@ -9,6 +9,7 @@ mod consensus;
 pub mod dispute;
 mod members;
 mod search;
+mod storage;
 mod words;
 
 pub(crate) use blocks::join_blocks;
@@ -17,6 +18,7 @@ pub use builds::*;
 pub use consensus::*;
 pub use members::*;
 pub use search::*;
+pub use storage::*;
 pub use words::event_in_words;
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{BlockHash, BuildId, Height, NetworkId, NodeId, PackageType, Sha256Digest};
