@@ -1,11 +1,12 @@
 //! The command line of `pyrsia`: its commands, flags and help, and nothing of what they do.
 
+mod artifacts;
 mod client_settings;
 mod export;
 mod ledger;
 mod packages;
-mod search;
 mod proofs;
+mod search;
 
 use crate::commands::compare;
 use crate::exit;
@@ -13,12 +14,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use artifacts::{
+    AdminArguments, ArtifactsCommand, ChangeArtifactsArguments, CollectArguments, ListArtifactsArguments, ScrubArguments,
+};
 pub use client_settings::SettingsArguments;
 pub use export::{ChecksumFormat, ExportCommand, ExportSource};
 pub use ledger::{AuditArguments, LogCommand};
 pub use packages::{BuildArguments, InspectArguments, ListArguments};
-pub use search::{SearchArguments, SearchRole};
 pub use proofs::{ProofFormat, ProveArguments, ProveCommand, ProveOptions, VerifyArguments};
+pub use search::{SearchArguments, SearchRole};
 
 /// The version with the commit it was built from, where the build says so.
 pub const VERSION: &str = match option_env!("PYRSIA_COMMIT") {
@@ -41,6 +45,9 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show what is stored on the node, keep or remove it, and check it
+    #[command(subcommand, arg_required_else_help = true)]
+    Artifacts(ArtifactsCommand),
     /// Check everything a ledger says, without a network and without a node
     Audit(AuditArguments),
     /// Add an authorized node

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, progress and failures to stderr; a failure ends the program with the code [`crate::exit`] names.
 
+mod artifacts;
 mod audit;
 mod authorize;
 mod build;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
 
 fn carry_out(command: Command) -> Result<ExitCode, Failure> {
     let done = match command {
+        Command::Artifacts(command) => on_this_thread(artifacts::run(command)),
         Command::Audit(arguments) => audit::run(arguments),
         Command::Authorize(arguments) => on_this_thread(authorize::run(arguments)),
         Command::Build(command) => on_this_thread(build::run(command)),

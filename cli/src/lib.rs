@@ -8,6 +8,7 @@ pub mod commands;
 pub mod exit;
 pub mod outputs;
 pub mod settings;
+pub mod size;
 pub mod terminal;
 
 pub mod admin_token;

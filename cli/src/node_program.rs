@@ -5,6 +5,7 @@
 
 mod arguments;
 mod environment;
+mod storage;
 mod waits;
 
 pub use arguments::NodeArguments;

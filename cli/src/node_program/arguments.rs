@@ -1,6 +1,7 @@
 //! The command line of `pyrsia_node`, and the node configuration that follows from it and the environment.
 
 use super::environment::Environment;
+use super::storage::StorageArguments;
 use super::waits::WaitArguments;
 use crate::arguments::VERSION;
 use crate::exit;
@@ -19,6 +20,7 @@ const ENVIRONMENT_HELP: &str = "Environment:
   PYRSIA_BLOCKCHAIN_PATH  folder of the ledger [default: <artifact path>/blockchain]
   PYRSIA_VERIFIERS_PATH   folder of further verifiers [default: <artifact path>/verifiers]
   PYRSIA_KEYPAIR          file of the node's key [default: <artifact path>/p2p_keypair.ser]
+  PYRSIA_ARTIFACT_BUDGET  what artifacts from other nodes may bring the store to, e.g. 500GB [default: no bound]
   PYRSIA_EXTERNAL_IP      IPv4 address that other nodes are told";
 
 #[derive(Debug, Parser)]
@@ -82,6 +84,8 @@ pub struct NodeArguments {
     #[arg(short = 'h', long, action = ArgAction::Help)]
     pub help: Option<bool>,
     #[command(flatten)]
+    pub storage: StorageArguments,
+    #[command(flatten)]
     pub waits: WaitArguments,
 }
 
@@ -105,6 +109,7 @@ impl NodeArguments {
         config.max_provided_keys = self.max_provided_keys;
         config.pipeline_endpoint = self.pipeline_service_endpoint.clone();
         config.mapping_service = self.mapping_service_endpoint.clone();
+        self.storage.apply(environment, &mut config);
         self.waits.apply(&mut config);
         config
     }

@@ -1,6 +1,7 @@
 //! What `pyrsia_node` is told by environment variables: where its data is, and the address others are told.
 
 use crate::exit::Failure;
+use crate::size;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// The folder in the working directory that is used when no variable names one.
 const DEFAULT_FOLDER: &str = "pyrsia";
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Environment {
     pub(super) artifact_path: PathBuf,
     pub(super) artifact_path_is_given: bool,
@@ -18,6 +19,7 @@ pub(super) struct Environment {
     pub(super) keypair_path: PathBuf,
     pub(super) verifiers_path: PathBuf,
     pub(super) external_ip: Option<Ipv4Addr>,
+    pub(super) artifact_budget: Option<u64>,
     /// DEV_MODE: whether a folder that is missing is made.
     pub(super) create_folders: bool,
 }
@@ -40,6 +42,8 @@ impl Environment {
                     .hint("write it like 192.0.2.1, or unset it")
             })?),
         };
+        let budget = set("PYRSIA_ARTIFACT_BUDGET").map(|text| size::parse(&text.to_string_lossy())).transpose();
+        let artifact_budget = budget.map_err(|error| Failure::new(format!("PYRSIA_ARTIFACT_BUDGET cannot be read: {error}")))?;
         let create_folders =
             set("DEV_MODE").is_some_and(|value| ["on", "true", "1"].iter().any(|word| value.eq_ignore_ascii_case(word)));
         Ok(Self {
@@ -49,6 +53,7 @@ impl Environment {
             artifact_path_is_given: given.is_some(),
             artifact_path,
             external_ip,
+            artifact_budget,
             create_folders,
         })
     }
@@ -120,5 +125,11 @@ mod tests {
     fn an_external_address_that_is_none_is_refused() {
         assert!(read(&[("PYRSIA_EXTERNAL_IP", "here")]).is_err());
         assert_eq!(read(&[("PYRSIA_EXTERNAL_IP", "192.0.2.1")]).unwrap().external_ip, Some([192, 0, 2, 1].into()));
+    }
+
+    #[test]
+    fn a_budget_that_is_no_size_is_refused() {
+        assert!(read(&[("PYRSIA_ARTIFACT_BUDGET", "much")]).unwrap_err().to_string().contains("PYRSIA_ARTIFACT_BUDGET"));
+        assert_eq!(read(&[("PYRSIA_ARTIFACT_BUDGET", "2 GB")]).unwrap().artifact_budget, Some(2_000_000_000));
     }
 }
