@@ -10,6 +10,7 @@
 //! long as the headers name that set.
 
 mod finding;
+mod prepared;
 
 use crate::block::{BlockHash, Height, SealedBlock};
 use crate::certificate::ValidatorSet;
@@ -18,6 +19,8 @@ use crate::projection::{BlockError, Projections};
 use crate::signed::{Claim, EncodedEvent, EventId, NetworkId, wrong_claims};
 pub(crate) use finding::sentence;
 pub use finding::{AuditReport, Finding, FindingKind, Summary};
+use prepared::EventMark;
+pub use prepared::Prepared;
 use std::ops::ControlFlow;
 
 /// How many findings a report keeps; more are counted.
@@ -170,10 +173,17 @@ impl Audit {
 
     /// Checks the next block, which stands at `position` in the log. Positions only grow.
     pub fn feed(&mut self, position: Height, raw: &[u8]) {
+        self.take_in(Prepared::of(position, raw.to_vec()));
+    }
+
+    /// [`Audit::feed`] with what another thread may have done of it.
+    pub fn take_in(&mut self, prepared: Prepared) {
+        let position = prepared.position();
         self.skip_to(position);
         self.next = position.next();
-        let sealed = match SealedBlock::decode(raw) {
-            Ok(sealed) => sealed,
+        let (bytes, decoded) = prepared.into_parts();
+        let (sealed, marks, claims) = match decoded {
+            Ok(decoded) => (decoded.sealed, decoded.marks, decoded.claims),
             Err(error) => {
                 let sentence = format!("block {position}: {}", sentence(&error));
                 self.find_at(position, FindingKind::Decode, sentence);
@@ -182,16 +192,22 @@ impl Audit {
                 return;
             }
         };
-        let events = EncodedEvent::all(&sealed.block.events);
+        let events: Vec<EncodedEvent<'_>> =
+            sealed.block.events.iter().zip(&marks).map(|(event, mark)| mark.of_event(event, &bytes)).collect();
         self.summary.blocks += 1;
         self.summary.events += events.len() as u64;
         self.summary.from.get_or_insert(position);
         self.summary.to = Some(position);
+        let is_founding = matches!(self.follow, Follow::Start);
         match std::mem::replace(&mut self.follow, Follow::Lost(None)) {
             Follow::Start => self.found(&sealed, &events),
             Follow::Known(state) => self.follow(position, *state, &sealed, &events, false),
             Follow::Doubtful(state) => self.follow(position, *state, &sealed, &events, true),
-            Follow::Lost(validators) => self.glance(position, validators, &sealed, &events),
+            Follow::Lost(validators) => self.glance(position, validators, &sealed),
+        }
+        // The signatures of a founding block are verified where it is found to be one.
+        if !is_founding || !matches!(self.follow, Follow::Known(_)) {
+            self.queue(position, &sealed, &marks, claims);
         }
         self.previous = Some((sealed.block.hash(), sealed.block.header.time_ms));
         self.compare_announced();
@@ -245,7 +261,6 @@ impl Audit {
             }
             Err(error) => {
                 self.find(Finding::of_block(height, &error));
-                self.queue(height, sealed, events);
                 self.follow = Follow::Start;
                 self.lose(height);
                 if let [founded] = events {
@@ -285,7 +300,6 @@ impl Audit {
         if let Err(source) = sealed.certificate.check_signers(&sealed.block.header, &validators) {
             errors.push(BlockError::Certificate { height: position, source });
         }
-        self.queue(position, sealed, events);
         let in_step = next.state_root() == sealed.block.header.state_root;
         if let Some(before) = before.filter(|_| !in_step) {
             self.follow = Follow::Known(Box::new(before));
@@ -308,7 +322,7 @@ impl Audit {
     }
 
     /// A block whose state is not known: what can be said of it all the same.
-    fn glance(&mut self, position: Height, validators: Option<ValidatorSet>, sealed: &SealedBlock, events: &[EncodedEvent<'_>]) {
+    fn glance(&mut self, position: Height, validators: Option<ValidatorSet>, sealed: &SealedBlock) {
         let header = &sealed.block.header;
         if header.height != position {
             let error = BlockError::Height { expected: position, found: header.height };
@@ -329,7 +343,6 @@ impl Audit {
         if self.summary.network.is_some_and(|network| network != header.network) {
             self.find_at(position, FindingKind::Network, format!("block {position} is of network {}", header.network));
         }
-        self.queue(position, sealed, events);
         let known = validators.filter(|validators| validators.hash() == header.validators);
         if let Some(validators) = &known
             && let Err(source) = sealed.certificate.check_signers(header, validators)
@@ -339,9 +352,9 @@ impl Audit {
         self.follow = Follow::Lost(known);
     }
 
-    fn queue(&mut self, height: Height, sealed: &SealedBlock, events: &[EncodedEvent<'_>]) {
+    fn queue(&mut self, height: Height, sealed: &SealedBlock, marks: &[EventMark], of_events: Vec<Claim>) {
         let claims = &mut self.work.claims;
-        claims.extend(events.iter().map(|event| (height, Signed::Event(event.id), event.claim())));
+        claims.extend(marks.iter().zip(of_events).map(|(mark, claim)| (height, Signed::Event(mark.id), claim)));
         let network = self.summary.network.unwrap_or(sealed.block.header.network);
         let precommits = sealed.certificate.claims(&network, &sealed.block.header);
         claims.extend(precommits.map(|claim| (height, Signed::Precommit, claim)));

@@ -3,10 +3,12 @@
 use crate::certificate::CommitCertificate;
 use crate::digest::Sha256Digest;
 use crate::identity::NodeId;
-use crate::signed::{DecodeError, EVENT_BYTES_MAX, NetworkId, SignedEvent, decode_canonical};
+use crate::signed::{DecodeError, EVENT_BYTES_MAX, NetworkId, SignedEvent, encodes_to};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io;
+use std::ops::Range;
 
 /// The version of the header that this code writes and reads. In version 1 a precommit was no cosignature of a checkpoint; a header of
 /// version 2 did not name the validators of the next height.
@@ -148,7 +150,13 @@ impl SealedBlock {
         borsh::to_vec(self).expect("writing to memory cannot fail")
     }
 
+    /// Decodes strictly: nothing follows, and these bytes are the one encoding of the block.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_with_places(bytes).map(|(sealed, _)| sealed)
+    }
+
+    /// The block, and where in the bytes each of its events stands.
+    pub(crate) fn decode_with_places(bytes: &[u8]) -> Result<(Self, Vec<Range<usize>>), DecodeError> {
         if bytes.len() > SEALED_BLOCK_BYTES_MAX {
             return Err(DecodeError::TooLarge { what: "block", size_bytes: bytes.len(), limit_bytes: SEALED_BLOCK_BYTES_MAX });
         }
@@ -158,6 +166,29 @@ impl SealedBlock {
         {
             return Err(DecodeError::Version { what: "block", version, known: HEADER_VERSION });
         }
-        decode_canonical("block", bytes)
+        let what = "block";
+        let malformed = |source| DecodeError::Malformed { what, source };
+        let (mut rest, mut events, mut places) = (bytes, vec![], vec![]);
+        let header = BlockHeader::deserialize(&mut rest).map_err(malformed)?;
+        let count = <u32 as BorshDeserialize>::deserialize(&mut rest).map_err(malformed)?;
+        events.reserve_exact((count as usize).min(EVENTS_PER_BLOCK_MAX));
+        let mut are_canonical = encodes_to(&(&header, count), &bytes[..bytes.len() - rest.len()]);
+        for _ in 0..count {
+            let (start, before) = (bytes.len() - rest.len(), rest);
+            let event = SignedEvent::deserialize(&mut rest).map_err(malformed)?;
+            let encoding = &before[..before.len() - rest.len()];
+            are_canonical &= encodes_to(&event, encoding);
+            places.push(start..start + encoding.len());
+            events.push(event);
+        }
+        let before = rest;
+        let certificate = CommitCertificate::deserialize(&mut rest).map_err(malformed)?;
+        if !rest.is_empty() {
+            return Err(malformed(io::Error::new(io::ErrorKind::InvalidData, "something follows the certificate")));
+        }
+        if !are_canonical || !encodes_to(&certificate, before) {
+            return Err(DecodeError::NotCanonical { what });
+        }
+        Ok((Self { block: Block { header, events }, certificate }, places))
     }
 }

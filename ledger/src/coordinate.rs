@@ -51,7 +51,14 @@ macro_rules! checked_text {
 
         impl BorshDeserialize for $name {
             fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
-                Self::new(String::deserialize_reader(reader)?).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+                let length = u32::deserialize_reader(reader)? as usize;
+                let mut bytes = [0; ID_BYTES_MAX];
+                let wrong = |e: &dyn fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
+                let bytes = bytes.get_mut(..length).ok_or_else(|| wrong(&"a name is too long"))?;
+                reader.read_exact(bytes)?;
+                let text = std::str::from_utf8(bytes).map_err(|e| wrong(&e))?;
+                $check(text).map_err(|e| wrong(&e))?;
+                Ok(Self(text.into()))
             }
         }
 

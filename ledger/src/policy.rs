@@ -81,5 +81,7 @@ fn text_within(text: &str, limit_bytes: usize) -> Result<(), Refusal> {
     if text.len() > limit_bytes {
         return Err(Refusal::Text { size_bytes: text.len(), limit_bytes });
     }
-    if text.chars().any(char::is_control) { Err(Refusal::ControlCharacter) } else { Ok(()) }
+    let has_control =
+        if text.is_ascii() { text.bytes().any(|b| b.is_ascii_control()) } else { text.chars().any(char::is_control) };
+    if has_control { Err(Refusal::ControlCharacter) } else { Ok(()) }
 }

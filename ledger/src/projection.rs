@@ -24,7 +24,7 @@ use crate::identity::NodeId;
 use crate::policy::{self, Refusal};
 use crate::signed::{EncodedEvent, EventId, NetworkId, SignedEvent};
 use crate::state_root::StateSum;
-use crate::tree::{Frontier, leaf_hash};
+use crate::tree::Frontier;
 use builds::Builds;
 use imbl::Vector;
 use members::Members;
@@ -157,7 +157,7 @@ impl Projections {
         policy::size(encoded.bytes.len())?;
         policy::check(self, signed)?;
         let place = Place { height: self.height.next(), time_ms, event: encoded.id, author: signed.author() };
-        self.frontier.append(leaf_hash(&encoded.bytes));
+        self.frontier.append(encoded.leaf);
         self.authors.put(place.author, signed.unsigned.sequence + 1);
         match signed.event() {
             Event::NetworkFounded(_) => unreachable!("policy refuses a second founding"),

@@ -14,9 +14,11 @@ mod verdicts;
 use crate::digest::Sha256Digest;
 use crate::event::Event;
 use crate::identity::NodeId;
+use crate::tree::leaf_hash;
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -218,11 +220,29 @@ pub enum DecodeError {
 /// Decodes strictly: no trailing bytes, and what was read must encode to the same bytes again.
 pub fn decode_canonical<T: BorshDeserialize + BorshSerialize>(what: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
     let value = T::try_from_slice(bytes).map_err(|source| DecodeError::Malformed { what, source })?;
-    let again = borsh::to_vec(&value).map_err(|source| DecodeError::Malformed { what, source })?;
-    if again != bytes {
-        return Err(DecodeError::NotCanonical { what });
+    if encodes_to(&value, bytes) { Ok(value) } else { Err(DecodeError::NotCanonical { what }) }
+}
+
+/// Whether exactly these bytes are the encoding of a value, which is not put together for it.
+pub(crate) fn encodes_to<T: BorshSerialize>(value: &T, bytes: &[u8]) -> bool {
+    let mut expected = Expected { rest: bytes };
+    value.serialize(&mut expected).is_ok() && expected.rest.is_empty()
+}
+
+/// Takes what it expects and fails at the first other byte.
+struct Expected<'a> {
+    rest: &'a [u8],
+}
+
+impl io::Write for Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.rest = self.rest.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
     }
-    Ok(value)
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl SignedEvent {
@@ -270,18 +290,24 @@ impl SignedEvent {
     }
 }
 
-/// An event with its encoding and its id, each made once however many checks need them.
+/// An event with its encoding and what is a hash of it, each made once however many checks need them.
 pub(crate) struct EncodedEvent<'a> {
     pub(crate) signed: &'a SignedEvent,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) id: EventId,
+    pub(crate) leaf: Sha256Digest,
 }
 
 impl<'a> EncodedEvent<'a> {
     pub(crate) fn new(signed: &'a SignedEvent) -> Self {
-        let bytes = signed.encode();
+        Self::of_bytes(signed, signed.encode().into())
+    }
+
+    /// With the bytes that the event was decoded from.
+    pub(crate) fn of_bytes(signed: &'a SignedEvent, bytes: Cow<'a, [u8]>) -> Self {
         let id = EventId::of_unsigned(unsigned_part(&bytes));
-        Self { signed, bytes, id }
+        let leaf = leaf_hash(&bytes);
+        Self { signed, bytes, id, leaf }
     }
 
     pub(crate) fn all(events: &'a [SignedEvent]) -> Vec<Self> {

@@ -10,7 +10,7 @@ use super::{LogError, StoredTree};
 use crate::block::{BlockHash, Height};
 use crate::projection::Projections;
 use crate::signed::EncodedEvent;
-use crate::tree::{Frontier, leaf_hash};
+use crate::tree::Frontier;
 use std::path::PathBuf;
 
 /// How many bytes of events make a slice: some milliseconds of work.
@@ -117,7 +117,7 @@ impl Covered {
             }
             let sealed = self.tree.block(height)?.ok_or(LogError::Missing { height: height.0 })?;
             for event in EncodedEvent::all(&sealed.block.events) {
-                self.frontier.append(leaf_hash(&event.bytes));
+                self.frontier.append(event.leaf);
                 size_bytes += event.bytes.len();
             }
             let header = &sealed.block.header;

@@ -12,7 +12,6 @@ use crate::digest::Sha256Digest;
 use crate::proof::{ProofError, consistency_path, inclusion_path, over};
 use crate::signed::{EncodedEvent, EventId, SignedEvent};
 use crate::tiles::{RightEdge, TILE_WIDTH, TileId, decode_tile, encode_tile, place_of, subtree_root};
-use crate::tree::leaf_hash;
 use borsh::BorshDeserialize;
 use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
@@ -107,7 +106,7 @@ impl TreeWriter {
         batch.insert(&tree.starts, index.to_be_bytes(), sealed.height().0.to_be_bytes());
         for event in EncodedEvent::all(&sealed.block.events) {
             batch.insert(&tree.events, *event.id.digest().as_bytes(), index.to_be_bytes());
-            self.edge.append(leaf_hash(&event.bytes), &mut |id, hashes| batch.insert(tiles, tile_key(id), encode_tile(hashes)));
+            self.edge.append(event.leaf, &mut |id, hashes| batch.insert(tiles, tile_key(id), encode_tile(hashes)));
             index += 1;
         }
         tree.terms.write(&mut self.terms, batch, sealed);

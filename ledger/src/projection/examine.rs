@@ -162,7 +162,7 @@ impl Projections {
             if let Err(refusal) = next.fold(event, header.time_ms) {
                 found(BlockError::Event { height, index, id: event.id, refusal: Box::new(refusal) })?;
                 // Refused or not, it is a leaf of the tree that the next blocks go on with.
-                next.frontier.append(leaf_hash(&event.bytes));
+                next.frontier.append(event.leaf);
             }
         }
         next.settle();

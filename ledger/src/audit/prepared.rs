@@ -1,0 +1,58 @@
+//! What can be said of a block without the ones before it: what it decodes to, the hashes of its events, and whose signatures
+//! are under them. Blocks can be prepared ahead, on another thread than the one that folds them in order.
+
+use crate::block::{Height, SealedBlock};
+use crate::digest::Sha256Digest;
+use crate::signed::{Claim, DecodeError, EncodedEvent, EventId, SignedEvent};
+use std::ops::Range;
+
+/// A block that is ready for its turn.
+pub struct Prepared {
+    position: Height,
+    bytes: Vec<u8>,
+    decoded: Result<Decoded, DecodeError>,
+}
+
+pub(super) struct Decoded {
+    pub(super) sealed: SealedBlock,
+    pub(super) marks: Vec<EventMark>,
+    /// The signature under each event.
+    pub(super) claims: Vec<Claim>,
+}
+
+/// Where an event stands in its block's bytes, and what is a hash of it.
+pub(super) struct EventMark {
+    place: Range<usize>,
+    pub(super) id: EventId,
+    leaf: Sha256Digest,
+}
+
+impl EventMark {
+    pub(super) fn of_event<'a>(&self, signed: &'a SignedEvent, block: &'a [u8]) -> EncodedEvent<'a> {
+        EncodedEvent { signed, bytes: block[self.place.clone()].into(), id: self.id, leaf: self.leaf }
+    }
+}
+
+impl Prepared {
+    /// Of the bytes that stand at `position` in a log.
+    pub fn of(position: Height, bytes: Vec<u8>) -> Self {
+        let decoded = SealedBlock::decode_with_places(&bytes).map(|(sealed, places)| {
+            let (mut marks, mut claims) = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
+            for (signed, place) in sealed.block.events.iter().zip(places) {
+                let event = EncodedEvent::of_bytes(signed, bytes[place.clone()].into());
+                claims.push(event.claim());
+                marks.push(EventMark { id: event.id, leaf: event.leaf, place });
+            }
+            Decoded { sealed, marks, claims }
+        });
+        Self { position, bytes, decoded }
+    }
+
+    pub fn position(&self) -> Height {
+        self.position
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<u8>, Result<Decoded, DecodeError>) {
+        (self.bytes, self.decoded)
+    }
+}
