@@ -11,6 +11,7 @@
 
 mod finding;
 mod prepared;
+mod rest;
 
 use crate::block::{BlockHash, Height, SealedBlock};
 use crate::certificate::ValidatorSet;
@@ -21,6 +22,7 @@ pub(crate) use finding::sentence;
 pub use finding::{AuditReport, Finding, FindingKind, Summary};
 use prepared::EventMark;
 pub use prepared::Prepared;
+pub use rest::ResumeError;
 use std::ops::ControlFlow;
 
 /// How many findings a report keeps; more are counted.
@@ -95,6 +97,8 @@ pub struct Audit {
     announced: Option<Announced>,
     work: SignatureWork,
     handed_out: u64,
+    /// How many of those handed out came back.
+    checked: u64,
     findings: Vec<Finding>,
     findings_total: u64,
     summary: Summary,
@@ -126,6 +130,7 @@ impl Audit {
             announced: None,
             work: SignatureWork::default(),
             handed_out: 0,
+            checked: 0,
             findings: vec![],
             findings_total: 0,
             summary: Summary::default(),
@@ -142,9 +147,26 @@ impl Audit {
         (self.work.len() >= SIGNATURES_PER_WORK).then(|| self.take_rest())
     }
 
-    fn take_rest(&mut self) -> SignatureWork {
+    /// Signatures that wait, however few, as before a rest.
+    pub fn take_rest(&mut self) -> SignatureWork {
         self.handed_out += self.work.len() as u64;
         std::mem::take(&mut self.work)
+    }
+
+    /// Takes in what came of some work.
+    pub fn absorb(&mut self, report: SignatureReport) {
+        self.checked += report.verified;
+        self.summary.signatures += report.verified;
+        self.findings_total += report.findings.len() as u64;
+        self.findings.extend(report.findings);
+    }
+
+    /// The state after the newest block, as far as it can be followed.
+    pub fn state(&self) -> Option<&Projections> {
+        match &self.follow {
+            Follow::Known(state) => Some(state),
+            Follow::Start | Follow::Doubtful(_) | Follow::Lost(_) => None,
+        }
     }
 
     fn find(&mut self, finding: Finding) {
@@ -168,7 +190,11 @@ impl Audit {
 
     /// Notes that the files have a fault of their own, whatever the blocks in them say.
     pub fn storage(&mut self, position: Height, sentence: &str) {
-        self.find_at(position, FindingKind::Storage, sentence);
+        let finding = Finding::new(position, FindingKind::Storage, sentence);
+        // An audit that was taken up meets the same fault of the files again.
+        if self.summary.resumed_after.is_none() || !self.findings.contains(&finding) {
+            self.find(finding);
+        }
     }
 
     /// Checks the next block, which stands at `position` in the log. Positions only grow.
@@ -364,27 +390,15 @@ impl Audit {
     pub fn finish(mut self, verified: impl IntoIterator<Item = SignatureReport>) -> AuditReport {
         self.check_end();
         let rest = self.take_rest().verify();
-        let mut checked = 0;
         for report in verified.into_iter().chain([rest]) {
-            checked += report.verified;
-            for finding in report.findings {
-                self.findings_total += 1;
-                self.findings.push(finding);
-            }
+            self.absorb(report);
         }
-        if checked != self.handed_out {
-            let sentence = format!("{checked} of {} signatures were verified", self.handed_out);
+        if self.checked != self.handed_out {
+            let sentence = format!("{} of {} signatures were verified", self.checked, self.handed_out);
             self.find_at(Height::GENESIS, FindingKind::Signature, sentence);
         }
-        self.summary.signatures += checked;
-        self.findings.sort();
-        self.findings.truncate(FINDINGS_MAX);
-        AuditReport {
-            clean: self.findings_total == 0,
-            summary: self.summary,
-            findings: self.findings,
-            findings_total: self.findings_total,
-        }
+        let report = AuditReport { clean: true, summary: self.summary, findings: vec![], findings_total: 0 };
+        report.with(self.findings, self.findings_total)
     }
 
     /// Tells where the log must reach to: before its blocks, or when they are all read.

@@ -40,6 +40,7 @@ use tip::{Tip, TipFile, read as read_tip};
 
 pub use covered::{Checked, Covered};
 pub use reader::{LedgerReader, ReadError, Row, ledger_folder};
+pub(crate) use snapshot::Hashing;
 pub use snapshot::{SnapshotError, write_snapshot};
 pub use stored::{PlacedEvent, StoredTree, TreeError};
 pub use transfer::{SoundBlocks, TransferError, export_log, import_log, replay_to};

@@ -136,6 +136,11 @@ impl Projections {
         self.recent.get(usize::try_from(index).ok()?).copied()
     }
 
+    /// The hashes of the newest blocks, newest last.
+    pub(crate) fn recent_blocks(&self) -> Vec<BlockHash> {
+        self.recent.iter().copied().collect()
+    }
+
     /// Whether the event could stand on the ledger next. Looks at the signatures in its body, if it has any there, not at its
     /// own.
     pub fn check(&self, event: &SignedEvent) -> Result<(), Refusal> {

@@ -5,12 +5,13 @@ use crate::digest::Sha256Digest;
 use crate::identity::NodeId;
 use crate::projection::{BlockError, HeaderPart};
 use crate::signed::{EventId, NetworkId};
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 use std::error::Error;
 use std::fmt;
 
 /// What kind of damage or wrong a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
     /// The files cannot be read as what they should be.
@@ -37,6 +38,10 @@ pub enum FindingKind {
     Tip,
     /// From here on part of the checks cannot be made.
     Unfollowed,
+    /// Stored bytes of a published artifact that are not those of its record.
+    Bytes,
+    /// Stored bytes that are those of the record, of which the pinned verifier does not say what the record says.
+    Canonical,
 }
 
 impl fmt::Display for FindingKind {
@@ -54,12 +59,14 @@ impl fmt::Display for FindingKind {
             Self::Signature => "signature",
             Self::Tip => "tip",
             Self::Unfollowed => "unfollowed",
+            Self::Bytes => "bytes",
+            Self::Canonical => "canonical",
         })
     }
 }
 
 /// One thing that is not as it must be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct Finding {
     pub height: Height,
     pub what: FindingKind,
@@ -71,7 +78,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(height: Height, what: FindingKind, sentence: impl Into<String>) -> Self {
+    pub fn new(height: Height, what: FindingKind, sentence: impl Into<String>) -> Self {
         Self { height, what, event: None, node: None, sentence: sentence.into() }
     }
 
@@ -111,7 +118,7 @@ pub(crate) fn sentence(error: &dyn Error) -> String {
 }
 
 /// How much was looked at, and where the ledger stands by what was found good.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
 pub struct Summary {
     pub network: Option<NetworkId>,
     pub name: Option<String>,
@@ -127,6 +134,9 @@ pub struct Summary {
     pub tree_size: Option<u64>,
     pub tree_root: Option<Sha256Digest>,
     pub state_root: Option<Sha256Digest>,
+    /// The newest block that an earlier run checked, which wrote down what it had found; this run read nothing before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_after: Option<Height>,
 }
 
 /// What an audit comes to.
@@ -138,4 +148,16 @@ pub struct AuditReport {
     pub findings: Vec<Finding>,
     /// How many there are, kept or not.
     pub findings_total: u64,
+}
+
+impl AuditReport {
+    /// With more findings, of which there are `total`.
+    pub fn with(mut self, findings: impl IntoIterator<Item = Finding>, total: u64) -> Self {
+        self.findings.extend(findings);
+        self.findings_total += total;
+        self.clean = self.findings_total == 0;
+        self.findings.sort();
+        self.findings.truncate(super::FINDINGS_MAX);
+        self
+    }
 }

@@ -187,6 +187,72 @@ fn work_that_nobody_verified_is_no_clean_audit() {
     assert_eq!(kinds(&report), [(0, FindingKind::Signature)]);
 }
 
+fn at_rest(audit: &mut Audit) -> Vec<u8> {
+    let report = audit.take_rest().verify();
+    audit.absorb(report);
+    let mut bytes = vec![];
+    audit.write_rest(&mut bytes).expect("memory takes it");
+    bytes
+}
+
+#[test]
+fn an_audit_that_rests_at_any_block_comes_to_the_same_report() {
+    let bench = bench();
+    let mut log = raw(&bench.log);
+    for damage in [None, Some(2)] {
+        if let Some(block) = damage {
+            // A signature of its certificate: found, and no reason to lose the state.
+            let mut sealed = bench.log[block].clone();
+            sealed.certificate.signatures[0].1 = Signature::from_bytes([7; 64]);
+            log[block] = sealed.encode();
+        }
+        let whole = audit(&log);
+        assert_eq!(whole.clean, damage.is_none());
+        for rest in 0..log.len() {
+            let mut first = Audit::new(None);
+            for (position, raw) in log[..=rest].iter().enumerate() {
+                first.feed(Height(position as u64), raw);
+            }
+            assert_eq!(first.rests_at().is_some(), rest == 0, "signatures wait at block {rest}");
+            let bytes = at_rest(&mut first);
+            assert_eq!(first.rests_at(), Some(Height(rest as u64)));
+            let mut second = Audit::resume(&mut bytes.as_slice(), None).expect("it is whole");
+            second.confirm(&log[rest]).expect("it is the same block");
+            for (position, raw) in log.iter().enumerate().skip(rest + 1) {
+                second.feed(Height(position as u64), raw);
+            }
+            let mut report = second.finish([]);
+            assert_eq!(report.summary.resumed_after.take(), Some(Height(rest as u64)));
+            assert_eq!(report, whole);
+        }
+    }
+}
+
+#[test]
+fn an_audit_at_rest_is_taken_up_only_whole_for_the_same_ledger_and_the_same_pin() {
+    let bench = bench();
+    let log = raw(&bench.log);
+    let mut audit = Audit::new(None);
+    for (position, raw) in log[..4].iter().enumerate() {
+        audit.feed(Height(position as u64), raw);
+    }
+    let bytes = at_rest(&mut audit);
+    let resumed = Audit::resume(&mut bytes.as_slice(), None).expect("it is whole");
+    assert!(matches!(resumed.confirm(&log[4]), Err(ResumeError::OtherBlock(Height(3)))));
+    let other = NetworkId::new(Sha256Digest::of(b"other"));
+    assert!(matches!(Audit::resume(&mut bytes.as_slice(), Some(other)), Err(ResumeError::Pin { .. })));
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        assert!(Audit::resume(&mut changed.as_slice(), None).is_err(), "byte {at}");
+        if at % 7 == 0 {
+            assert!(Audit::resume(&mut &bytes[..at], None).is_err(), "cut off at {at}");
+        }
+    }
+    let longer = [bytes.as_slice(), b"x"].concat();
+    assert!(matches!(Audit::resume(&mut longer.as_slice(), None), Err(ResumeError::Damaged)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 

@@ -121,6 +121,21 @@ impl LedgerReader {
         }
     }
 
+    /// Goes on at `position`: the blocks before it are not looked at. Those of an exported file are read over, because its trailer
+    /// is about all of them.
+    pub fn skip_to(&mut self, position: Height) {
+        match &self.rows {
+            Rows::Folder { .. } => self.next = position,
+            Rows::File(_) => {
+                while self.next < position && !self.ended {
+                    if let Some(row @ (Row::Fault { .. } | Row::End(_))) = self.read() {
+                        self.found.push_back(row);
+                    }
+                }
+            }
+        }
+    }
+
     /// The tree and the indexes of a ledger folder, as they stand there: proofs out of them hold or do not.
     pub fn tree(&self) -> Option<&StoredTree> {
         match &self.rows {

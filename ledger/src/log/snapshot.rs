@@ -37,13 +37,13 @@ pub struct SnapshotError {
 }
 
 /// Hashes what passes through.
-struct Hashing<T> {
-    inner: T,
-    hasher: Sha256,
+pub(crate) struct Hashing<T> {
+    pub(crate) inner: T,
+    pub(crate) hasher: Sha256,
 }
 
 impl<T> Hashing<T> {
-    fn new(inner: T) -> Self {
+    pub(crate) fn new(inner: T) -> Self {
         Self { inner, hasher: Sha256::new() }
     }
 }
