@@ -278,5 +278,8 @@ pub fn in_order<E>(
         Order::Newest => Cursor(last.index),
         Order::Oldest => Cursor(last.index + 1),
     });
+    if next.is_some() {
+        searched_to = events.back().map(|last| last.height);
+    }
     Ok(Page { events: events.into(), next, searched_to })
 }

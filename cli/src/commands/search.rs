@@ -138,6 +138,10 @@ fn in_words(page: &SearchPage) -> String {
         for line in found.says.lines() {
             let _ = writeln!(text, "{:block$}  {line}", "");
         }
+        if let Some(stands) = found.stands {
+            let stands = serde_json::to_value(stands).unwrap_or_default();
+            let _ = writeln!(text, "{:block$}  this judge: {}", "", stands.as_str().unwrap_or_default().replace('_', " "));
+        }
         let _ = writeln!(text, "{:block$}  event {}", "", found.event.id);
     }
     let counted = if page.events.len() == 1 { "One event".to_owned() } else { format!("{} events", page.events.len()) };

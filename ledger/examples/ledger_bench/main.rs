@@ -9,6 +9,7 @@
 )]
 
 mod network;
+mod searches;
 
 use network::{Network, PACKAGES_PER_BLOCK, artifact_id};
 use pyrsia_ledger::audit::{Audit, SignatureReport, SignatureWork};
@@ -253,7 +254,7 @@ fn ask(folder: &Path) -> Outcome {
     println!("inclusion proof             {}", spread(proofs));
     println!("consistency proof           {}", spread(consistencies));
     println!("event by position           {}", spread(events));
-    Ok(())
+    searches::ask(&log, &state, packages)
 }
 
 fn scratch() -> Result<PathBuf, Box<dyn Error>> {
