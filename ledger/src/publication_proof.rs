@@ -148,13 +148,28 @@ struct Evidence {
 }
 
 /// A proof that a build was published. Reading one checks its form; only [`PublicationProof::verify`] says what it is worth.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicationProof {
-    format: Format,
     /// For people; worth nothing until it is derived again from the evidence.
     says: Says,
     evidence: Evidence,
+}
+
+/// The file as it is read. Apart from the proof, which comes out of nothing but its one form.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadFile {
+    format: Format,
+    says: Says,
+    evidence: Evidence,
+}
+
+/// The file as it is written.
+#[derive(Serialize)]
+struct WrittenFile<'a> {
+    format: Format,
+    says: &'a Says,
+    evidence: &'a Evidence,
 }
 
 impl PublicationProof {
@@ -163,13 +178,16 @@ impl PublicationProof {
         if bytes.len() > PROOF_BYTES_MAX {
             return Err(ProofError::TooLarge { size_bytes: bytes.len() });
         }
-        let proof: Self = serde_json::from_slice(bytes).map_err(|error| ProofError::Format(error.to_string()))?;
+        let file = serde_json::from_slice(bytes).map_err(|error| ProofError::Format(error.to_string()))?;
+        let ReadFile { format: Format::V1, says, evidence } = file;
+        let proof = Self { says, evidence };
         if proof.to_text().as_bytes() == bytes { Ok(proof) } else { Err(ProofError::NotCanonical) }
     }
 
     /// The file.
     pub fn to_text(&self) -> String {
-        serde_json::to_string_pretty(self).expect("every part of a proof has a form in JSON") + "\n"
+        let file = WrittenFile { format: Format::V1, says: &self.says, evidence: &self.evidence };
+        serde_json::to_string_pretty(&file).expect("every part of a proof has a form in JSON") + "\n"
     }
 
     /// The network that it speaks for, if it holds: the id of the event in its genesis block.

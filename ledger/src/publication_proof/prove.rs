@@ -2,7 +2,7 @@
 //! changed the validators, and nothing in between.
 
 use super::source::{ProofSource, SourceError};
-use super::{Evidence, FinalBlock, Format, Link, PROOF_BYTES_MAX, PlacedInTree, ProofError, PublicationProof, Says};
+use super::{Evidence, FinalBlock, Link, PROOF_BYTES_MAX, PlacedInTree, ProofError, PublicationProof, Says};
 use crate::block::{BlockHeader, Height, SealedBlock};
 use crate::certificate::ValidatorSet;
 use crate::coordinate::{ArtifactId, BuildId};
@@ -63,7 +63,7 @@ pub fn prove(
     };
     // Nobody is handed a proof that does not hold, whatever the ledger it was made from is like.
     let verified = evidence.verify(Some(*state.network())).map_err(ProveError::Unsound)?;
-    let proof = PublicationProof { format: Format::V1, says: Says::of(&verified), evidence };
+    let proof = PublicationProof { says: Says::of(&verified), evidence };
     let size_bytes = proof.to_text().len();
     if size_bytes > PROOF_BYTES_MAX { Err(ProveError::TooLarge { size_bytes }) } else { Ok(proof) }
 }

@@ -5,11 +5,11 @@ mod judges;
 use super::*;
 use crate::certificate::ValidatorSet;
 use crate::coordinate::{ArtifactId, BuildId};
-use crate::event::{BuildOutcome, Event, WaitPhase};
+use crate::event::{BuildOutcome, Event, VerifierApproved, WaitPhase};
 use crate::log::BlockLog;
 use crate::note::SignedNote;
 use crate::projection::builds::BuildStatus;
-use crate::projection::tests::{Bench, alpine, built, salt};
+use crate::projection::tests::{Bench, MODULE, alpine, built, salt};
 use crate::proof::verify_inclusion;
 use crate::tree::leaf_hash;
 use base64::Engine as _;
@@ -89,6 +89,27 @@ fn a_proof_shows_who_published_what_and_when_across_a_change_of_the_set() {
         assert_eq!(newest.members, ValidatorSet::new((0..=members).map(|key| bench.node(key)).collect()).nodes());
         assert!(verified.sets.windows(2).all(|pair| pair[0].from < pair[1].from));
     }
+}
+
+#[test]
+fn a_founder_that_is_never_authorized_leads_to_the_first_who_is() {
+    let mut bench = Bench::founded();
+    bench.commit(
+        0,
+        Event::VerifierApproved(VerifierApproved { package_type: alpine().package_type, module: MODULE, contract_version: 1 }),
+    );
+    for (author, candidate) in [(0, 1), (1, 2)] {
+        bench.commit(author, bench.approval(candidate));
+        bench.activate(candidate);
+    }
+    let id = bench.open_build(2);
+    bench.judge(id, &[(1, built(b"image")), (2, built(b"image"))]);
+    publish(&mut bench, id, 1);
+    let verified = proof_of(&bench, &id).verify(Some(*bench.state.network())).expect("holds");
+    let sets: Vec<&[NodeId]> = verified.sets.iter().map(|set| set.members.as_slice()).collect();
+    let both = ValidatorSet::new(vec![bench.node(1), bench.node(2)]);
+    assert_eq!(sets, [&[bench.node(0)][..], &[bench.node(1)], both.nodes()]);
+    assert_eq!(verified.judges.len(), 2);
 }
 
 #[test]
@@ -278,8 +299,8 @@ proptest! {
         let is_same = bytes[at] == byte;
         bytes[at] = byte;
         *parts[index] = STANDARD.encode(bytes);
-        let read = serde_json::from_value::<PublicationProof>(value);
-        let accepted = read.is_ok_and(|proof| proof.verify(Some(*network)).is_ok());
+        let read = serde_json::from_value::<ReadFile>(value);
+        let accepted = read.is_ok_and(|file| file.evidence.verify(Some(*network)).is_ok());
         prop_assert_eq!(accepted, is_same);
     }
 }
