@@ -29,6 +29,9 @@ pub mod log;
 pub mod publication_proof;
 pub mod search;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+
 pub use block::{Block, BlockHash, BlockHeader, BlockId, Height, SealedBlock};
 pub use certificate::{CommitCertificate, ValidatorSet};
 pub use coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageId, PackageType};

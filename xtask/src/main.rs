@@ -30,6 +30,9 @@ cargo xtask TASK
                     run the simulator on these seeds, on every core or on N
   fuzz --seeds A..B [--type T]
                     give the shipped verifiers changed build outputs, made from these seeds
+  fuzz TARGET [--for 10m] [--keep]
+                    look for bytes that break a property, from fuzz/corpus on; --keep adds what reaches further.
+                    Without a target it names them all
   deny              licences, sources and banned packages of the lock file; known vulnerabilities where the list can be had
   bench [TASK]      the measurements of docs/performance.md, with optimized programs; `bench ledger` those of the ledger
   help              this text
@@ -95,9 +98,13 @@ fn run(command: &mut Command) -> Result<()> {
 /// The guests have a workspace of their own.
 const GUESTS: [&str; 2] = ["--manifest-path", "verifiers/guests/Cargo.toml"];
 
+/// So has what looks for bytes.
+const FUZZ: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
+
 fn format(check: &[&str]) -> Result<()> {
     run(cargo(&["fmt", "--all"]).args(check))?;
-    run(cargo(&["fmt", "--all"]).args(GUESTS).args(check))
+    run(cargo(&["fmt", "--all"]).args(GUESTS).args(check))?;
+    run(cargo(&["fmt"]).args(FUZZ).args(check))
 }
 
 fn lint() -> Result<()> {

@@ -1,3 +1,5 @@
+mod bad_input;
+
 use super::*;
 use crate::coordinate::PackageType;
 use crate::digest::Sha256Digest;
