@@ -3,7 +3,9 @@
 //! Owns starting and ending those processes, making images and repositories to build from, and waiting for conditions.
 //! Knows Pyrsia only through its programs, its HTTP interface and its files, and never imports a crate of ours.
 
+pub mod brittle_wire;
 pub mod clients;
+pub mod containerd;
 pub mod deadline;
 pub mod engine;
 pub mod fleet;

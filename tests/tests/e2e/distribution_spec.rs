@@ -115,6 +115,9 @@ pub(crate) async fn pulls_follow_it(node: &Node, subject: &Subject<'_>) {
         assert_eq!(head.status(), status, "HEAD {kind}/{reference}");
     }
     check_refusal(node, Method::GET, "/v2/Upper/manifests/1", 400, "NAME_INVALID").await;
+    check_refusal(node, Method::GET, "/v2/registry.example/alpine/manifests/1", 404, "MANIFEST_UNKNOWN").await;
+    let head = ask(node, Method::HEAD, "/v2/registry.example/alpine/manifests/1", &[]).await;
+    assert!(header(&head, "warning").contains("no build was requested"), "{head:?}");
 }
 
 async fn check_ranges(node: &Node, path: &str, bytes: &[u8]) {

@@ -4,6 +4,7 @@ mod bad_requests;
 mod checkpoint;
 mod clients;
 mod demo;
+mod distribution_spec;
 mod exports;
 mod faults;
 mod four_nodes;

@@ -1,5 +1,6 @@
 //! Who judges is decided by a majority of operators, and what a majority does not hold up is not served.
 
+use crate::proofs;
 use pyrsia_tests::deadline::{SOON, wait_for};
 use pyrsia_tests::fleet::{Fleet, SHORT_WAITS, is_closed, tally};
 use pyrsia_tests::instant_pipeline::{Conduct, honest_image};
@@ -65,6 +66,17 @@ async fn three_of_four_operators_revoke_a_node_and_what_hung_on_it_is_rebuilt() 
     let layer = &honest_image("revoked/image:1").layers[0].digest;
     let blob = reqwest::get(fleet.nodes[0].url(&format!("/v2/revoked/image/blobs/{layer}"))).await.expect("an answer");
     assert_eq!(blob.status(), 403, "its blobs neither");
+    // What was published once has its proof, which is given with the warning that it is at risk.
+    let manifest = &honest_image("revoked/image:1").manifest.digest;
+    let url = fleet.nodes[0].url(&format!("/v2/revoked/image/referrers/{manifest}"));
+    let referrers = reqwest::get(url).await.expect("an answer");
+    let warning = referrers.headers().get("warning").and_then(|warning| warning.to_str().ok()).unwrap_or_default().to_owned();
+    assert!(referrers.status() == 200 && warning.starts_with("299 - \"") && warning.contains("at risk"), "{warning}");
+    let referrers: Value = referrers.json().await.expect("an index");
+    assert_eq!(referrers["manifests"].as_array().map(Vec::len), Some(1), "{referrers}");
+
+    let manifest = &honest_image("revoked/image:1").manifest.digest;
+    proofs::what_is_at_risk_is_proved_and_not_attested(&fleet, folder.path(), "revoked/image:1", manifest).await;
 
     let printed = fleet.succeed_at(0, &["build", "docker", "--image", "revoked/image:1", "--again", "--wait"]);
     assert!(printed.contains("is published"), "{printed}");

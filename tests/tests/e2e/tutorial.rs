@@ -1,7 +1,8 @@
 //! docs/tutorial.md, command by command: two nodes, a pipeline, an imported image and one built from source, docker at the end.
 
 use crate::images::{GREETING, SOURCE_GREETING, mapping, repository, runnable};
-use pyrsia_tests::deadline::{BUILT, wait_for};
+use crate::proofs;
+use pyrsia_tests::deadline::{BUILT, SOON, wait_for};
 use pyrsia_tests::engine::Engine;
 use pyrsia_tests::image::Image;
 use pyrsia_tests::network::{Cli, Node, Pipeline};
@@ -89,6 +90,8 @@ async fn the_tutorial_runs_as_printed() {
     let hello = format!("localhost:{}/hello:1.0", node_b.port);
     engine.succeed(&["pull", &hello]);
     assert_eq!(engine.succeed(&["run", "--rm", "--network", "none", &hello]), SOURCE_GREETING);
+    let network = node_b.status().await["network"].as_str().expect("the id of the network").to_owned();
+    proofs::a_pulled_image_is_verified(&cli, &engine, folder.path(), (&hello, &network));
     let records = node_b.records("hello:1.0").await;
     assert!(records.iter().all(|record| record["source_hash"] == repository.commit.as_str()), "{records:#?}");
 
@@ -106,6 +109,11 @@ async fn the_tutorial_runs_as_printed() {
     }
     engine.succeed(&["pull", &named]);
     assert_eq!(engine.image_id(&named), alpine.config.digest);
+    wait_for("node B to warn that it is alone", SOON, || async {
+        let answer = reqwest::get(node_b.url("/v2/alpine/manifests/3.16.0")).await.ok()?;
+        answer.headers().get("warning")?.to_str().ok()?.contains("connected to no other node").then_some(())
+    })
+    .await;
     assert_eq!(engine.succeed(&["run", "--rm", "--network", "none", "alpine:3.16.0"]), GREETING);
 }
 
