@@ -27,6 +27,7 @@ mod run;
 mod sealed;
 pub(crate) mod simulated;
 mod sources;
+pub mod stored;
 pub mod view;
 pub mod wish;
 

@@ -18,9 +18,15 @@ pub struct AuditArguments {
     /// A node's data folder, a ledger folder, or an exported log
     #[arg(value_name = "LEDGER")]
     pub ledger: PathBuf,
-    /// The network whose log it must be, as its /api/v1/network shows it
+    /// The network whose log it must be, as its /api/v1/network shows it; by default that of the settings
     #[arg(long, value_name = "ID", value_parser = network)]
     pub network: Option<NetworkId>,
+    /// Write down in FILE how far the audit came, and go on from there when it is there
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
+    /// Read every stored artifact again as well, and run the pinned verifiers over them
+    #[arg(long)]
+    pub deep: bool,
     #[command(flatten)]
     pub output: OutputArguments,
 }

@@ -1,71 +1,75 @@
 //! `pyrsia audit`: checks everything a ledger says, without a network and without a node.
-//!
-//! One thread reads and folds, which has to happen in order; the signatures go to one worker for each core.
 
-use super::log::{open_ledger, progress_bar};
-use super::{print, print_json};
+mod checking;
+mod deep;
+mod rest;
+
+use super::log::open_ledger;
+use super::verify::PinnedBy;
+use super::{print, print_json, verify};
 use crate::arguments::AuditArguments;
 use crate::exit::Failure;
-use pyrsia_ledger::audit::{Audit, AuditReport, SignatureReport, SignatureWork};
-use pyrsia_ledger::log::{LedgerReader, Row};
+use crate::settings::SettingsFile;
+use deep::DeepReport;
+use pyrsia_ledger::NetworkId;
+use pyrsia_ledger::audit::{Audit, AuditReport};
+use rest::RestFile;
+use serde::Serialize;
 use std::fmt::Write;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
-/// Pieces of work that wait for a core, for each core: enough to keep it busy, few enough to bound the memory.
-const WORK_WAITING: usize = 4;
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    report: AuditReport,
+    pinned_by: PinnedBy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deep: Option<DeepReport>,
+}
 
 pub(super) fn run(arguments: AuditArguments) -> Result<(), Failure> {
-    let (_scratch, reader) = open_ledger(&arguments.ledger).map_err(Failure::as_could_not_run)?;
-    let report = audit(reader, Audit::new(arguments.network));
+    let (answer, ledger) = audit(&arguments).map_err(Failure::as_could_not_run)?;
     if arguments.output.json {
-        print_json(&report)?;
+        print_json(&answer)?;
     } else {
-        print(&in_words(&arguments.ledger.display().to_string(), &report))?;
+        print(&in_words(&ledger, &answer))?;
     }
-    match report.findings_total {
+    match answer.report.findings_total {
         0 => Ok(()),
         1 => Err(Failure::new("the audit has one finding")),
         many => Err(Failure::new(format!("the audit has {many} findings"))),
     }
 }
 
-fn audit(reader: LedgerReader, mut audit: Audit) -> AuditReport {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let bar = progress_bar(reader.newest());
-    let (work, waiting) = sync_channel::<SignatureWork>(WORK_WAITING * cores);
-    let waiting = Mutex::new(waiting);
-    let reports: Vec<SignatureReport> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(|| verify_all(&waiting))).collect();
-        for row in reader {
-            match row {
-                Row::Block { position, raw } => {
-                    audit.feed(position, &raw);
-                    bar.set_position(position.0 + 1);
-                }
-                Row::Unreadable { position, sentence } => audit.unreadable(position, &sentence),
-                Row::Fault { position, sentence } => audit.storage(position, &sentence),
-                Row::End(announced) => audit.announce(announced),
-            }
-            if let Some(piece) = audit.take_work() {
-                // Without a worker left the report says that signatures were not verified.
-                let _ = work.send(piece);
-            }
+fn audit(arguments: &AuditArguments) -> Result<(Answer, String), Failure> {
+    let (pinned, pinned_by) = pinned(arguments.network)?;
+    let stored = arguments.deep.then(|| deep::stored_outputs(&arguments.ledger)).transpose()?;
+    let (_scratch, mut reader) = open_ledger(&arguments.ledger)?;
+    let rest = arguments.resume.as_deref().map(RestFile::at);
+    let resumed = rest.as_ref().map(|rest| rest.take_up(pinned, &mut reader)).transpose()?.flatten();
+    let audit = resumed.unwrap_or_else(|| Audit::new(pinned));
+    let (report, state) = checking::check(reader, audit, rest.as_ref())?;
+    let (report, deep) = match (stored, state) {
+        (Some(stored), Some(state)) => {
+            let (deep, findings) = deep::check(&stored, &state)?;
+            let total = findings.len() as u64;
+            (report.with(findings, total), Some(deep))
         }
-        drop(work);
-        workers.into_iter().filter_map(|worker| worker.join().ok()).flatten().collect()
-    });
-    bar.finish_and_clear();
-    audit.finish(reports)
+        // What is published is not known where the state is not.
+        (Some(_), None) => (report, Some(DeepReport::default())),
+        (None, _) => (report, None),
+    };
+    Ok((Answer { report, pinned_by, deep }, arguments.ledger.display().to_string()))
 }
 
-fn verify_all(waiting: &Mutex<Receiver<SignatureWork>>) -> Vec<SignatureReport> {
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
-    std::iter::from_fn(next).map(|work| work.verify()).collect()
+/// The settings pin a network only where there is a place for them: an audit needs none.
+fn pinned(given: Option<NetworkId>) -> Result<(Option<NetworkId>, PinnedBy), Failure> {
+    if given.is_none() && SettingsFile::of_user().is_err() {
+        return Ok((None, PinnedBy::Nobody));
+    }
+    verify::pinned(given, false)
 }
 
-fn in_words(ledger: &str, report: &AuditReport) -> String {
+fn in_words(ledger: &str, Answer { report, pinned_by, deep }: &Answer) -> String {
     let summary = &report.summary;
     let mut text = format!("Audit of {ledger}\n");
     let mut line = |name: &str, value: String| {
@@ -77,6 +81,17 @@ fn in_words(ledger: &str, report: &AuditReport) -> String {
             "network",
             summary.name.as_ref().map_or_else(|| network.to_string(), |name| format!("{network} ({})", name.escape_debug())),
         );
+    }
+    line(
+        "pinned",
+        match pinned_by {
+            PinnedBy::CommandLine => "by --network".into(),
+            PinnedBy::Settings => "by 'pyrsia config'".into(),
+            PinnedBy::Nobody => "no network: whether this is the one you mean was not checked".into(),
+        },
+    );
+    if let Some(height) = summary.resumed_after {
+        line("gone on", format!("behind block {height}: it and those before it were read by an earlier run, not by this one"));
     }
     match (summary.from, summary.to) {
         (Some(from), Some(to)) => line("blocks", format!("{from} to {to}, {} in all", summary.blocks)),
@@ -90,6 +105,9 @@ fn in_words(ledger: &str, report: &AuditReport) -> String {
     }
     if let (Some(size), Some(root)) = (summary.tree_size, summary.tree_root) {
         line("tree", format!("{size} events, root {root}"));
+    }
+    for (name, value) in deep.iter().flat_map(DeepReport::lines) {
+        line(name, value);
     }
     text.push('\n');
     if report.clean {

@@ -39,6 +39,19 @@ fn a_ledger_is_taken_from_a_running_node_and_checked_without_one() {
     let refused = fails(home, &format!("audit . --network {other}"), 1, "finding");
     assert!(refused.stdout.contains("network  "), "{}", refused.stdout);
     fails(home, "audit . --network nonsense", 2, "a network id is");
+    let unpinned = succeeded(home, "audit .").stdout;
+    assert!(unpinned.contains("whether this is the one you mean was not checked"), "{unpinned}");
+    for ledger in ["pyrsia", "taken.log"] {
+        let first = succeeded(home, &format!("audit {ledger} --resume rest-{ledger}")).stdout;
+        let second = succeeded(home, &format!("audit {ledger} --resume rest-{ledger}")).stdout;
+        assert!(!first.contains("gone on") && second.contains("were read by an earlier run, not by this one"), "{second}");
+        fails(home, &format!("audit {ledger} --resume rest-{ledger} --network {network}"), 2, "with no network pinned");
+    }
+    fs::write(home.join("rest-pyrsia"), "something else").unwrap();
+    fails(home, "audit pyrsia --resume rest-pyrsia", 2, "it is no audit at rest");
+    fails(home, "audit taken.log --deep", 2, "there are no stored artifacts beside taken.log");
+    let deep = succeeded(home, "audit . --deep").stdout;
+    assert!(deep.contains("0 of 0 judged again"), "{deep}");
     fails(home, "audit nowhere", 2, "nowhere does not exist");
     fails(home, "audit config", 2, "holds no ledger");
 

@@ -4,6 +4,7 @@
 //! build is said by the verifier.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pyrsia_ledger::event::BuiltArtifact;
@@ -93,6 +94,16 @@ pub(super) fn files(
     own: &[BuiltArtifact],
     names: &FileNames,
 ) -> Vec<InputFile> {
+    files_at(|sha256| store.blob_path(sha256), artifacts, own, names)
+}
+
+/// The same where `path_of` says where the bytes are.
+pub(super) fn files_at(
+    path_of: impl Fn(&Sha256Digest) -> PathBuf,
+    artifacts: &[BuiltArtifact],
+    own: &[BuiltArtifact],
+    names: &FileNames,
+) -> Vec<InputFile> {
     let mut by_digest: BTreeMap<Sha256Digest, Vec<&BuiltArtifact>> = BTreeMap::new();
     for artifact in artifacts {
         by_digest.entry(artifact.sha256).or_default().push(artifact);
@@ -102,7 +113,7 @@ pub(super) fn files(
         let names: BTreeSet<String> = names_of(&published, own, names);
         names.into_iter().map(move |name| (name, sha256, size_bytes))
     });
-    let file = |(name, sha256, size_bytes)| InputFile { name, path: store.blob_path(&sha256), size_bytes };
+    let file = |(name, sha256, size_bytes)| InputFile { name, path: path_of(&sha256), size_bytes };
     let mut files: Vec<InputFile> = named.map(file).collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
     files

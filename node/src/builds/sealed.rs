@@ -70,6 +70,11 @@ impl Seals {
         Ok(Self { folder })
     }
 
+    /// The seals in the folder of a node that does not run. Changes nothing.
+    pub(super) fn of_stopped_node(artifact_path: &Path) -> Self {
+        Self { folder: artifact_path.join("sealed") }
+    }
+
     /// The builds that have a seal, readable or not.
     pub(super) fn builds(&self) -> io::Result<Vec<BuildId>> {
         let mut builds = vec![];
