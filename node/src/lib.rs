@@ -19,6 +19,9 @@ pub mod storage;
 pub mod proofs;
 pub mod verification;
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+
 mod bootstrap;
 mod http_client;
 mod ledger_wait;

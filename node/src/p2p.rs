@@ -15,6 +15,8 @@ mod behaviour;
 mod dialing;
 mod exchange;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod ledger_frames;
 mod metrics;
 mod peer_id;

@@ -6,6 +6,8 @@
 mod blob;
 mod catalog;
 mod error;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod manifest;
 mod page;
 mod path;

@@ -5,6 +5,9 @@
 
 pub mod wire;
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+
 mod router;
 mod server;
 

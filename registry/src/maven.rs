@@ -6,6 +6,8 @@
 mod artifact;
 pub(crate) mod checksum;
 mod error;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod metadata;
 mod path;
 mod version;

@@ -131,6 +131,9 @@ pub(crate) async fn tile(front: &Front, path: &str) -> Result<Response, Refused>
         .body(Bytes::from_owner(placed)))
 }
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,8 @@
 
 mod disk;
 mod factory;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod judges;
 mod malicious;
 mod oracle;

@@ -30,13 +30,13 @@ const REQUEST_BYTES_MAX: usize = 256;
 const RESPONSE_BYTES_MAX: usize = chunk_count(ARTIFACT_BYTES_MAX) as usize * 32 + 64;
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-enum Request {
+pub(super) enum Request {
     ChunkList { sha256: Sha256Digest },
     Chunks { sha256: Sha256Digest, from: u64, count: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-enum Response {
+pub(super) enum Response {
     ChunkList {
         chunks: Vec<Sha256Digest>,
     },
