@@ -2,6 +2,7 @@ use super::*;
 use crate::management::status::OPENAPI;
 use pyrsia_ledger::event::{BuildSource, PinnedSource};
 use pyrsia_ledger::projection::builds::Tally;
+use pyrsia_node::storage::{Finding, ScrubPass, ScrubView};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -103,6 +104,20 @@ const SCHEMAS: &[(&str, Through)] = &[
     ("SearchPage", through::<SearchPage>),
     ("FoundEvent", through::<FoundEvent>),
     ("LogKeysView", through::<LogKeysView>),
+    ("ArtifactsPage", through::<ArtifactsPage>),
+    ("StoredArtifactView", through::<StoredArtifactView>),
+    ("StoreView", through::<StoreView>),
+    ("ScrubView", through::<ScrubView>),
+    ("ScrubPass", through::<ScrubPass>),
+    ("ScrubFinding", through::<Finding>),
+    ("ArtifactsRequest", through::<ArtifactsRequest>),
+    ("ArtifactsResponse", through::<ArtifactsResponse>),
+    ("ArtifactOutcome", through::<ArtifactOutcome>),
+    ("ScrubRequest", through::<ScrubRequest>),
+    ("ScrubResponse", through::<ScrubResponse>),
+    ("CollectRequest", through::<CollectRequest>),
+    ("CollectResponse", through::<CollectResponse>),
+    ("LeftoverView", through::<LeftoverView>),
 ];
 
 fn through<T: Serialize + serde::de::DeserializeOwned>(example: Value) -> Value {
