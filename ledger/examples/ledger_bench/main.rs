@@ -12,7 +12,7 @@ mod network;
 mod searches;
 
 use network::{Network, PACKAGES_PER_BLOCK, artifact_id};
-use pyrsia_ledger::audit::{Audit, SignatureReport, SignatureWork};
+use pyrsia_ledger::audit::{Audit, Prepared, SignatureReport, SignatureWork};
 use pyrsia_ledger::log::{BlockLog, LedgerReader, Row, write_snapshot};
 use pyrsia_ledger::proof::verify_inclusion;
 use pyrsia_ledger::tree::leaf_hash;
@@ -280,7 +280,7 @@ fn limit(folder: &Path) -> Outcome {
             sum ^= Sha256Digest::of(&raw).as_bytes()[0];
             hashing += processor() - begin;
             let begin = processor();
-            audit.feed(position, &raw);
+            audit.take_in(Prepared::of(position, raw));
             folding += processor() - begin;
             if let Some(work) = audit.take_work() {
                 let begin = processor();
@@ -310,27 +310,35 @@ fn limit(folder: &Path) -> Outcome {
     Ok(())
 }
 
+/// What comes next of a log.
+enum Turn {
+    Block(Box<Prepared>),
+    Other(Row),
+}
+
 fn verify_all(waiting: &Mutex<Receiver<SignatureWork>>) -> Vec<SignatureReport> {
     let next = || waiting.lock().ok()?.recv().ok();
     std::iter::from_fn(next).map(|work| work.verify()).collect()
 }
 
-/// As `pyrsia audit`: one thread folds, the signatures go to one worker for each core; with one thread everything on it.
+/// As `pyrsia audit`: one thread reads and prepares, one folds, the signatures go to one worker for each core; with one thread
+/// everything on it.
 fn audit(folder: &Path, threads: usize) -> Outcome {
     let scratch = scratch()?;
     let begin = Instant::now();
     let mut audit = Audit::new(None);
     let (work, waiting) = sync_channel::<SignatureWork>(4 * threads);
     let waiting = Mutex::new(waiting);
+    let (prepared, ready) = sync_channel::<Turn>(8);
     let reports: Vec<SignatureReport> = thread::scope(|scope| {
-        let workers: Vec<_> = (1..=threads).filter(|_| threads > 1).map(|_| scope.spawn(|| verify_all(&waiting))).collect();
         let mut own = vec![];
-        let read = rows(folder, &scratch, |row| {
-            match row {
-                Row::Block { position, raw } => audit.feed(position, &raw),
-                Row::Unreadable { position, sentence } => audit.unreadable(position, &sentence),
-                Row::Fault { position, sentence } => audit.storage(position, &sentence),
-                Row::End(announced) => audit.announce(announced),
+        let mut fold = |turn: Turn| {
+            match turn {
+                Turn::Block(prepared) => audit.take_in(*prepared),
+                Turn::Other(Row::Block { position, raw }) => audit.feed(position, &raw),
+                Turn::Other(Row::Unreadable { position, sentence }) => audit.unreadable(position, &sentence),
+                Turn::Other(Row::Fault { position, sentence }) => audit.storage(position, &sentence),
+                Turn::Other(Row::End(announced)) => audit.announce(announced),
             }
             match audit.take_work() {
                 Some(piece) if threads == 1 => own.push(piece.verify()),
@@ -338,7 +346,24 @@ fn audit(folder: &Path, threads: usize) -> Outcome {
                 Some(piece) => drop(work.send(piece)),
                 None => {}
             }
-        });
+        };
+        let turn = |row| match row {
+            Row::Block { position, raw } => Turn::Block(Box::new(Prepared::of(position, raw))),
+            row => Turn::Other(row),
+        };
+        let mut workers = vec![];
+        let read = if threads == 1 {
+            rows(folder, &scratch, |row| fold(turn(row))).map_err(|error| error.to_string())
+        } else {
+            workers.extend((0..threads).map(|_| scope.spawn(|| verify_all(&waiting))));
+            let (folder, scratch) = (folder, &scratch);
+            let reading = scope.spawn(move || {
+                // Without a thread that folds there is nothing to prepare for.
+                rows(folder, scratch, |row| drop(prepared.send(turn(row)))).map_err(|error| error.to_string())
+            });
+            ready.into_iter().for_each(&mut fold);
+            reading.join().unwrap_or_else(|_| Err("the thread that reads it ended".into()))
+        };
         if let Err(error) = read {
             println!("the log cannot be read: {error}");
         }

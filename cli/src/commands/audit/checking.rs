@@ -20,7 +20,7 @@ const REST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What comes next of the log.
 enum Turn {
-    Block(Prepared),
+    Block(Box<Prepared>),
     Other(Row),
 }
 
@@ -70,7 +70,7 @@ pub(super) fn check(
 fn prepare(reader: LedgerReader, prepared: &SyncSender<Turn>) {
     for row in reader {
         let turn = match row {
-            Row::Block { position, raw } => Turn::Block(Prepared::of(position, raw)),
+            Row::Block { position, raw } => Turn::Block(Box::new(Prepared::of(position, raw))),
             row => Turn::Other(row),
         };
         // Nobody folds any more.
@@ -104,7 +104,7 @@ impl Folding {
         match turn {
             Turn::Block(prepared) => {
                 position = Some(prepared.position().0);
-                self.audit.take_in(prepared);
+                self.audit.take_in(*prepared);
             }
             Turn::Other(Row::Block { position: at, raw }) => self.audit.feed(at, &raw),
             Turn::Other(Row::Unreadable { position, sentence }) => self.audit.unreadable(position, &sentence),
