@@ -17,5 +17,6 @@ mod http {
     mod proofs;
     mod pull;
     mod search;
+    mod storage;
     mod tiles;
 }
