@@ -181,6 +181,7 @@ mod tests {
             verifiers_path: PathBuf::from("/data/verifiers"),
             external_ip: Some([192, 0, 2, 1].into()),
             create_folders: false,
+            artifact_budget: None,
         };
         let config =
             parse("pyrsia_node --init-blockchain --network-name home --max-provided-keys 5").unwrap().node_config(&environment);

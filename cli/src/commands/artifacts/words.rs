@@ -129,7 +129,7 @@ pub(super) fn result(pass: &ScrubPass) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyrsia_ledger::Sha256Digest;
+    use pyrsia_ledger::{PackageType, Sha256Digest};
     use pyrsia_node::storage::{Finding, ScrubView};
 
     fn artifact(standing: Standing) -> StoredArtifactView {
@@ -151,7 +151,7 @@ mod tests {
         let published = StoredArtifactView {
             pinned: true,
             at_risk: true,
-            package_type: Some("docker".parse().unwrap()),
+            package_type: Some(PackageType::new("docker").unwrap()),
             artifact_id: Some("alpine:1".into()),
             ..artifact(Standing::Kept)
         };

@@ -1,7 +1,7 @@
 use super::*;
 use crate::block::SealedBlock;
 use crate::digest::Sha256Digest;
-use crate::event::{AddArtifact, BuildOutcome, BuildRequested, Event, VerifierApproved};
+use crate::event::{AddArtifact, BuildOutcome, BuildRequested, BuiltArtifact, Event, VerifierApproved};
 use crate::identity::NodeId;
 use crate::log::BlockLog;
 use crate::projection::builds::{BuildStatus, JudgeState};
@@ -73,12 +73,9 @@ fn build(bench: &mut Bench, number: usize) {
     commit_all(bench, (0..JUDGES).map(|judge| (judge, bench.revelation(judge, build_id, outcomes[judge].clone()))).collect());
     if bench.status(build_id) == (&BuildStatus::Agreed { added: 0 }) {
         let (_, artifacts) = bench.state.builds.chosen(&build_id).expect("agreed");
-        let add = |artifact: &crate::event::BuiltArtifact| {
-            (3, Event::AddArtifact(AddArtifact { build_id, coordinate: coordinate.clone(), artifact: artifact.clone() }))
-        };
-        let add = |artifact| {
-            let (_, event) = add(artifact);
-            (if number % 4 == 1 { 2 } else { 0 }, event)
+        let adder = if number % 4 == 1 { 2 } else { 0 };
+        let add = |artifact: &BuiltArtifact| {
+            (adder, Event::AddArtifact(AddArtifact { build_id, coordinate: coordinate.clone(), artifact: artifact.clone() }))
         };
         commit_all(bench, artifacts.iter().map(add).collect());
     }
@@ -378,9 +375,8 @@ fn an_index_that_is_gone_is_made_again_and_one_that_is_torn_is_found() {
     assert!(has_rebuilt);
     check(&of_another_schema, log, state);
     drop(of_another_schema);
-    let damages: [(fn(&Terms) -> Result<(), fjall::Error>, &str); 2] =
-        [(Terms::forget_one, "entries in place of"), (Terms::replace_one, "other entries")];
-    for (damage, told) in damages {
+    type Damage = fn(&Terms) -> Result<(), fjall::Error>;
+    for (damage, told) in [(Terms::forget_one as Damage, "entries in place of"), (Terms::replace_one, "other entries")] {
         let (torn, _) = reopened();
         damage(&torn.tree().terms).expect("damages");
         let mut faults = vec![];
