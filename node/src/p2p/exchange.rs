@@ -47,4 +47,6 @@ pub(super) enum Response {
 }
 
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod tests;
