@@ -96,16 +96,18 @@ fn checked(proof: &PublicationProof, asked: &Asked, network: Option<NetworkId>) 
 
 /// The one artifact that a proof for programs that know nothing of packages is of.
 fn only_artifact(asked: &Asked, options: &ProveOptions, shown: &Verified) -> Result<ArtifactId, Failure> {
-    let ids = || shown.artifacts.iter().map(|proved| proved.artifact.artifact_id.clone());
-    if let ([one], _) | (_, Some(one)) = (&options.artifacts[..], ids().next().filter(|_| shown.artifacts.len() == 1).as_ref()) {
+    if let [one] = &options.artifacts[..] {
         return Ok(one.clone());
+    }
+    if let [only] = &shown.artifacts[..] {
+        return Ok(only.artifact.artifact_id.clone());
     }
     if let Asked::Bytes(sha256) = asked
         && let Some(proved) = shown.artifacts.iter().find(|proved| proved.artifact.sha256 == *sha256)
     {
         return Ok(proved.artifact.artifact_id.clone());
     }
-    let known = ids().map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
+    let known = shown.artifacts.iter().map(|proved| proved.artifact.artifact_id.to_string()).collect::<Vec<_>>().join(", ");
     Err(Failure::usage("a tlog-proof is of one artifact").hint(format!("choose one with --artifact: {known}")))
 }
 
@@ -117,11 +119,11 @@ fn in_words(proved: &Proved, format: ProofFormat) -> String {
         ProofFormat::Slsa => "attestations, signed by the node that was asked,",
     };
     let artifacts = match shown.artifacts.len() {
-        1 => "1 artifact".to_owned(),
-        many => format!("{many} artifacts"),
+        1 => "1 artifact is".to_owned(),
+        many => format!("{many} artifacts are"),
     };
     format!(
-        "{what} that {artifacts} of {} are published on network {}, in block {}, with the word of {} of {} build nodes",
+        "{what} of {}: {artifacts} published on network {}, in block {}, with the word of {} of {} build nodes",
         shown.coordinate,
         proof.network(),
         shown.published.height,

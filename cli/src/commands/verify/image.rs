@@ -2,8 +2,9 @@
 //! configuration).
 //!
 //! Every entry that an engine would load must lead to what is proven, and every file it leads to must have its digest. A proven
-//! manifest binds its configuration and its layers. Engines without containerd's store save another manifest, and layers without
-//! their compression: there the proven configuration binds the layers, by the digests that they have uncompressed.
+//! manifest binds its configuration and its layers. Engines without containerd's store, and tools that turn one format into another, save
+//! another manifest, and layers without their compression or with another one: there the proven configuration binds the layers, by the
+//! digests that they have uncompressed.
 
 use super::image_files::{FilesError, INDEX, ImageFiles, SAVED};
 use super::proven::Proven;
@@ -37,9 +38,7 @@ pub(super) enum ImageError {
     Manifest { manifest: Sha256Digest },
     #[error("its configuration sha256:{config} is not in the proof")]
     Config { config: Sha256Digest },
-    #[error(
-        "its layer {name} is neither the published one nor what that is uncompressed; if the image was packed anew, verify it as it was pulled"
-    )]
+    #[error("its layer {name} is not the one that its configuration names")]
     Layer { name: String },
     #[error("{name} names {layers} layers, and the configuration of the image has {configured}")]
     LayerCount { name: String, layers: usize, configured: usize },
@@ -54,7 +53,7 @@ pub(super) enum ImageError {
 /// What was found and has its digest.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FoundImage {
-    /// What stands in the proof and leads to the rest.
+    /// What stands in the proof and leads to the rest, in the order in which it was found.
     pub(super) proven: Vec<Sha256Digest>,
     pub(super) configs: usize,
     pub(super) layers: usize,
@@ -126,8 +125,6 @@ pub(super) fn check(files: &ImageFiles, proven: &Proven) -> Result<FoundImage, I
     if check.found.proven.is_empty() {
         return Err(ImageError::Empty);
     }
-    check.found.proven.sort_unstable();
-    check.found.proven.dedup();
     Ok(check.found)
 }
 
@@ -180,8 +177,8 @@ impl Check<'_> {
             let name = blob(config);
             let uncompressed = self.diff_ids(&name, config)?;
             same_count(&blob(manifest), layers.len(), uncompressed.len())?;
-            if let Some((layer, _)) = layers.iter().zip(&uncompressed).find(|(layer, expected)| layer != expected) {
-                return Err(ImageError::Layer { name: blob(*layer) });
+            for (layer, expected) in layers.iter().zip(&uncompressed) {
+                self.unpacks_to(&blob(*layer), *layer, *expected)?;
             }
             self.found.uncompressed = true;
         }
@@ -217,8 +214,8 @@ impl Check<'_> {
         for (at, (name, expected)) in layers.iter().zip(&uncompressed).enumerate() {
             let found = self.files.digest(name)?.ok_or_else(|| missing(name))?;
             let as_in_manifest = of_index.iter().any(|layers| layers.get(at) == Some(&found));
-            if found != *expected && !as_in_manifest {
-                return Err(ImageError::Layer { name: name.clone() });
+            if !as_in_manifest {
+                self.unpacks_to(name, found, *expected)?;
             }
         }
         if of_index.is_empty() {
@@ -227,6 +224,14 @@ impl Check<'_> {
             self.found.uncompressed = true;
         }
         Ok(())
+    }
+
+    /// Whether a layer, which is said to be `found`, is the one that is expected, as it is or without its compression.
+    fn unpacks_to(&self, name: &str, found: Sha256Digest, expected: Sha256Digest) -> Result<(), ImageError> {
+        if found == expected || self.files.unpacked_digest(name)? == Some(expected) {
+            return Ok(());
+        }
+        Err(ImageError::Layer { name: name.to_owned() })
     }
 
     /// The digests that the layers of an image have uncompressed, as its configuration says.
@@ -239,7 +244,7 @@ impl Check<'_> {
 
     fn is_proven(&mut self, digest: Sha256Digest) -> bool {
         let is_proven = self.proven.artifact(&digest).is_some();
-        if is_proven {
+        if is_proven && !self.found.proven.contains(&digest) {
             self.found.proven.push(digest);
         }
         is_proven

@@ -2,6 +2,7 @@
 //!
 //! Owns how they are found and read, within limits. Believes no name: what a file is, its digest says.
 
+use flate2::read::MultiGzDecoder;
 use pyrsia_ledger::Sha256Digest;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -17,6 +18,10 @@ const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
 /// How many links of an archive lead to each other at most.
 const LINKS_MAX: usize = 8;
 const CHUNK_BYTES: usize = 1 << 18;
+/// How much a layer unpacks to at most: 64 GiB.
+const UNPACKED_BYTES_MAX: u64 = 1 << 36;
+/// How a file begins that gzip packed (RFC 1952, section 2.3.1).
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Where an archive says that it is one (POSIX pax interchange format, "ustar").
 const TAR_MAGIC: (u64, &[u8]) = (257, b"ustar");
 
@@ -138,6 +143,19 @@ impl ImageFiles {
         let hashed = self.open(name)?.map(digest_of).transpose().map_err(|source| self.unreadable(name, source))?;
         self.digests.borrow_mut().insert(name.into(), hashed);
         Ok(hashed)
+    }
+
+    /// What a file is that gzip packed, without that; none where there is no such file, or it is not packed so.
+    pub(super) fn unpacked_digest(&self, name: &str) -> Result<Option<Sha256Digest>, FilesError> {
+        let mut magic = vec![];
+        let Some(head) = self.open(name)? else { return Ok(None) };
+        head.take(GZIP_MAGIC.len() as u64).read_to_end(&mut magic).map_err(|source| self.unreadable(name, source))?;
+        if magic != GZIP_MAGIC {
+            return Ok(None);
+        }
+        let Some(packed) = self.open(name)? else { return Ok(None) };
+        // What is cut off at the limit, or breaks off, has another digest.
+        Ok(digest_of(MultiGzDecoder::new(packed).take(UNPACKED_BYTES_MAX)).ok())
     }
 
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, FilesError> {

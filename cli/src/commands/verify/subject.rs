@@ -2,16 +2,13 @@
 
 use super::engine;
 use super::image::{self, FoundImage, ImageError};
-use super::image_files::{FilesError, ImageFiles, digest_of};
+use super::image_files::{FilesError, GZIP_MAGIC, ImageFiles, digest_of};
 use super::proven::Proven;
 use pyrsia_ledger::Sha256Digest;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-
-/// How a file begins that gzip packed (RFC 1952, section 2.3.1).
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// What was found to be proven.
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -1,6 +1,9 @@
 use super::*;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -119,6 +122,26 @@ fn a_proven_configuration_binds_layers_without_compression() {
     assert_eq!((found.configs, found.layers, found.uncompressed), (1, 2, true));
     fs::remove_file(layout.path().join(INDEX)).expect("it goes");
     assert_eq!(layout.check(&[&config]).expect("it is proven"), found);
+
+    // Packed by somebody else, as tools do that turn one format into another.
+    let packed = UNCOMPRESSED.map(|bytes| {
+        let mut gzip = GzEncoder::new(vec![], Compression::best());
+        gzip.write_all(bytes).expect("writing to memory");
+        layout.blob(&gzip.finish().expect("writing to memory"))
+    });
+    layout.write(SAVED, &saved(&[&packed[0], &packed[1]]));
+    assert_eq!(layout.check(&[&config]).expect("it is proven"), found);
+    let mut converted = Layout::new();
+    for blob in [&config, &packed[0], &packed[1]] {
+        let name = super::blob(digest(blob).unwrap());
+        fs::copy(layout.path().join(&name), converted.path().join(&name)).expect("a copy");
+    }
+    let manifest = converted.manifest(&config, &packed);
+    converted.list(&manifest);
+    assert_eq!(converted.check(&[&config]).expect("it is proven"), found);
+    let manifest = converted.manifest(&config, &[packed[1].clone(), packed[0].clone()]);
+    converted.list(&manifest);
+    assert!(matches!(converted.check(&[&config]), Err(ImageError::Layer { .. })));
 
     for wrong in [vec![&uncompressed[1], &uncompressed[0]], vec![&uncompressed[0], &layers[1]]] {
         layout.write(SAVED, &saved(&wrong));
