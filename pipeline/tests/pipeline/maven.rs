@@ -291,6 +291,16 @@ async fn rules_and_folders_of_mappings_say_where_a_package_comes_from() {
     let by_folder = fixture(|config| config.mapping = MappingLocation::Folder(mappings.clone())).await.unwrap();
     let asked = |id: &str| json!({ "package_type": "maven", "package_specific_id": id });
     assert_eq!(by_folder.fail(asked("org.example:demo:1.0")).await, "the source has no pom.xml in .");
+    // Judges of one package name the same tools, and a pipeline without them says what it has instead.
+    let named = mappings.join("Maven2/org/example/demo/1.1/demo-1.1.mapping");
+    std::fs::create_dir_all(named.parent().unwrap()).unwrap();
+    let mut info = info;
+    (info["package_specific_id"], info["program"]) = (json!("org.example:demo:1.1"), json!({ "recipe": { "jdk": "99" } }));
+    std::fs::write(&named, info.to_string()).unwrap();
+    let response = by_folder.put(asked("org.example:demo:1.1").to_string()).await;
+    let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
+    assert!(status == 400 && text.contains("the recipe wants the JDK 99, and this pipeline has "), "{status} {text}");
+
     let other = mappings.join("Maven2/org/example/other/1.0");
     std::fs::create_dir_all(&other).unwrap();
     let link = |from: &Path| {
