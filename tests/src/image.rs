@@ -10,6 +10,13 @@ pub const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2
 pub const INDEX_TYPE: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const CONFIG_TYPE: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER_TYPE: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+/// The same four as the OCI image specification 1.1 has them.
+const OCI_TYPES: [(&str, &str); 4] = [
+    (MANIFEST_TYPE, "application/vnd.oci.image.manifest.v1+json"),
+    (INDEX_TYPE, "application/vnd.oci.image.index.v1+json"),
+    (CONFIG_TYPE, "application/vnd.oci.image.config.v1+json"),
+    (LAYER_TYPE, "application/vnd.oci.image.layer.v1.tar+gzip"),
+];
 
 /// One file of a layer.
 pub struct LayerFile<'a> {
@@ -38,6 +45,18 @@ pub fn sha256(bytes: &[u8]) -> String {
 impl Blob {
     fn new(bytes: Vec<u8>) -> Self {
         Self { digest: sha256(&bytes), bytes }
+    }
+
+    /// What a manifest or an index says it is.
+    pub fn media_type(&self) -> String {
+        let manifest: Value = serde_json::from_slice(&self.bytes).expect("a manifest is JSON");
+        manifest["mediaType"].as_str().expect("the manifests of tests have a media type").to_owned()
+    }
+
+    /// With OCI's media types in the place of Docker's.
+    fn oci(&self) -> Self {
+        let text = String::from_utf8(self.bytes.clone()).expect("a manifest is text");
+        Self::new(OCI_TYPES.iter().fold(text, |text, (docker, oci)| text.replace(docker, oci)).into_bytes())
     }
 }
 
@@ -91,6 +110,11 @@ impl Image {
         Self::new(&[&[LayerFile { path: "hello", contents: text.as_bytes(), mode: 0o644 }]], &["/hello"])
     }
 
+    /// The same image as the OCI image specification writes it.
+    pub fn oci(&self) -> Self {
+        Self { manifest: self.manifest.oci(), config: self.config.clone(), layers: self.layers.clone() }
+    }
+
     /// How many log records its publication makes: the manifest under its tag and its digest, the configuration, the layers.
     pub fn records(&self) -> usize {
         3 + self.layers.len()
@@ -112,7 +136,7 @@ impl Image {
             let upload = client.put(format!("{location}{separator}digest={}", blob.digest)).body(blob.bytes.clone());
             upload.header("content-type", "application/octet-stream").send().await?.error_for_status()?;
         }
-        push_manifest(registry, repository, tag, MANIFEST_TYPE, &self.manifest).await
+        push_manifest(registry, repository, tag, &self.manifest).await
     }
 
     /// Pushes it as one platform of an index, that is under its digest; gives its line of the index.
@@ -120,12 +144,12 @@ impl Image {
         self.push(registry, repository, &self.manifest.digest).await?;
         let platform = json!({ "os": "linux", "architecture": architecture });
         Ok(
-            json!({ "mediaType": MANIFEST_TYPE, "size": self.manifest.bytes.len(), "digest": self.manifest.digest, "platform": platform }),
+            json!({ "mediaType": self.manifest.media_type(), "size": self.manifest.bytes.len(), "digest": self.manifest.digest, "platform": platform }),
         )
     }
 }
 
-/// Pushes images as the platforms of one index, and gives that.
+/// Pushes images as the platforms of one index, which is OCI's if they are, and gives that.
 pub async fn push_index(registry: &str, repository: &str, tag: &str, images: &[(&str, &Image)]) -> anyhow::Result<Blob> {
     let mut platforms = Vec::new();
     for (architecture, image) in images {
@@ -133,19 +157,15 @@ pub async fn push_index(registry: &str, repository: &str, tag: &str, images: &[(
     }
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": platforms });
     let index = Blob::new(index.to_string().into_bytes());
-    push_manifest(registry, repository, tag, INDEX_TYPE, &index).await?;
+    let all_oci = images.iter().all(|(_, image)| image.manifest.media_type() != MANIFEST_TYPE);
+    let index = if all_oci { index.oci() } else { index };
+    push_manifest(registry, repository, tag, &index).await?;
     Ok(index)
 }
 
-async fn push_manifest(
-    registry: &str,
-    repository: &str,
-    reference: &str,
-    media_type: &str,
-    manifest: &Blob,
-) -> anyhow::Result<()> {
+async fn push_manifest(registry: &str, repository: &str, reference: &str, manifest: &Blob) -> anyhow::Result<()> {
     let url = format!("{registry}/v2/{repository}/manifests/{reference}");
-    let request = reqwest::Client::new().put(url).header("content-type", media_type).body(manifest.bytes.clone());
+    let request = reqwest::Client::new().put(url).header("content-type", manifest.media_type()).body(manifest.bytes.clone());
     let response = request.send().await?;
     if !response.status().is_success() {
         bail!("the registry refused the manifest: {} {}", response.status(), response.text().await?);

@@ -57,11 +57,13 @@ async fn every_client_pulls_an_image_of_two_platforms_by_tag_and_digest() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let upstream = Upstream::start(folder).await;
-    let (here, elsewhere) = (runnable(LAYER_BYTES), Image::small("another platform"));
+    let (here, elsewhere) = (runnable(LAYER_BYTES).oci(), Image::small("another platform").oci());
     let platforms = [("arm64", &elsewhere), ("amd64", &here)];
     let index = push_index(&upstream.url, "library/alpine", TAG, &platforms).await.expect("the registry takes the index");
-    elsewhere.push(&upstream.url, "deep/er/one", "1").await.expect("the registry takes the image");
-    elsewhere.push(&upstream.url, "deep/er/one", "2").await.expect("the registry takes the image");
+    for tag in ["1", "2"] {
+        // With Docker's own media types.
+        Image::small("a deep name").push(&upstream.url, "deep/er/one", tag).await.expect("the registry takes the image");
+    }
     let pipeline = Pipeline::start(folder, "pipeline", &["--upstream", &upstream.url]).await;
     let arguments = ["--pipeline-service-endpoint", &pipeline.url, "--listen-only", "--init-blockchain"];
     let mut node = Node::start(folder, "nodeA", &arguments).await;

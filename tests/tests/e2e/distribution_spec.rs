@@ -2,7 +2,7 @@
 //!
 //! The cases are those of the suite's categories "pull", "content discovery" and "errors", and of its refusals for a registry without pushes and deletions.
 
-use pyrsia_tests::image::{Blob, INDEX_TYPE, MANIFEST_TYPE, sha256};
+use pyrsia_tests::image::{Blob, sha256};
 use pyrsia_tests::network::Node;
 use reqwest::{Client, Method, Response, header};
 use serde_json::{Value, json};
@@ -91,10 +91,10 @@ pub(crate) async fn pulls_follow_it(node: &Node, subject: &Subject<'_>) {
     let Subject { repository, tag, index, manifests, blobs } = subject;
     assert_eq!(ask(node, Method::GET, "/v2/", &[]).await.status(), 200);
     for reference in [*tag, &index.digest] {
-        check_object(node, &format!("/v2/{repository}/manifests/{reference}"), INDEX_TYPE, index).await;
+        check_object(node, &format!("/v2/{repository}/manifests/{reference}"), &index.media_type(), index).await;
     }
     for manifest in *manifests {
-        check_object(node, &format!("/v2/{repository}/manifests/{}", manifest.digest), MANIFEST_TYPE, manifest).await;
+        check_object(node, &format!("/v2/{repository}/manifests/{}", manifest.digest), &manifest.media_type(), manifest).await;
     }
     for blob in *blobs {
         check_object(node, &format!("/v2/{repository}/blobs/{}", blob.digest), "application/octet-stream", blob).await;
@@ -254,5 +254,5 @@ pub(crate) async fn pushes_are_refused(node: &Node, subject: &Subject<'_>) {
         check_refusal(node, method.clone(), &path, 405, "UNSUPPORTED").await;
         assert_eq!(ask(node, method, &path, &[]).await.headers()[header::ALLOW], "GET, HEAD");
     }
-    check_object(node, &format!("/v2/{repository}/manifests/{tag}"), INDEX_TYPE, index).await;
+    check_object(node, &format!("/v2/{repository}/manifests/{tag}"), &index.media_type(), index).await;
 }
