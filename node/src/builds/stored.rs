@@ -2,6 +2,7 @@
 //!
 //! Changes nothing, and believes no name: what the bytes are is found by reading them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ use super::sealed::{FileNames, Seals};
 
 const BLOBS: &str = "blobs";
 const MODULES: &str = "modules";
+/// What a builder calls the file that names all others by digest.
+const TOP_FILE: &str = "manifest";
 
 /// What the bytes of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +79,28 @@ impl StoredOutputs {
         Ok(Some(Measured { sha256, size_bytes, chunk_root: tree::chunk_root(&chunks) }))
     }
 
-    /// The files of an output whose artifacts are all here.
-    pub fn output(&self, build: &BuildId, artifacts: &[BuiltArtifact]) -> StoredOutput {
+    /// The files of an output whose artifacts are all here, under each set of names that they may have had. Only the right one makes
+    /// a verifier agree.
+    pub fn outputs(&self, build: &BuildId, artifacts: &[BuiltArtifact]) -> [StoredOutput; 2] {
+        [self.output(build, artifacts), self.named_by_digest(artifacts)]
+    }
+
+    /// As a builder names files that refer to each other by digest, and one that the others hang on.
+    fn named_by_digest(&self, artifacts: &[BuiltArtifact]) -> StoredOutput {
+        let mut files = BTreeMap::new();
+        for artifact in artifacts {
+            let hex = artifact.sha256.to_string();
+            let is_top = !artifact.artifact_id.as_str().contains(&hex);
+            let name = if is_top { TOP_FILE.to_owned() } else { format!("sha256:{hex}.blob") };
+            if is_top || !files.contains_key(&artifact.sha256) {
+                let path = self.blob_path(&artifact.sha256);
+                files.insert(artifact.sha256, InputFile { name, path, size_bytes: artifact.size_bytes });
+            }
+        }
+        StoredOutput { files: files.into_values().collect(), is_own: false }
+    }
+
+    fn output(&self, build: &BuildId, artifacts: &[BuiltArtifact]) -> StoredOutput {
         // A seal that is damaged, or not there, only costs the names.
         let result = self.seals.get(build).ok().flatten().map(|sealed| sealed.result);
         let (own, names) = result.map_or((vec![], FileNames::new()), |result| match result.outcome {

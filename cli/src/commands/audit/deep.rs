@@ -29,8 +29,8 @@ pub(super) struct DeepReport {
     builds_verified: u64,
     /// Those whose artifacts are not all here, or not the ones of the record.
     builds_incomplete: u64,
-    /// Those that this node did not build, so that it has to guess the names of their files, and guessed wrongly; and those of
-    /// which the verifier gave no answer.
+    /// Those of which the names of the files had to be guessed, and were guessed wrongly; and those of which the verifier gave no
+    /// answer.
     builds_undecided: u64,
     artifacts_read: u64,
     bytes_read: u64,
@@ -139,26 +139,29 @@ impl Look<'_> {
             self.report.builds_undecided = 1;
             return;
         };
-        let output = self.stored.output(id, artifacts);
-        let answer = match self.host.load(&module) {
-            Ok(verifier) => verifier.check(build.coordinate.id.as_str(), &output.files),
-            Err(_) => {
-                self.report.builds_undecided = 1;
-                return;
-            }
+        let Ok(verifier) = self.host.load(&module) else {
+            self.report.builds_undecided = 1;
+            return;
         };
-        match answer {
-            Outcome::Done(answered) => {
-                self.report.builds_verified = 1;
-                self.compare(build, artifacts, &output, &answered);
+        let mut refused = None;
+        for output in self.stored.outputs(id, artifacts) {
+            match verifier.check(build.coordinate.id.as_str(), &output.files) {
+                Outcome::Done(answered) => {
+                    self.report.builds_verified = 1;
+                    return self.compare(build, artifacts, &output, &answered);
+                }
+                Outcome::Refused(refusal) if output.is_own => refused = Some(refusal),
+                Outcome::Refused(_) | Outcome::Abstained(_) => {}
             }
-            Outcome::Refused(refusal) if output.is_own => {
+        }
+        match refused {
+            None => self.report.builds_undecided = 1,
+            Some(refusal) => {
                 self.report.builds_verified = 1;
                 let sentence =
                     format!("{}: its verifier {} refuses what is published: {refusal}", build.coordinate, build.verifier);
                 self.find(FindingKind::Canonical, sentence);
             }
-            Outcome::Refused(_) | Outcome::Abstained(_) => self.report.builds_undecided = 1,
         }
     }
 
