@@ -1,5 +1,6 @@
 //! Checksum files for unmodified clients: what is published, from the running node, its folder and its exported log alike.
 
+use crate::proofs;
 use pyrsia_tests::clients;
 use pyrsia_tests::git::Repository;
 use pyrsia_tests::network::{Cli, Node, Pipeline};
@@ -77,7 +78,7 @@ fn lines(summary: &str) -> BTreeMap<String, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_is_exported_alike_from_the_node_its_folder_and_its_log() {
-    if !clients::present("what_is_published_is_exported_alike_from_the_node_its_folder_and_its_log", &["git"]) {
+    if !clients::present("what_is_published_is_exported_alike_from_the_node_its_folder_and_its_log", &["git", "openssl"]) {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -120,6 +121,7 @@ async fn what_is_published_is_exported_alike_from_the_node_its_folder_and_its_lo
     exports.fails(&format!("maven-checksums --network {}", "0".repeat(64)), 1, "this is the log of network");
 
     check_files(&exports, &summary.stdout, &gradle);
+    proofs::a_served_package_is_proved(&cli, folder, &deployed().join("demo-1.0.jar"), &network);
 
     // The same without the node.
     cli.succeed(&["log", "export", "--node", folder.join("taken.log").to_str().expect("a path in UTF-8")]);
@@ -129,6 +131,7 @@ async fn what_is_published_is_exported_alike_from_the_node_its_folder_and_its_lo
         assert_eq!(exports.succeeds(&format!("maven-checksums --ledger {ledger}")).stdout, summary.stdout, "{ledger}");
         assert_eq!(exports.succeeds(&format!("gradle-verification --ledger {ledger}")).stdout, gradle, "{ledger}");
     }
+    proofs::the_package_is_proved_without_its_node(&cli, folder);
     exports.fails("maven-checksums --ledger node --network 1", 2, "a network id is");
     exports.fails(&format!("gradle-verification --ledger node --network {}", "0".repeat(64)), 1, "this is the log of network");
     exports.fails("maven-checksums", 1, "the log cannot be fetched");

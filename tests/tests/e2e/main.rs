@@ -14,4 +14,5 @@ mod maven;
 mod membership;
 mod npm;
 mod predecessor;
+mod proofs;
 mod tutorial;
