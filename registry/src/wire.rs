@@ -194,6 +194,14 @@ pub fn name_in_log(package_type: &PackageType) -> String {
     }
 }
 
+/// The name of a package type that is written as log records do, or by itself.
+fn name_from_log(word: &str) -> String {
+    match word.to_ascii_lowercase().as_str() {
+        "maven2" => "maven".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 macro_rules! log_fields {
     ($($variant:ident $field:ident),* $(,)?) => {
         /// A field of [`LogRecord`], in the spelling of the `inspect` requests.

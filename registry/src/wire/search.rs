@@ -1,6 +1,6 @@
 //! What is searched for, in the words of its caller, and what is found.
 
-use super::EventView;
+use super::{EventView, name_from_log};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -157,9 +157,7 @@ fn digest(text: &str) -> Result<Sha256Digest, String> {
 
 /// A type by its name, or by the word that log records have for it.
 fn package_type(text: &str) -> Result<PackageType, String> {
-    let name = text.to_ascii_lowercase();
-    let name = if name == "maven2" { "maven".to_owned() } else { name };
-    PackageType::new(name).map_err(|error| error.to_string())
+    PackageType::new(name_from_log(text)).map_err(|error| error.to_string())
 }
 
 fn role(text: &str) -> Result<Role, String> {
@@ -301,7 +299,7 @@ mod tests {
     #[test]
     fn operations_and_types_have_the_words_of_log_records() {
         assert_eq!(asked("operation", "addartifact").read().expect("a kind").0.kind, Some("AddArtifact"));
-        for (word, name) in [("Maven2", "maven"), ("Docker", "docker"), ("npm", "npm")] {
+        for (word, name) in [("Maven2", "maven"), ("Docker", "docker"), ("demo", "demo")] {
             let (query, _) = asked("type", word).read().expect("a type");
             assert_eq!(query.package_type.expect("a type").as_str(), name);
         }

@@ -200,7 +200,7 @@ fn queries() -> impl Strategy<Value = Query> {
     builds.push("c9ca3e57-aa84-8fab-a8be-381ab31e4916".parse().expect("an id"));
     let mut nodes: Vec<NodeId> = (0..5).map(|key| Bench::founded().node(key)).collect();
     nodes.push(NodeId::from_public_key([9; 32]));
-    let types = ["docker", "maven", "npm"].map(|name| PackageType::new(name).expect("a type"));
+    let types = ["docker", "maven", "demo"].map(|name| PackageType::new(name).expect("a type"));
     let patterns = ["alpine", "alpine:3.17", "*", "*:demo", "org.*", "org.example*:*:1.0", "library/*", "none", "alp*", "*:1.0"];
     let times: Vec<u64> =
         log.iter().step_by(3).flat_map(|sealed| [sealed.block.header.time_ms, sealed.block.header.time_ms + 5]).collect();
