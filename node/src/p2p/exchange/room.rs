@@ -15,6 +15,7 @@ use libp2p_stream::Control;
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{NodeId, Projections, Sha256Digest};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
@@ -163,12 +164,15 @@ impl Rooms {
 
     /// Whether a node has an artifact, as its chunk list proves as far as that can be.
     async fn shows(&self, keeper: NodeId, artifact: &BuiltArtifact, asked: &mut Keepers) -> bool {
-        if !asked.contains_key(&keeper) {
-            let connected = self.reach.connect(keeper).await;
-            let stream = if connected { open_stream(&self.control, &keeper, &self.patience).await.ok() } else { None };
-            asked.insert(keeper, stream);
-        }
-        let Some(Some(stream)) = asked.get_mut(&keeper) else { return false };
+        let stream = match asked.entry(keeper) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let connected = self.reach.connect(keeper).await;
+                let stream = if connected { open_stream(&self.control, &keeper, &self.patience).await.ok() } else { None };
+                unknown.insert(stream)
+            }
+        };
+        let Some(stream) = stream else { return false };
         match ask_chunk_list(stream, artifact, &self.patience).await {
             Ok(_) => true,
             Err(super::download::ProviderFailure::Unavailable) => false,
