@@ -87,7 +87,7 @@ fn message<M: BorshDeserialize + BorshSerialize>(mut stream: Pieces<'_>) {
 
 pub(crate) fn stream_seeds() -> Vec<Vec<u8>> {
     let digest = Sha256Digest::of(b"digest");
-    let coordinate = PackageCoordinate::new("docker", "alpine:3.16.0").expect("a coordinate");
+    let coordinate = PackageCoordinate::new("any", "alpine:3.16.0").expect("a coordinate");
     let build = BuildId::of(&NetworkId::new(digest), &coordinate, 0);
     let messages = [
         borsh::to_vec(&NodeRequest::Build { coordinate: coordinate.clone(), again: true }),
