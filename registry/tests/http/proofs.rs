@@ -42,10 +42,14 @@ fn statement(line: &str, key: &VerifyingKey) -> Value {
     serde_json::from_slice(&payload).expect("a statement")
 }
 
+fn text_of(value: &Value) -> &str {
+    value.as_str().expect("text")
+}
+
 /// The digests of the subjects, by their names.
 fn subjects(statement: &Value) -> Vec<(&str, &str)> {
     let subjects = statement["subject"].as_array().expect("subjects").iter();
-    subjects.map(|subject| (subject["name"].as_str().unwrap(), subject["digest"]["sha256"].as_str().unwrap())).collect()
+    subjects.map(|subject| (text_of(&subject["name"]), text_of(&subject["digest"]["sha256"]))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
