@@ -10,7 +10,7 @@ pub const HEARING: Target = ("hearing", hearing, hearing_seeds);
 pub const JOURNAL: Target = ("journal", journal, journal_seeds);
 pub const STREAM: Target = ("stream", stream, stream_seeds);
 
-#[cfg(all(test, feature = "fuzz"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::path::Path;

@@ -19,7 +19,7 @@ pub mod storage;
 pub mod proofs;
 pub mod verification;
 
-#[cfg(feature = "fuzz")]
+#[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 
 mod bootstrap;

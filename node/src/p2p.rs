@@ -15,7 +15,7 @@ mod behaviour;
 mod dialing;
 mod exchange;
 mod frame;
-#[cfg(feature = "fuzz")]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod ledger_frames;
 mod metrics;

@@ -6,7 +6,7 @@
 mod blob;
 mod catalog;
 mod error;
-#[cfg(feature = "fuzz")]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod manifest;
 mod page;

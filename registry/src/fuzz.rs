@@ -98,7 +98,7 @@ fn segment_seeds() -> Vec<Vec<u8>> {
     ["alpine", "sha256%3Aab", "%2e%2E", "%252e", "%2F", "%", "a%00"].map(|text| text.as_bytes().to_vec()).to_vec()
 }
 
-#[cfg(all(test, feature = "fuzz"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::path::Path;

@@ -5,7 +5,7 @@
 
 pub mod wire;
 
-#[cfg(feature = "fuzz")]
+#[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 
 mod router;

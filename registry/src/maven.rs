@@ -6,7 +6,7 @@
 mod artifact;
 pub(crate) mod checksum;
 mod error;
-#[cfg(feature = "fuzz")]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod metadata;
 mod path;

@@ -131,7 +131,7 @@ pub(crate) async fn tile(front: &Front, path: &str) -> Result<Response, Refused>
         .body(Bytes::from_owner(placed)))
 }
 
-#[cfg(feature = "fuzz")]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 
 mod disk;
 mod factory;
-#[cfg(feature = "fuzz")]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod judges;
 mod malicious;

@@ -71,6 +71,10 @@ impl Target {
         let unknown = || PathError::Unknown(shown(path));
         let (checksum, name) =
             Algorithm::of_file(file).map_or((None, file.as_str()), |(algorithm, name)| (Some(algorithm), name));
+        // Without its ending, `..sha1` is a dot.
+        if !is_step(name) {
+            return Err(PathError::Step(shown(file)));
+        }
         if name == METADATA {
             return Ok(Self::Metadata { package: Package::of(folders).ok_or_else(unknown)?, checksum });
         }
@@ -176,6 +180,8 @@ mod tests {
             ("/org//demo/1.0/demo-1.0.jar", "step"),
             ("//org/demo/1.0/demo-1.0.jar", "step"),
             ("/./org/demo/1.0/demo-1.0.jar", "step"),
+            ("/org/demo/1.0/..sha1", "step"),
+            ("/org/demo/1.0/...sha512", "step"),
             ("/org\\..\\demo/1.0/demo-1.0.jar", "step"),
             ("/org%5C..%5Cdemo/1.0/demo-1.0.jar", "step"),
             ("/org/demo/1.0/demo-1.0.jar%00", "step"),
