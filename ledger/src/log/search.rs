@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 /// What one page may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Events that are looked at; the last block is finished.
+    /// Events that are looked at, and blocks without any; the last block is finished.
     pub(super) events: usize,
     /// Rows of the index that are read.
     pub(super) rows: usize,
@@ -131,9 +131,15 @@ impl StoredTree {
                 return Ok(page);
             }
             position = if order == Order::Newest { Height(height.0 - 1) } else { height.next() };
-            looked_at += count;
+            looked_at += count.max(1);
             if looked_at >= limits.events || rows >= limits.rows {
-                page.next = Some(Cursor(if order == Order::Newest { first } else { first + count as u64 }));
+                let next = if order == Order::Newest { first } else { first + count as u64 };
+                if order == Order::Oldest && next >= state.tree_size() {
+                    // Nothing but blocks without events follows.
+                    page.searched_to = Some(last);
+                } else {
+                    page.next = Some(Cursor(next));
+                }
                 return Ok(page);
             }
         }

@@ -337,6 +337,35 @@ fn a_rare_thing_is_found_without_looking_at_everything() {
     }
 }
 
+#[test]
+fn a_page_looks_at_no_more_blocks_without_events_than_at_events() {
+    const EMPTY: u64 = 20;
+    let mut bench = Bench::with_members(2);
+    let begin = bench.state.height();
+    (0..EMPTY).for_each(|_| commit_all(&mut bench, vec![]));
+    bench.commit(0, bench.approval(5));
+    (0..EMPTY).for_each(|_| commit_all(&mut bench, vec![]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = stored(folder.path(), &bench.log);
+    let limits = Limits { events: 5, ..LIMITS };
+    let query = Query { from: Some(begin.next()), ..Query::default() };
+    for order in [Order::Newest, Order::Oldest] {
+        let search = |cursor| {
+            let request = PageRequest { order, limit: 10, cursor };
+            log.tree().search_within(&limits, &bench.state, &query, &request).expect("searches")
+        };
+        let (mut page, mut found) = (search(None), 0);
+        let first = if order == Order::Newest { bench.state.height().0 - 4 } else { begin.0 + 5 };
+        assert_eq!(page.searched_to, Some(Height(first)), "{order:?}");
+        while let Some(cursor) = page.next {
+            found += page.events.len();
+            page = search(Some(cursor));
+            assert_ne!(page.next, Some(cursor), "a page gets somewhere, {order:?}");
+        }
+        assert_eq!(found + page.events.len(), 1, "{order:?}");
+    }
+}
+
 /// Whether the index of a log gives what is there.
 fn check(log: &BlockLog, blocks: &[SealedBlock], state: &Projections) {
     let mut faults = vec![];
