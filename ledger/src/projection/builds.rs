@@ -143,7 +143,7 @@ pub struct Builds {
     unfinished: OrdSet<BuildId>,
     /// How many of them each node requested; follows from `builds`.
     unfinished_of: OrdMap<NodeId, usize>,
-    /// The artifacts of agreed builds that are not added yet; follows from `results`.
+    /// The artifacts of agreed builds that are not added yet; follows from `builds`, `results` and the records of packages.
     pending: OrdMap<(BuildId, ArtifactId), Shared<BuiltArtifact>>,
 }
 
@@ -240,7 +240,10 @@ impl Builds {
                 self.unfinished_of.insert(requester, count + 1);
             } else {
                 self.unfinished.remove(&id);
-                self.unfinished_of.insert(requester, count - 1);
+                match count {
+                    0 | 1 => self.unfinished_of.remove(&requester),
+                    _ => self.unfinished_of.insert(requester, count - 1),
+                };
             }
         }
         self.builds.put(id, build);

@@ -9,11 +9,11 @@ use crate::block::{BlockHash, Height};
 use crate::state_root::{StateSum, TableId};
 use crate::tree::Frontier;
 use borsh::{BorshDeserialize, BorshSerialize};
-use imbl::{OrdMap, Vector};
+use imbl::Vector;
 use std::io::{self, Read, Write};
 
 /// Which rows a snapshot has and how they are encoded. Another number is another file, which this code does not read.
-pub const SNAPSHOT_SCHEMA: u32 = 2;
+pub const SNAPSHOT_SCHEMA: u32 = 3;
 /// How many bytes of rows make a frame, unless one row has more.
 const FRAME_BYTES: usize = 1 << 20;
 /// The longest frame that is read: a row is at most one event and what judges said of it.
@@ -112,10 +112,6 @@ impl RowReader<'_> {
     {
         Table::of_rows(id, self.rows(Self::value)?)
     }
-
-    pub(super) fn map<K: Ord + Clone + BorshDeserialize, V: Clone + BorshDeserialize>(&mut self) -> io::Result<OrdMap<K, V>> {
-        self.rows(Self::value)?.collect()
-    }
 }
 
 impl Projections {
@@ -147,8 +143,9 @@ impl Projections {
         let authors = rows.table(TableId::Authors)?;
         let members = super::Members::load(&mut rows)?;
         let verifiers = super::Verifiers::load(&mut rows)?;
-        let builds = super::Builds::load(&mut rows)?;
+        let mut builds = super::Builds::load(&mut rows)?;
         let packages = super::Packages::load(&builds, &mut rows)?;
+        builds.pend(&packages);
         let state = Self {
             network,
             name,

@@ -173,7 +173,7 @@ impl Builds {
         build.enter(BuildStatus::Agreed { added: 0 });
     }
 
-    fn fill_pending(&mut self, id: &BuildId) {
+    pub(super) fn fill_pending(&mut self, id: &BuildId) {
         let Some((_, artifacts)) = self.chosen(id) else { return };
         let artifacts = artifacts.to_vec();
         for artifact in artifacts {

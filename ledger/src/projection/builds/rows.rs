@@ -2,14 +2,15 @@
 //!
 //! Of judges that came to the same, the result stands there once.
 
-use super::{Builds, ResultDigests, RevealedResult};
+use super::{BuildStatus, Builds, ResultDigests, RevealedResult};
 use crate::block::Height;
-use crate::coordinate::BuildId;
+use crate::coordinate::{ArtifactId, BuildId};
 use crate::event::BuildOutcome;
 use crate::identity::NodeId;
 use crate::projection::snapshot::{RowReader, RowWriter, malformed};
-use crate::projection::{Shared, Table};
+use crate::projection::{Packages, Shared, Table};
 use crate::state_root::{StateSum, TableId};
+use imbl::{OrdMap, OrdSet};
 use std::io;
 
 type Revealed = (Shared<BuildOutcome>, Option<ResultDigests>);
@@ -24,14 +25,17 @@ impl Builds {
         out.table(&self.disputes)?;
         out.table(&self.at_risk)?;
         out.table(&self.tallies)?;
-        out.table(&self.attempts)?;
-        out.rows(self.unfinished_of.len(), self.unfinished_of.iter())?;
-        out.rows(self.pending.len(), self.pending.iter())
+        out.table(&self.attempts)
     }
 
+    /// What is pending is not known before [`Builds::pend`].
     pub(in crate::projection) fn load(rows: &mut RowReader<'_>) -> io::Result<Self> {
         let builds: Table<BuildId, super::Build> = rows.table(TableId::Builds)?;
-        let unfinished = builds.iter().filter(|(_, build)| build.status.is_unfinished()).map(|(id, _)| *id).collect();
+        let (mut unfinished, mut unfinished_of) = (OrdSet::new(), OrdMap::<NodeId, usize>::new());
+        for (id, build) in builds.iter().filter(|(_, build)| build.status.is_unfinished()) {
+            unfinished.insert(*id);
+            *unfinished_of.entry(build.requested_by).or_default() += 1;
+        }
         Ok(Self {
             builds,
             commitments: rows.table(TableId::Commitments)?,
@@ -43,9 +47,22 @@ impl Builds {
             tallies: rows.table(TableId::Tallies)?,
             attempts: rows.table(TableId::Attempts)?,
             unfinished,
-            unfinished_of: rows.map()?,
-            pending: rows.map()?,
+            unfinished_of,
+            pending: OrdMap::new(),
         })
+    }
+
+    /// Takes as pending every artifact of an agreed build that has no record yet.
+    pub(in crate::projection) fn pend(&mut self, packages: &Packages) {
+        for id in self.unfinished.clone() {
+            let Some(build) = self.get(&id).filter(|build| matches!(build.status, BuildStatus::Agreed { .. })) else { continue };
+            let records = packages.records(&build.coordinate).filter(|record| record.build_id == id);
+            let added: Vec<ArtifactId> = records.map(|record| record.artifact.artifact_id.clone()).collect();
+            self.fill_pending(&id);
+            for artifact_id in added {
+                self.pending.remove(&(id, artifact_id));
+            }
+        }
     }
 
     /// Each result as its judge, and which of the build's different outcomes it is; a new one stands behind it.
