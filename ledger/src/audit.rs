@@ -18,6 +18,7 @@ use crate::certificate::ValidatorSet;
 use crate::event::Event;
 use crate::projection::{BlockError, Projections};
 use crate::signed::{Claim, EncodedEvent, EventId, NetworkId, wrong_claims};
+use finding::first_of;
 pub(crate) use finding::sentence;
 pub use finding::{AuditReport, Finding, FindingKind, Summary};
 use prepared::EventMark;
@@ -99,8 +100,12 @@ pub struct Audit {
     handed_out: u64,
     /// How many of those handed out came back.
     checked: u64,
+    /// Of more than [`FINDINGS_MAX`] those that a report keeps, and some others.
     findings: Vec<Finding>,
     findings_total: u64,
+    /// Faults of the files that are not about what a block says: every audit of these files meets them, whatever it goes on from.
+    faults: Vec<Finding>,
+    faults_total: u64,
     summary: Summary,
 }
 
@@ -133,6 +138,8 @@ impl Audit {
             checked: 0,
             findings: vec![],
             findings_total: 0,
+            faults: vec![],
+            faults_total: 0,
             summary: Summary::default(),
         }
     }
@@ -157,8 +164,7 @@ impl Audit {
     pub fn absorb(&mut self, report: SignatureReport) {
         self.checked += report.verified;
         self.summary.signatures += report.verified;
-        self.findings_total += report.findings.len() as u64;
-        self.findings.extend(report.findings);
+        report.findings.into_iter().for_each(|finding| self.find(finding));
     }
 
     /// The state after the newest block, as far as it can be followed.
@@ -171,8 +177,10 @@ impl Audit {
 
     fn find(&mut self, finding: Finding) {
         self.findings_total += 1;
-        if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(finding);
+        self.findings.push(finding);
+        // Signatures are verified later than what is found in blocks behind them. Twice as many as are kept, so that few are sorted.
+        if self.findings.len() == 2 * FINDINGS_MAX {
+            self.findings = first_of(std::mem::take(&mut self.findings));
         }
     }
 
@@ -190,10 +198,9 @@ impl Audit {
 
     /// Notes that the files have a fault of their own, whatever the blocks in them say.
     pub fn storage(&mut self, position: Height, sentence: &str) {
-        let finding = Finding::new(position, FindingKind::Storage, sentence);
-        // An audit that was taken up meets the same fault of the files again.
-        if self.summary.resumed_after.is_none() || !self.findings.contains(&finding) {
-            self.find(finding);
+        self.faults_total += 1;
+        if self.faults.len() < FINDINGS_MAX {
+            self.faults.push(Finding::new(position, FindingKind::Storage, sentence));
         }
     }
 
@@ -398,7 +405,7 @@ impl Audit {
             self.find_at(Height::GENESIS, FindingKind::Signature, sentence);
         }
         let report = AuditReport { clean: true, summary: self.summary, findings: vec![], findings_total: 0 };
-        report.with(self.findings, self.findings_total)
+        report.with(self.findings, self.findings_total).with(self.faults, self.faults_total)
     }
 
     /// Tells where the log must reach to: before its blocks, or when they are all read.

@@ -156,8 +156,14 @@ impl AuditReport {
         self.findings.extend(findings);
         self.findings_total += total;
         self.clean = self.findings_total == 0;
-        self.findings.sort();
-        self.findings.truncate(super::FINDINGS_MAX);
+        self.findings = first_of(self.findings);
         self
     }
+}
+
+/// Those that a report keeps, in its order.
+pub(super) fn first_of(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort();
+    findings.truncate(super::FINDINGS_MAX);
+    findings
 }

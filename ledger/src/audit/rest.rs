@@ -1,14 +1,17 @@
 //! An audit at rest: what is found so far and the state it goes on from, as a file that any later run can take up.
 //!
 //! The file is its owner's word: whoever can write it can say of any earlier block that it was clean. It is held against the
-//! ledger where it goes on: the block there must be the same, and the rows must add up to the state that this block commits to.
+//! ledger where it goes on: the founding block and the block there must be the same, and the rows must add up to the state that
+//! this block commits to. What is no row follows from the rows or from these blocks, but for the hashes of the newest blocks and
+//! the heights at which the validators last changed.
 //!
 //! ```text
 //! magic, version (u32), schema of the state (u32), length (u64) of what was found, what was found, the state,
 //! SHA-256 of everything before
 //! ```
 
-use super::{Audit, Finding, Follow, Summary};
+use super::finding::first_of;
+use super::{Audit, FINDINGS_MAX, Finding, FindingKind, Follow, Summary};
 use crate::block::{BlockHash, Height, SealedBlock};
 use crate::log::Hashing;
 use crate::projection::{Projections, SNAPSHOT_SCHEMA};
@@ -34,6 +37,8 @@ pub enum ResumeError {
         "it goes on behind block {0}, and this ledger has another block there, or none: it is another ledger, or it was changed"
     )]
     OtherBlock(Height),
+    #[error("it is about a network with another founding block than this ledger has")]
+    OtherFounding,
     #[error("it cannot be read")]
     Io(#[from] io::Error),
 }
@@ -76,7 +81,7 @@ impl Audit {
         let found = borsh::to_vec(&Found {
             pinned: self.pinned,
             summary: self.summary.clone(),
-            findings: self.findings.clone(),
+            findings: first_of(self.findings.clone()),
             findings_total: self.findings_total,
             recent: state.recent_blocks(),
         })?;
@@ -91,7 +96,8 @@ impl Audit {
         out.inner.write_all(&check_sum)
     }
 
-    /// Takes up an audit. The next thing to give it is the block it rests at, by [`Audit::confirm`].
+    /// Takes up an audit. The next thing to give it is the block it rests at, behind the founding block, by
+    /// [`Audit::confirm`].
     pub fn resume(input: &mut dyn Read, pinned: Option<NetworkId>) -> Result<Self, ResumeError> {
         let mut input = Hashing::new(input);
         let mut start = [0; MAGIC.len() + 4 + 4];
@@ -113,32 +119,46 @@ impl Audit {
         let mut stated = vec![];
         input.inner.take(33).read_to_end(&mut stated)?;
         let root = state.rows_root(&mut || true);
-        if stated != computed.as_slice() || root != Some(state.state_root()) || found.summary.tip != Some(state.tip()) {
+        let counted = found.findings_total.min(FINDINGS_MAX as u64) == found.findings.len() as u64;
+        if stated != computed.as_slice() || root != Some(state.state_root()) || !counted {
             return Err(ResumeError::Damaged);
         }
         if found.pinned != pinned {
             return Err(ResumeError::Pin { found: found.pinned, pinned });
         }
-        let mut summary = found.summary;
-        summary.resumed_after = Some(state.height());
-        Ok(Self {
+        let is_another = pinned.is_some_and(|pinned| pinned != *state.network());
+        if is_another && !found.findings.iter().any(|finding| finding.what == FindingKind::Network) {
+            return Err(ResumeError::Pin { found: Some(*state.network()), pinned });
+        }
+        let mut audit = Self {
             next: state.height().next(),
             previous: Some((state.tip(), state.time_ms())),
-            follow: Follow::Known(Box::new(state)),
             findings: found.findings,
             findings_total: found.findings_total,
-            summary,
+            summary: Summary {
+                network: Some(*state.network()),
+                name: Some(state.name().to_owned()),
+                resumed_after: Some(state.height()),
+                ..found.summary
+            },
             ..Self::new(pinned)
-        })
+        };
+        audit.know(state);
+        Ok(audit)
     }
 
-    /// Whether these bytes are the block that a resumed audit rests at, with the state it goes on from.
-    pub fn confirm(&self, raw: &[u8]) -> Result<(), ResumeError> {
+    /// Whether these bytes are the founding block and the block that a resumed audit rests at, with the state it goes on from.
+    pub fn confirm(&self, founding: &[u8], raw: &[u8]) -> Result<(), ResumeError> {
         let Follow::Known(state) = &self.follow else { return Ok(()) };
+        let founded = SealedBlock::decode(founding).ok().and_then(|sealed| Projections::from_genesis(&sealed).ok());
+        let of = |state: &Projections| (*state.network(), state.founder(), state.name().to_owned());
+        if founded.is_none_or(|founded| of(&founded) != of(state)) {
+            return Err(ResumeError::OtherFounding);
+        }
         let is_same = SealedBlock::decode(raw).is_ok_and(|sealed| {
             let header = &sealed.block.header;
             header.hash() == state.tip()
-                && (header.height, header.network) == (state.height(), *state.network())
+                && (header.height, header.network, header.time_ms) == (state.height(), *state.network(), state.time_ms())
                 && (header.tree_size, header.tree_root) == (state.tree_size(), state.tree_root())
                 && header.state_root == state.state_root()
         });

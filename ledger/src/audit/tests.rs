@@ -4,6 +4,8 @@ use super::*;
 use crate::coordinate::PackageType;
 use crate::digest::Sha256Digest;
 use crate::event::{NodeAuthorizationApproved, VerifierApproved};
+use crate::identity::NodeId;
+use crate::projection::SNAPSHOT_SCHEMA;
 use crate::projection::tests::{Bench, built};
 use crate::signed::{Signature, SignedEvent, UnsignedEvent};
 use proptest::prelude::*;
@@ -219,7 +221,7 @@ fn an_audit_that_rests_at_any_block_comes_to_the_same_report() {
             let bytes = at_rest(&mut first);
             assert_eq!(first.rests_at(), Some(Height(rest as u64)));
             let mut second = Audit::resume(&mut bytes.as_slice(), None).expect("it is whole");
-            second.confirm(&log[rest]).expect("it is the same block");
+            second.confirm(&log[0], &log[rest]).expect("it is the same block");
             for (position, raw) in log.iter().enumerate().skip(rest + 1) {
                 second.feed(Height(position as u64), raw);
             }
@@ -240,7 +242,7 @@ fn an_audit_at_rest_is_taken_up_only_whole_for_the_same_ledger_and_the_same_pin(
     }
     let bytes = at_rest(&mut audit);
     let resumed = Audit::resume(&mut bytes.as_slice(), None).expect("it is whole");
-    assert!(matches!(resumed.confirm(&log[4]), Err(ResumeError::OtherBlock(Height(3)))));
+    assert!(matches!(resumed.confirm(&log[0], &log[4]), Err(ResumeError::OtherBlock(Height(3)))));
     let other = NetworkId::new(Sha256Digest::of(b"other"));
     assert!(matches!(Audit::resume(&mut bytes.as_slice(), Some(other)), Err(ResumeError::Pin { .. })));
     for at in 0..bytes.len() {
@@ -253,6 +255,109 @@ fn an_audit_at_rest_is_taken_up_only_whole_for_the_same_ledger_and_the_same_pin(
     }
     let longer = [bytes.as_slice(), b"x"].concat();
     assert!(matches!(Audit::resume(&mut longer.as_slice(), None), Err(ResumeError::Damaged)));
+}
+
+/// An audit of the first blocks, at rest.
+fn rested(log: &[Vec<u8>], pinned: Option<NetworkId>) -> Vec<u8> {
+    let mut audit = Audit::new(pinned);
+    for (position, raw) in (0..).zip(log) {
+        audit.feed(Height(position), raw);
+    }
+    at_rest(&mut audit)
+}
+
+/// What whoever can write the file makes of it: other bytes in the one place where `old` stands, and the check sum over them.
+fn forged(rested: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let places: Vec<usize> = (0..=rested.len() - old.len()).filter(|at| rested[*at..].starts_with(old)).collect();
+    let [at] = places[..] else { panic!("it stands in {} places", places.len()) };
+    let changed = [&rested[..at], new, &rested[at + old.len()..rested.len() - 32]].concat();
+    let check_sum = Sha256Digest::of(&changed);
+    [changed.as_slice(), check_sum.as_bytes()].concat()
+}
+
+#[test]
+fn a_file_does_not_pass_a_log_for_that_of_the_pinned_network() {
+    let log = raw(&bench().log);
+    let other = NetworkId::new(Sha256Digest::of(b"other"));
+    let unpinned = rested(&log[..4], None);
+    let start = |found_bytes: usize, pinned: Option<NetworkId>| {
+        [&SNAPSHOT_SCHEMA.to_le_bytes()[..], &(found_bytes as u64).to_le_bytes(), &borsh::to_vec(&pinned).expect("encodes")]
+            .concat()
+    };
+    let found_bytes = (0..unpinned.len()).find(|bytes| unpinned[17..].starts_with(&start(*bytes, None))).expect("no pin");
+    let pinned = forged(&unpinned, &start(found_bytes, None), &start(found_bytes + 32, Some(other)));
+    assert!(matches!(Audit::resume(&mut pinned.as_slice(), Some(other)), Err(ResumeError::Pin { .. })));
+    // Whoever pins another network than that of the log is told so by every run.
+    let resumed = Audit::resume(&mut rested(&log[..4], Some(other)).as_slice(), Some(other)).expect("it is whole");
+    assert_eq!(kinds(&resumed.finish([])), [(0, FindingKind::Network)]);
+}
+
+#[test]
+fn a_file_that_says_otherwise_than_the_founding_block_or_the_block_it_rests_at_is_refused() {
+    let bench = bench();
+    let log = raw(&bench.log);
+    let rested = rested(&log[..4], None);
+    let (network, name) = (*bench.state.network(), bench.state.name().to_owned());
+    let state = Projections::from_genesis(&bench.log[0]).expect("founded");
+    let founded = |name: &str, founder: NodeId| borsh::to_vec(&(network, name, founder, Height(3))).expect("encodes");
+    let founded_as = founded(&name, state.founder());
+    let header = &bench.log[3].block.header;
+    let at = |time_ms: u64| borsh::to_vec(&(Height(3), header.hash(), time_ms)).expect("encodes");
+    let confirm = |bytes: &[u8]| Audit::resume(&mut &*bytes, None).expect("it is whole").confirm(&log[0], &log[3]);
+    assert!(confirm(&rested).is_ok());
+    let other_founder = forged(&rested, &founded_as, &founded(&name, bench.node(1)));
+    assert!(matches!(confirm(&other_founder), Err(ResumeError::OtherFounding)));
+    let other_name = forged(&rested, &founded_as, &founded("else", state.founder()));
+    assert!(matches!(confirm(&other_name), Err(ResumeError::OtherFounding)));
+    let other_time = forged(&rested, &at(header.time_ms), &at(header.time_ms - 1));
+    assert!(matches!(confirm(&other_time), Err(ResumeError::OtherBlock(Height(3)))));
+    let resumed = Audit::resume(&mut rested.as_slice(), None).expect("it is whole");
+    assert!(matches!(resumed.confirm(&log[1], &log[3]), Err(ResumeError::OtherFounding)));
+}
+
+#[test]
+fn a_file_whose_findings_are_not_as_many_as_it_counts_is_refused() {
+    let mut log = raw(&bench().log);
+    let mut sealed = SealedBlock::decode(&log[2]).expect("a block");
+    sealed.certificate.signatures[0].1 = Signature::from_bytes([7; 64]);
+    log[2] = sealed.encode();
+    let rested = rested(&log[..4], None);
+    let mut resumed = Audit::resume(&mut rested.as_slice(), None).expect("it is whole");
+    resumed.findings_total = 0;
+    let uncounted = at_rest(&mut resumed);
+    assert!(matches!(Audit::resume(&mut uncounted.as_slice(), None), Err(ResumeError::Damaged)));
+}
+
+#[test]
+fn faults_of_the_files_are_found_by_the_runs_that_meet_them_and_not_written_down() {
+    let log = raw(&bench().log);
+    let mut audit = Audit::new(None);
+    audit.feed(Height(0), &log[0]);
+    audit.storage(Height(0), "the tip file cannot be read");
+    let bytes = at_rest(&mut audit);
+    assert_eq!(kinds(&audit.finish([])), [(0, FindingKind::Storage)]);
+    let mended = Audit::resume(&mut bytes.as_slice(), None).expect("it is whole").finish([]);
+    assert!(mended.clean, "{:#?}", mended.findings);
+}
+
+#[test]
+fn of_very_many_findings_the_first_are_kept_whenever_they_come() {
+    let log = raw(&bench().log);
+    let mut audit = Audit::new(None);
+    audit.feed(Height(0), &log[0]);
+    let wrong = |height: usize| Finding::new(Height(height as u64), FindingKind::Signature, "wrong");
+    let batches = 5;
+    for batch in (0..batches).rev() {
+        let heights = batch * (FINDINGS_MAX / 2)..(batch + 1) * (FINDINGS_MAX / 2);
+        audit.absorb(SignatureReport { verified: 0, findings: heights.map(wrong).collect() });
+        assert!(audit.findings.len() < 2 * FINDINGS_MAX);
+    }
+    let bytes = at_rest(&mut audit);
+    let resumed = Audit::resume(&mut bytes.as_slice(), None).expect("it is whole");
+    assert_eq!(resumed.findings.len(), FINDINGS_MAX);
+    let report = resumed.finish([]);
+    assert_eq!(report.findings_total, (batches * (FINDINGS_MAX / 2)) as u64);
+    assert_eq!(report.findings, (0..FINDINGS_MAX).map(wrong).collect::<Vec<_>>());
 }
 
 proptest! {

@@ -1,9 +1,9 @@
 //! The file that an audit writes down in how far it came. Replaced in one step: killed at any time, the last one is whole.
 
 use crate::exit::Failure;
-use pyrsia_ledger::NetworkId;
 use pyrsia_ledger::audit::{Audit, ResumeError};
 use pyrsia_ledger::log::{LedgerReader, Row};
+use pyrsia_ledger::{Height, NetworkId};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
@@ -32,17 +32,13 @@ impl<'a> RestFile<'a> {
         let resumed = Audit::resume(&mut BufReader::with_capacity(BUFFER_BYTES, file), pinned);
         let mut audit = resumed.map_err(|error| refused(&error))?;
         let Some(height) = audit.rests_at() else { return Err(refused(&ResumeError::Damaged)) };
-        reader.skip_to(height);
-        loop {
-            match reader.next() {
-                Some(Row::Block { position, raw }) if position == height => {
-                    audit.confirm(&raw).map_err(|error| refused(&error))?;
-                    return Ok(Some(audit));
-                }
-                Some(Row::Fault { position, sentence }) => audit.storage(position, &sentence),
-                _ => return Err(refused(&ResumeError::OtherBlock(height))),
-            }
-        }
+        let founding = block_at(Height::GENESIS, reader, &mut audit).ok_or_else(|| refused(&ResumeError::OtherFounding))?;
+        let rested_at = match height {
+            Height::GENESIS => founding.clone(),
+            _ => block_at(height, reader, &mut audit).ok_or_else(|| refused(&ResumeError::OtherBlock(height)))?,
+        };
+        audit.confirm(&founding, &rested_at).map_err(|error| refused(&error))?;
+        Ok(Some(audit))
     }
 
     /// Writes an audit down, if it can rest where it is.
@@ -65,5 +61,17 @@ impl<'a> RestFile<'a> {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".writing");
         name.into()
+    }
+}
+
+/// The block there, if it is the next one behind faults of the files.
+fn block_at(height: Height, reader: &mut LedgerReader, audit: &mut Audit) -> Option<Vec<u8>> {
+    reader.skip_to(height);
+    loop {
+        match reader.next()? {
+            Row::Block { position, raw } if position == height => return Some(raw),
+            Row::Fault { position, sentence } => audit.storage(position, &sentence),
+            _ => return None,
+        }
     }
 }
