@@ -149,6 +149,10 @@ impl Check<'_> {
         let bound = if self.is_proven(digest) { Bound::Yes } else { bound };
         let name = blob(digest);
         let Some(bytes) = self.files.document(&name)? else {
+            // Nothing binds it, and an engine could get it elsewhere.
+            if bound == Bound::No && depth == 0 {
+                return Err(ImageError::Manifest { manifest: digest });
+            }
             self.found.absent += 1;
             return Ok(());
         };
@@ -201,6 +205,10 @@ impl Check<'_> {
     }
 
     fn saved(&mut self, saved: &Saved) -> Result<(), ImageError> {
+        self.documents += 1;
+        if self.documents > DOCUMENTS_MAX {
+            return Err(ImageError::TooMany);
+        }
         let Saved { config: name, layers } = saved;
         let missing = |name: &str| ImageError::Missing { name: name.to_owned() };
         let config = self.files.digest(name)?.ok_or_else(|| missing(name))?;

@@ -101,8 +101,37 @@ fn every_entry_must_be_proven_and_an_index_may_name_what_was_not_saved() {
     assert!(said(layout.check(&[&manifest])).contains(&intruder));
 
     let mut empty = Layout::new();
-    empty.list(&format!("sha256:{}", Sha256Digest::of(b"elsewhere")));
-    assert!(matches!(empty.check(&[&manifest]), Err(ImageError::Empty)));
+    let elsewhere = format!("sha256:{}", Sha256Digest::of(b"elsewhere"));
+    empty.list(&elsewhere);
+    assert!(matches!(empty.check(&[&elsewhere]), Err(ImageError::Empty)));
+}
+
+#[test]
+fn an_entry_at_the_top_must_be_proven_also_where_it_was_not_saved_along() {
+    let mut layout = Layout::new();
+    let (config, layers) = image(&layout);
+    let manifest = layout.manifest(&config, &layers);
+    layout.list(&manifest);
+    let elsewhere = format!("sha256:{}", Sha256Digest::of(b"elsewhere"));
+    layout.list(&elsewhere);
+    assert_eq!(layout.check(&[&manifest, &elsewhere]).expect("both are proven").absent, 1);
+    assert!(
+        matches!(layout.check(&[&manifest]), Err(ImageError::Manifest { manifest }) if manifest == digest(&elsewhere).unwrap())
+    );
+}
+
+#[test]
+fn the_entries_of_a_saved_image_are_counted() {
+    let mut layout = Layout::new();
+    let (config, layers) = image(&layout);
+    let manifest = layout.manifest(&config, &layers);
+    layout.list(&manifest);
+    let paths: Vec<String> = layers.iter().map(|layer| blob(digest(layer).unwrap())).collect();
+    let entry = json!({ "Config": blob(digest(&config).unwrap()), "Layers": paths });
+    layout.write(SAVED, &Value::Array(vec![entry.clone(); DOCUMENTS_MAX - 1]));
+    assert!(layout.check(&[&manifest]).is_ok());
+    layout.write(SAVED, &Value::Array(vec![entry; DOCUMENTS_MAX]));
+    assert!(matches!(layout.check(&[&manifest]), Err(ImageError::TooMany)));
 }
 
 #[test]
