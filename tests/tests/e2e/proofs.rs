@@ -113,7 +113,7 @@ fn attestations_are_signed(bundle: &str, folder: &Path) {
 /// The key in a peer id: base58 (bitcoin's alphabet) of six bytes and the key.
 fn public_key(peer_id: &str) -> Vec<u8> {
     const ALPHABET: &str = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    let mut bytes = vec![0_u8; 38];
+    let mut bytes = [0_u8; 38];
     for digit in peer_id.chars() {
         let mut carry = ALPHABET.find(digit).expect("a digit of base58");
         for byte in bytes.iter_mut().rev() {
