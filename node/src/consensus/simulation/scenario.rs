@@ -1,7 +1,7 @@
 //! One seed's story: a network is founded, grows, shrinks and suffers, and must be well when the suffering ends.
 
 use super::judges::{self, Crook};
-use super::world::{Character, Weather, World};
+use super::world::{Character, Node, Weather, World};
 use super::{Mutation, Summary, workload};
 use pyrsia_ledger::certificate::absolute_majority;
 use pyrsia_ledger::projection::builds::Build;
@@ -131,7 +131,11 @@ fn bearable(world: &World, leaving: usize) -> i64 {
     let malicious = members(world, |_, character| character == Character::Malicious).len();
     let next = state.height().next();
     let unsure = |index: usize| world.nodes[index].disk.memory().is_unsure_at(next);
-    let forgetful = members(world, |index, character| character != Character::Malicious && unsure(index)).len();
+    // A candidate that lost its disk after it said that it is there becomes such a member.
+    let counts = |node: &Node| state.members.contains(&node.id) || state.members.candidate(&node.id).is_some();
+    let forgetful = world.nodes.iter().enumerate();
+    let forgetful =
+        forgetful.filter(|(index, node)| counts(node) && node.character != Character::Malicious && unsure(*index)).count();
     let left = state.members.len().saturating_sub(expelled + leaving);
     (left.saturating_sub(1) / 3) as i64 - (malicious + forgetful) as i64
 }
