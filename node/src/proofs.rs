@@ -11,14 +11,16 @@ use std::sync::Arc;
 use crate::handle::NodeHandle;
 
 impl NodeHandle {
-    /// Proves that a build was published: all of its artifacts, or those named. None when the node is stopping.
-    pub async fn prove(
+    /// Proves that a build was published, all of its artifacts or those named, and answers what `with` makes of the proof, on the
+    /// same thread that may block. Who stops waiting ends neither. None when the node is stopping.
+    pub async fn prove<T: Send + 'static>(
         &self,
         state: Arc<Projections>,
         build: BuildId,
         artifacts: Option<Vec<ArtifactId>>,
-    ) -> Option<Result<PublicationProof, ProveError>> {
-        let asked = self.ask_log(move |tree| Ok(prove(tree, &state, &build, artifacts.as_deref()))).await?;
+        with: impl FnOnce(Result<PublicationProof, ProveError>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let asked = self.ask_log(move |tree| Ok(with(prove(tree, &state, &build, artifacts.as_deref())))).await?;
         Some(asked.expect("the question keeps its own errors"))
     }
 

@@ -12,13 +12,13 @@ use crate::content::{self, Form, MediaType};
 use crate::server::Front;
 use poem::{Request, Response};
 use pyrsia_ledger::projection::packages::ArtifactRecord;
+use pyrsia_ledger::publication_proof::{ProveError, PublicationProof};
 use pyrsia_ledger::{ArtifactId, BuildId, Projections, Sha256Digest};
 use pyrsia_node::ArtifactError;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
 
 /// What kind of artifact it is, and the media type of the file.
 pub(super) const ARTIFACT_TYPE: &str = "application/vnd.pyrsia.proof.v1+json";
@@ -32,8 +32,6 @@ const FILE_NAME: &str = "proof.json";
 
 /// The files of proofs that are kept, in bytes: one has some tens of kilobytes.
 const KEPT_BYTES_MAX: usize = 16 << 20;
-/// Proofs that are made at a time: they read the log and compute on one core each.
-const MADE_AT_ONCE_MAX: usize = 1;
 /// The images of a repository, newest first, whose proofs a digest that nothing else has is looked for among.
 const SUBJECTS_SEARCHED_MAX: usize = 64;
 
@@ -55,8 +53,7 @@ impl ProofFile {
 
 /// The proofs that were asked for last.
 pub(crate) struct Proofs {
-    kept: Mutex<Kept>,
-    making: Semaphore,
+    kept: Arc<Mutex<Kept>>,
 }
 
 #[derive(Default)]
@@ -68,7 +65,7 @@ struct Kept {
 
 impl Proofs {
     pub(crate) fn new() -> Self {
-        Self { kept: Mutex::default(), making: Semaphore::new(MADE_AT_ONCE_MAX) }
+        Self { kept: Arc::default() }
     }
 
     fn kept(&self, build: &BuildId) -> Option<Arc<ProofFile>> {
@@ -80,35 +77,40 @@ impl Proofs {
         if let Some(file) = self.kept(&build) {
             return Ok(file);
         }
-        let _permit = self.making.acquire().await.expect("the semaphore is never closed");
+        let place = front.proving.place().await;
         if let Some(file) = self.kept(&build) {
             return Ok(file);
         }
-        let file = Arc::new(ProofFile::new(made(front, build).await?));
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).keep(build, file.clone());
-        Ok(file)
+        let state = front.node.ledger().state.clone().ok_or_else(no_network)?;
+        let kept = self.kept.clone();
+        // Kept even for a client that went away meanwhile: it, or another one, asks again.
+        let keep = move |proof: Result<PublicationProof, ProveError>| {
+            let file = Arc::new(ProofFile::new(proof?.to_text().into_bytes()));
+            kept.lock().unwrap_or_else(PoisonError::into_inner).keep(build, file.clone());
+            Ok::<_, ProveError>(file)
+        };
+        let reason = match place.prove(&front.node, state, build, None, keep).await {
+            Some(Ok(file)) => return Ok(file),
+            Some(Err(error)) => error.to_string(),
+            None => "the node is stopping".to_owned(),
+        };
+        tracing::warn!(%build, reason, "a proof of publication cannot be made");
+        Err(DockerError::Unavailable(format!("the proof of publication of build {build} cannot be made right now")))
     }
 }
 
 impl Kept {
     fn keep(&mut self, build: BuildId, file: Arc<ProofFile>) {
+        // Two can make the same at once.
+        if self.files.iter().any(|(of, _)| *of == build) {
+            return;
+        }
         self.bytes += file.bytes.len();
         self.files.push_back((build, file));
         while self.bytes > KEPT_BYTES_MAX && self.files.len() > 1 {
             self.bytes -= self.files.pop_front().map_or(0, |(_, file)| file.bytes.len());
         }
     }
-}
-
-async fn made(front: &Front, build: BuildId) -> Result<Vec<u8>, DockerError> {
-    let state = front.node.ledger().state.clone().ok_or_else(no_network)?;
-    let reason = match front.node.prove(state, build, None).await {
-        Some(Ok(proof)) => return Ok(proof.to_text().into_bytes()),
-        Some(Err(error)) => error.to_string(),
-        None => "the node is stopping".to_owned(),
-    };
-    tracing::warn!(%build, reason, "a proof of publication cannot be made");
-    Err(DockerError::Unavailable(format!("the proof of publication of build {build} cannot be made right now")))
 }
 
 fn no_network() -> DockerError {

@@ -10,27 +10,57 @@ use poem::http::{StatusCode, header};
 use poem::{Request, Response};
 use pyrsia_ledger::publication_proof::{ProveError, PublicationProof};
 use pyrsia_ledger::{ArtifactId, BuildId, Projections, Sha256Digest};
+use pyrsia_node::NodeHandle;
 use pyrsia_node::verification::newest_publication;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many proofs are made at once: each reads the log, and verifies signatures on one core.
+/// How many proofs are made at once, of images or of anything: each reads the log, and verifies signatures on one core.
 const PROOFS_AT_ONCE_MAX: usize = 2;
 /// How long a request waits for its turn.
 const PROOF_WAIT: Duration = Duration::from_secs(5);
 const RETRY_AFTER_SECONDS: u64 = 2;
+const TLOG_PROOF_MEDIA_TYPE: &str = "text/plain; charset=utf-8";
 /// The most artifacts one request names: a build has no more.
 const ARTIFACTS_ASKED_MAX: usize = 256;
 
-/// The turns of those who ask for proofs.
+/// The places for proofs that are made.
 pub(crate) struct Proving {
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl Proving {
     pub(crate) fn new() -> Self {
-        Self { places: Semaphore::new(PROOFS_AT_ONCE_MAX) }
+        Self { places: Arc::new(Semaphore::new(PROOFS_AT_ONCE_MAX)) }
+    }
+
+    pub(crate) async fn place(&self) -> Place {
+        Place { _permit: self.places.clone().acquire_owned().await.expect("the semaphore is never closed") }
+    }
+}
+
+/// One proof may be made in it.
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Proves a build, and answers what `with` makes of the proof. None when the node is stopping.
+    pub(crate) async fn prove<T: Send + 'static>(
+        self,
+        node: &NodeHandle,
+        state: Arc<Projections>,
+        build: BuildId,
+        artifacts: Option<Vec<ArtifactId>>,
+        with: impl FnOnce(Result<PublicationProof, ProveError>) -> T + Send + 'static,
+    ) -> Option<T> {
+        // The place goes along: a client that goes away does not end the work.
+        let in_place = move |proof| {
+            let _place = self;
+            with(proof)
+        };
+        node.prove(state, build, artifacts, in_place).await
     }
 }
 
@@ -105,19 +135,22 @@ async fn of_build(front: &Front, state: Arc<Projections>, build: BuildId, asked:
     if asked.format == Format::Slsa {
         refuse_at_risk(&state, &build)?;
     }
-    let turn = tokio::time::timeout(PROOF_WAIT, front.proving.places.acquire()).await;
-    let busy = || Refused::busy("too many proofs are asked for at once, try again later".into(), RETRY_AFTER_SECONDS);
-    let _turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
-    let artifacts = (!asked.artifacts.is_empty()).then(|| asked.artifacts.clone());
-    let proof = match front.node.prove(state.clone(), build, artifacts).await {
-        Some(proof) => proof.map_err(|error| not_proved(&build, &error))?,
-        None => return Err(Refused::unavailable("the node is stopping".into())),
+    let busy = |_| Refused::busy("too many proofs are asked for at once, try again later".into(), RETRY_AFTER_SECONDS);
+    let place = tokio::time::timeout(PROOF_WAIT, front.proving.place()).await.map_err(busy)?;
+    let Asked { artifacts, format, .. } = asked;
+    let named = (!artifacts.is_empty()).then(|| artifacts.clone());
+    let (node, of) = (front.node.clone(), state.clone());
+    let written = move |proof: Result<PublicationProof, ProveError>| {
+        let proof = proof.map_err(|error| not_proved(&build, &error))?;
+        match format {
+            Format::Proof => Ok((PROOF_MEDIA_TYPE, proof.to_text())),
+            Format::TlogProof => tlog_proof(&node, &proof, &artifacts).map(|text| (TLOG_PROOF_MEDIA_TYPE, text)),
+            Format::Slsa => attested(&node, &of, &proof).map(|bundle| (BUNDLE_MEDIA_TYPE, bundle)),
+        }
     };
-    match asked.format {
-        Format::Proof => Ok(answer(PROOF_MEDIA_TYPE, proof.to_text())),
-        Format::TlogProof => tlog_proof(front, &proof, &asked.artifacts),
-        Format::Slsa => attested(front, &state, &proof).map(|bundle| answer(BUNDLE_MEDIA_TYPE, bundle)),
-    }
+    let made = place.prove(&front.node, state, build, named, written).await;
+    let (media_type, text) = made.ok_or_else(|| Refused::unavailable("the node is stopping".into()))??;
+    Ok(answer(media_type, text))
 }
 
 /// What is served can be superseded by a newer build.
@@ -125,22 +158,21 @@ fn answer(media_type: &str, text: String) -> Response {
     Response::builder().content_type(media_type).header(header::CACHE_CONTROL, "no-cache").body(text)
 }
 
-fn tlog_proof(front: &Front, proof: &PublicationProof, artifacts: &[ArtifactId]) -> Result<Response, Refused> {
+fn tlog_proof(node: &NodeHandle, proof: &PublicationProof, artifacts: &[ArtifactId]) -> Result<String, Refused> {
     let [artifact] = artifacts else {
         let message = "such a proof is of one artifact: name it with `artifact`".to_owned();
         return Err(Refused::bad_request(message));
     };
-    let text = front.node.tlog_proof(proof, artifact).expect("the proof is of this artifact alone");
-    Ok(answer("text/plain; charset=utf-8", text))
+    Ok(node.tlog_proof(proof, artifact).expect("the proof is of this artifact alone"))
 }
 
-fn attested(front: &Front, state: &Projections, proof: &PublicationProof) -> Result<String, Refused> {
+fn attested(node: &NodeHandle, state: &Projections, proof: &PublicationProof) -> Result<String, Refused> {
     let shown = proof.verify(Some(*state.network())).map_err(|error| {
         tracing::error!(%error, "a proof of this node's own ledger does not hold");
         Refused::unavailable(format!("the proof does not hold: {error}"))
     })?;
-    let publication = Publication::new(state, proof, shown, front.node.node_id());
-    Ok(publication.bundle(jiff::Timestamp::now(), |payload| front.node.sign_attestation(PAYLOAD_TYPE, payload)))
+    let publication = Publication::new(state, proof, shown, node.node_id());
+    Ok(publication.bundle(jiff::Timestamp::now(), |payload| node.sign_attestation(PAYLOAD_TYPE, payload)))
 }
 
 fn refuse_at_risk(state: &Projections, build: &BuildId) -> Result<(), Refused> {
@@ -167,6 +199,51 @@ fn not_proved(build: &BuildId, error: &ProveError) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pyrsia_ledger::PackageCoordinate;
+    use pyrsia_node::{Node, NodeConfig};
+    use std::sync::mpsc;
+
+    /// How long anything may take that a test waits for.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn who_hangs_up_frees_no_place_while_its_proof_is_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = NodeConfig {
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
+            listen_only: true,
+            init_network: Some("test".to_owned()),
+            ..NodeConfig::new(folder.path())
+        };
+        let node = Node::start(config).await.expect("the node starts");
+        let handle = node.handle();
+        let state = handle.ledger().state.clone().expect("a network");
+        let build = BuildId::of(state.network(), &PackageCoordinate::new("docker", "hello:1.0").expect("a coordinate"), 0);
+
+        let proving = Arc::new(Proving::new());
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (end, must_end) = mpsc::channel::<()>();
+        let asked = tokio::spawn({
+            let proving = proving.clone();
+            async move {
+                let working = move |proof: Result<PublicationProof, ProveError>| {
+                    begun.send(proof.is_err()).expect("somebody waits");
+                    must_end.recv_timeout(PATIENCE).expect("is told to end");
+                };
+                proving.place().await.prove(&handle, state, build, None, working).await
+            }
+        });
+        let unknown = tokio::time::timeout(PATIENCE, has_begun).await.expect("in time").expect("the proof is asked for");
+        assert!(unknown, "nobody asked for this build");
+        asked.abort();
+        assert!(asked.await.expect_err("it hung up").is_cancelled());
+        assert_eq!(proving.places.available_permits(), PROOFS_AT_ONCE_MAX - 1, "the work goes on");
+
+        end.send(()).expect("the work goes on");
+        let all = u32::try_from(PROOFS_AT_ONCE_MAX).expect("few");
+        drop(tokio::time::timeout(PATIENCE, proving.places.acquire_many(all)).await.expect("in time").expect("never closed"));
+        node.stop().await;
+    }
 
     #[test]
     fn a_query_names_what_is_to_be_proved_and_how() {

@@ -69,6 +69,9 @@ fn the_files_that_are_kept_do_not_grow_beyond_their_limit() {
     }
     let builds: Vec<BuildId> = kept.files.iter().map(|(build, _)| *build).collect();
     assert_eq!(builds, [1, 2, 3, 4].map(build), "the oldest goes first");
+    let twice = Arc::new(ProofFile::new(vec![4; KEPT_BYTES_MAX / 4]));
+    kept.keep(build(4), twice);
+    assert_eq!((kept.files.len(), kept.bytes), (4, KEPT_BYTES_MAX), "made twice at once, kept once");
     kept.keep(build(9), Arc::new(ProofFile::new(vec![0; KEPT_BYTES_MAX + 1])));
     assert_eq!((kept.files.len(), kept.bytes), (1, KEPT_BYTES_MAX + 1), "the one that is asked for is kept, however large");
 }
