@@ -166,6 +166,12 @@ impl Partial {
             return Ok(Finished::Wrong { found });
         }
         self.file.sync_all().on_disk("sync", &self.path)?;
+        // From here on the file is read under its name, while whoever shared the download may hold it for long; readers share the lock.
+        match self.file.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { sha256: self.sha256 }),
+            Err(TryLockError::Error(source)) => return Err(StoreError::Disk { action: "lock", path: self.path.clone(), source }),
+        }
         self.store.publish(&self.path, &self.sha256, &self.list)?;
         let _ = fs::remove_file(&self.bitmap_path);
         Ok(Finished::Stored)
@@ -232,5 +238,21 @@ mod tests {
             assert_eq!(store.contains(&sha256), expected == Finished::Stored);
         }
         assert_eq!(store.chunk_list(&Sha256Digest::of(bytes)).expect("reads"), Some(list_of(bytes)));
+    }
+
+    #[test]
+    fn what_has_come_is_read_while_its_download_lives_and_has_no_second_owner() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = ArtifactStore::open(folder.path()).expect("opens");
+        let (bytes, sha256) = (b"some bytes", Sha256Digest::of(b"some bytes"));
+        let partial = store.begin_partial(&sha256, list_of(bytes)).expect("begins");
+        partial.write_chunk(0, bytes).expect("writes");
+        assert_eq!(partial.finish(|_| true).expect("ends"), Finished::Stored);
+        let (opened, reader) = (std::sync::mpsc::channel(), store.clone());
+        std::thread::spawn(move || opened.0.send(reader.open_file(&sha256).expect("opens").is_some()));
+        assert_eq!(opened.1.recv_timeout(Duration::from_secs(10)), Ok(true), "a reader waits for the download to be dropped");
+        assert_eq!(store.evict(&sha256).expect("looks"), crate::artifacts::Leaving::InUse);
+        drop(partial);
+        assert_eq!(store.evict(&sha256).expect("looks"), crate::artifacts::Leaving::Gone);
     }
 }

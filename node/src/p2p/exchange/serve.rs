@@ -131,7 +131,7 @@ impl Server {
                     let response = self.chunk_list(&peer, sha256).await?;
                     timeout(WRITE_TIMEOUT, write_message(&mut stream, &response)).await??;
                 }
-                Request::Chunks { sha256, from, count } => match self.open_range(&peer, sha256, from, count)? {
+                Request::Chunks { sha256, from, count } => match self.open_range(&peer, sha256, from, count).await? {
                     Some((file, range)) => {
                         timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Chunks)).await??;
                         self.send(&mut stream, file, range).await?;
@@ -161,18 +161,18 @@ impl Server {
     }
 
     /// The file and the place in it of a range of chunks, none if it may not be served or is not here.
-    fn open_range(&self, peer: &NodeId, sha256: Sha256Digest, from: u64, count: u64) -> io::Result<Option<(File, Range<u64>)>> {
+    async fn open_range(
+        &self,
+        peer: &NodeId,
+        sha256: Sha256Digest,
+        from: u64,
+        count: u64,
+    ) -> io::Result<Option<(File, Range<u64>)>> {
         if !self.may_leave(peer, &sha256) {
             return Ok(None);
         }
-        let Some(file) = self.store.open_file(&sha256)? else { return Ok(None) };
-        self.store.note_use(&sha256);
-        let size_bytes = file.metadata()?.len();
-        let last = from.checked_add(count).filter(|_| (1..=CHUNKS_PER_RANGE).contains(&count)).map(|end| end - 1);
-        let Some(last) = last.filter(|last| *last < pyrsia_ledger::tree::chunk_count(size_bytes)) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a range of chunks that the artifact does not have"));
-        };
-        Ok(Some((file, bytes_of(from, size_bytes).start..bytes_of(last, size_bytes).end)))
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || open_range(&store, &sha256, from, count)).await?
     }
 
     async fn send(&self, stream: &mut Stream, file: File, range: Range<u64>) -> io::Result<()> {
@@ -191,6 +191,18 @@ impl Server {
         }
         timeout(WRITE_TIMEOUT, stream.flush()).await?
     }
+}
+
+/// Waits for the disk, and for whoever has locked the file.
+fn open_range(store: &ArtifactStore, sha256: &Sha256Digest, from: u64, count: u64) -> io::Result<Option<(File, Range<u64>)>> {
+    let Some(file) = store.open_file(sha256)? else { return Ok(None) };
+    store.note_use(sha256);
+    let size_bytes = file.metadata()?.len();
+    let last = from.checked_add(count).filter(|_| (1..=CHUNKS_PER_RANGE).contains(&count)).map(|end| end - 1);
+    let Some(last) = last.filter(|last| *last < pyrsia_ledger::tree::chunk_count(size_bytes)) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a range of chunks that the artifact does not have"));
+    };
+    Ok(Some((file, bytes_of(from, size_bytes).start..bytes_of(last, size_bytes).end)))
 }
 
 /// Reads the piece of `range` that begins at `at`.
