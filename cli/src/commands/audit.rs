@@ -23,7 +23,28 @@ struct Answer {
     report: AuditReport,
     pinned_by: PinnedBy,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deep: Option<DeepReport>,
+    deep: Option<Deep>,
+}
+
+/// What came of `--deep`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Deep {
+    LookedAt(DeepReport),
+    /// What is published is not known where the state is not.
+    NotLookedAt,
+}
+
+impl Deep {
+    /// As lines of a summary.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::LookedAt(report) => report.lines().collect(),
+            Self::NotLookedAt => {
+                vec![("artifacts", "not looked at: what is published is not known, because the state cannot be followed".into())]
+            }
+        }
+    }
 }
 
 pub(super) fn run(arguments: AuditArguments) -> Result<(), Failure> {
@@ -52,10 +73,9 @@ fn audit(arguments: &AuditArguments) -> Result<(Answer, String), Failure> {
         (Some(stored), Some(state)) => {
             let (deep, findings) = deep::check(&stored, &state)?;
             let total = findings.len() as u64;
-            (report.with(findings, total), Some(deep))
+            (report.with(findings, total), Some(Deep::LookedAt(deep)))
         }
-        // What is published is not known where the state is not.
-        (Some(_), None) => (report, Some(DeepReport::default())),
+        (Some(_), None) => (report, Some(Deep::NotLookedAt)),
         (None, _) => (report, None),
     };
     Ok((Answer { report, pinned_by, deep }, arguments.ledger.display().to_string()))
@@ -106,7 +126,7 @@ fn in_words(ledger: &str, Answer { report, pinned_by, deep }: &Answer) -> String
     if let (Some(size), Some(root)) = (summary.tree_size, summary.tree_root) {
         line("tree", format!("{size} events, root {root}"));
     }
-    for (name, value) in deep.iter().flat_map(DeepReport::lines) {
+    for (name, value) in deep.iter().flat_map(Deep::lines) {
         line(name, value);
     }
     text.push('\n');
@@ -122,4 +142,20 @@ fn in_words(ledger: &str, Answer { report, pinned_by, deep }: &Answer) -> String
         let _ = writeln!(text, "and {hidden} more");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_state_is_not_known_no_builds_are_counted_but_said_not_to_be_looked_at() {
+        let report = Audit::new(None).finish([]);
+        let answer = Answer { report, pinned_by: PinnedBy::Nobody, deep: Some(Deep::NotLookedAt) };
+        let text = in_words("ledger", &answer);
+        assert!(text.contains("artifacts   not looked at"), "{text}");
+        assert!(!text.contains("0 of 0"), "{text}");
+        let json = serde_json::to_value(&answer).expect("serializes");
+        assert_eq!(json.get("deep"), Some(&serde_json::Value::Null));
+    }
 }
