@@ -128,9 +128,12 @@ impl Look<'_> {
 
     fn at(&mut self, id: &BuildId, build: &Build, artifacts: &[BuiltArtifact]) {
         self.report.builds = 1;
-        // Every artifact is read, also behind one that is not here.
-        let whole = artifacts.iter().fold(true, |whole, artifact| self.read(build, artifact) && whole);
-        if !whole {
+        let mut is_whole = true;
+        for artifact in artifacts {
+            // Also behind one that is not here.
+            is_whole &= self.read(build, artifact);
+        }
+        if !is_whole {
             self.report.builds_incomplete = 1;
             return;
         }
