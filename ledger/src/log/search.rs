@@ -17,6 +17,8 @@ use std::collections::BTreeSet;
 pub(super) struct Limits {
     /// Events that are looked at, and blocks without any; the last block is finished.
     pub(super) events: usize,
+    /// Bytes of blocks that are read; the last block is finished.
+    pub(super) read_bytes: usize,
     /// Rows of the index that are read.
     pub(super) rows: usize,
     /// Encoded events on the page; the last one is whole.
@@ -29,7 +31,8 @@ pub(super) struct Limits {
 }
 
 /// Some tens of milliseconds.
-const LIMITS: Limits = Limits { events: 20_000, rows: 4_000, bytes: 1 << 20, names: 100_000, builds: 1_000, blocks: 20_000 };
+const LIMITS: Limits =
+    Limits { events: 20_000, read_bytes: 32 << 20, rows: 4_000, bytes: 1 << 20, names: 100_000, builds: 1_000, blocks: 20_000 };
 
 /// Blocks that may answer.
 enum Postings {
@@ -91,7 +94,7 @@ impl StoredTree {
         let Some((low, high)) = self.bounds(state, query, request)? else { return Ok(page) };
         let postings = self.postings(limits, state, query, (low, high))?;
         let (mut position, last) = if order == Order::Newest { (high, low) } else { (low, high) };
-        let (mut looked_at, mut rows, mut bytes) = (0, 0, 0);
+        let (mut looked_at, mut read_bytes, mut rows, mut bytes) = (0, 0, 0, 0);
         loop {
             let height = match self.candidate(limits, &postings, order, position, &mut rows)? {
                 Candidate::At(height) if (low..=high).contains(&height) => height,
@@ -106,7 +109,7 @@ impl StoredTree {
                     return Ok(page);
                 }
             };
-            let sealed = self.block(height)?.ok_or(LogError::Missing { height: height.0 })?;
+            let (sealed, size_bytes) = self.block_and_size(height)?.ok_or(LogError::Missing { height: height.0 })?;
             let (first, count) = (first_index(&sealed), sealed.block.events.len());
             page.searched_to = Some(height);
             let mut found: Vec<_> = query.found_in(state, sealed).collect();
@@ -132,7 +135,8 @@ impl StoredTree {
             }
             position = if order == Order::Newest { Height(height.0 - 1) } else { height.next() };
             looked_at += count.max(1);
-            if looked_at >= limits.events || rows >= limits.rows {
+            read_bytes += size_bytes;
+            if looked_at >= limits.events || read_bytes >= limits.read_bytes || rows >= limits.rows {
                 let next = if order == Order::Newest { first } else { first + count as u64 };
                 if order == Order::Oldest && next >= state.tree_size() {
                     // Nothing but blocks without events follows.

@@ -259,7 +259,13 @@ impl StoredTree {
     }
 
     pub fn block(&self, height: Height) -> Result<Option<SealedBlock>, LogError> {
-        self.blocks.get(height.0.to_be_bytes())?.map(|bytes| super::decode_block(height.0, &bytes)).transpose()
+        Ok(self.block_and_size(height)?.map(|(sealed, _)| sealed))
+    }
+
+    /// A block, and of how many bytes it was read.
+    pub(super) fn block_and_size(&self, height: Height) -> Result<Option<(SealedBlock, usize)>, LogError> {
+        let Some(bytes) = self.blocks.get(height.0.to_be_bytes())? else { return Ok(None) };
+        Ok(Some((super::decode_block(height.0, &bytes)?, bytes.len())))
     }
 
     pub fn event(&self, index: u64) -> Result<Option<PlacedEvent>, LogError> {

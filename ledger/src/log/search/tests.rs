@@ -229,14 +229,22 @@ fn queries() -> impl Strategy<Value = Query> {
 fn limits() -> impl Strategy<Value = Limits> {
     let small = (
         1usize..40,
+        1usize..20_000,
         1usize..12,
         1usize..3_000,
         select(vec![0usize, 2, 100]),
         select(vec![0usize, 3, 100]),
         select(vec![0usize, 5, 1_000]),
     );
-    let small =
-        small.prop_map(|(events, rows, bytes, names, builds, blocks)| Limits { events, rows, bytes, names, builds, blocks });
+    let small = small.prop_map(|(events, read_bytes, rows, bytes, names, builds, blocks)| Limits {
+        events,
+        read_bytes,
+        rows,
+        bytes,
+        names,
+        builds,
+        blocks,
+    });
     prop_oneof![Just(LIMITS), small]
 }
 
@@ -363,6 +371,35 @@ fn a_page_looks_at_no_more_blocks_without_events_than_at_events() {
             assert_ne!(page.next, Some(cursor), "a page gets somewhere, {order:?}");
         }
         assert_eq!(found + page.events.len(), 1, "{order:?}");
+    }
+}
+
+#[test]
+fn a_page_reads_no_more_bytes_than_its_limit_and_one_block() {
+    let History { log, states, .. } = history();
+    let state = states.last().expect("a state");
+    // All blocks are read for this.
+    let query = Query::default();
+    let size = |height: u64| log[height as usize].encode().len();
+    let limits = Limits { read_bytes: 4 * log.iter().map(|sealed| sealed.encode().len()).max().expect("blocks"), ..LIMITS };
+    for order in [Order::Newest, Order::Oldest] {
+        let (mut cursor, mut position, mut pages) = (None, None, 0);
+        loop {
+            let request = PageRequest { order, limit: 1_000, cursor };
+            let page = history().stored.tree().search_within(&limits, state, &query, &request).expect("searches");
+            let end = page.searched_to.expect("looked").0;
+            let (first, last) = match order {
+                Order::Newest => (end, position.unwrap_or(state.height().0)),
+                Order::Oldest => (position.unwrap_or(0), end),
+            };
+            pages += 1;
+            let Some(next) = page.next else { break };
+            let without_last = if order == Order::Newest { first + 1..=last } else { first..=last - 1 };
+            assert!(without_last.map(size).sum::<usize>() < limits.read_bytes, "{order:?} {first}..={last}");
+            cursor = Some(next);
+            position = Some(if order == Order::Newest { end - 1 } else { end + 1 });
+        }
+        assert!(pages > 2, "{order:?}: {pages}");
     }
 }
 
