@@ -141,6 +141,11 @@ impl Fetcher {
         }))
     }
 
+    #[cfg(test)]
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.0.rooms
+    }
+
     /// Returns when the artifact is in the store. Callers who want the same one share a download.
     pub(in crate::p2p) async fn fetch(&self, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<(), FetchError> {
         if self.0.store.contains(&artifact.sha256) {

@@ -4,26 +4,31 @@
 //! artifacts that this node does not keep for the network ([`crate::storage::retention`]), that nobody reads, and that a keeper has just shown to
 //! have. What this node builds itself is always taken in; [`Rooms::trim`] comes after it.
 
-use super::download::{Patience, ask_chunk_list, open_stream};
+use super::download::{Patience, ProviderFailure, ask_chunk_list, open_stream};
 use crate::artifacts::{ArtifactStore, Leaving, Reservation, StoreError};
 use crate::consensus::LedgerView;
 use crate::p2p::FetchError;
 use crate::p2p::reach::Reach;
 use crate::storage::retention;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use libp2p::Stream;
 use libp2p_stream::Control;
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{NodeId, Projections, Sha256Digest};
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// How long keepers are asked, for one download, whether they have what could leave.
 const ASKING_TIME: Duration = Duration::from_secs(30);
+/// How long one keeper is waited for, from finding it to its answer.
+const KEEPER_TIME: Duration = Duration::from_secs(2);
+/// How long a keeper that did not answer is asked nothing more: without it, three such keepers would hold up every download anew.
+const SILENCE_KNOWN: Duration = Duration::from_secs(60);
 /// How often something else is looked for when what was to leave is wanted again, or others have taken its room.
 const ROUNDS_MAX: usize = 3;
 /// How often what was built here is looked at, which may have gone beyond the budget.
@@ -38,11 +43,38 @@ pub(in crate::p2p) struct Rooms {
     pub(in crate::p2p) reach: Reach,
     pub(in crate::p2p) patience: Patience,
     /// Held by the one who makes room: two could each let go of what is enough for both.
-    pub(in crate::p2p) making: Mutex<()>,
+    pub(in crate::p2p) making: Mutex<Silent>,
 }
 
-/// A stream to each keeper that was asked; none to those that do not answer.
-type Keepers = BTreeMap<NodeId, Option<Stream>>;
+/// The keepers that did not answer of late.
+#[derive(Default)]
+pub(in crate::p2p) struct Silent(BTreeMap<NodeId, Silence>);
+
+struct Silence {
+    since: Instant,
+    /// One that could not be reached is asked again as soon as it is connected.
+    was_connected: bool,
+}
+
+impl Silent {
+    fn is_worth_asking(&self, keeper: &NodeId, is_connected: bool) -> bool {
+        self.0.get(keeper).is_none_or(|silence| is_connected && !silence.was_connected)
+    }
+}
+
+/// What is known of keepers while room is made.
+struct Keepers<'a> {
+    silent: &'a mut Silent,
+    /// To those that have answered; kept no longer than that, because each takes a place there.
+    streams: BTreeMap<NodeId, Stream>,
+}
+
+impl<'a> Keepers<'a> {
+    fn new(silent: &'a mut Silent) -> Self {
+        silent.0.retain(|_, silence| silence.since.elapsed() < SILENCE_KNOWN);
+        Self { silent, streams: BTreeMap::new() }
+    }
+}
 
 impl Rooms {
     /// Takes room for an artifact; none is needed where nothing is bounded.
@@ -60,13 +92,13 @@ impl Rooms {
         if let Ok(reservation) = reserve().await? {
             return Ok(Some(reservation));
         }
-        let _making = self.making.lock().await;
+        let mut silent = self.making.lock().await;
         for _ in 0..ROUNDS_MAX {
             let missing = match reserve().await? {
                 Ok(reservation) => return Ok(Some(reservation)),
                 Err(missing) => missing,
             };
-            if self.free(missing, Some(sha256)).await? == 0 {
+            if self.free(missing, Some(sha256), &mut silent).await? == 0 {
                 break;
             }
         }
@@ -80,8 +112,8 @@ impl Rooms {
             let usage = self.store.usage();
             let beyond = (usage.bytes + usage.reserved_bytes).saturating_sub(budget_bytes);
             if beyond > 0 {
-                let _making = self.making.lock().await;
-                match self.free(beyond, None).await {
+                let mut silent = self.making.lock().await;
+                match self.free(beyond, None, &mut silent).await {
                     Ok(freed) if freed < beyond => {
                         let missing_bytes = beyond - freed;
                         tracing::warn!(
@@ -99,9 +131,9 @@ impl Rooms {
     }
 
     /// Lets artifacts go until `bytes` are free; returns how many are. For a download nothing leaves unless all of it finds room.
-    async fn free(&self, bytes: u64, for_download: Option<Sha256Digest>) -> Result<u64, StoreError> {
+    async fn free(&self, bytes: u64, for_download: Option<Sha256Digest>, silent: &mut Silent) -> Result<u64, StoreError> {
         let Some(state) = self.ledger.borrow().state.clone() else { return Ok(0) };
-        let (mut leaving, mut found, mut keepers) = (vec![], 0, Keepers::new());
+        let (mut leaving, mut found, mut keepers) = (vec![], 0, Keepers::new(silent));
         let finding = async {
             for stored in self.store.least_recently_used_first() {
                 if found >= bytes {
@@ -137,7 +169,7 @@ impl Rooms {
     }
 
     /// Whether the network loses nothing if this node lets an artifact go.
-    async fn may_leave(&self, state: &Projections, sha256: &Sha256Digest, asked: &mut Keepers) -> bool {
+    async fn may_leave(&self, state: &Projections, sha256: &Sha256Digest, asked: &mut Keepers<'_>) -> bool {
         if self.store.is_pinned(sha256) || !self.store.builds_that_brought(sha256).is_empty() {
             return false;
         }
@@ -149,9 +181,32 @@ impl Rooms {
         if self.is_in_use(*sha256).await {
             return false;
         }
-        for keeper in keepers {
-            if self.shows(keeper, &record.artifact, asked).await {
-                return true;
+        self.is_shown(keepers, &record.artifact, asked).await
+    }
+
+    /// Whether one of these nodes has an artifact: those that are connected are asked first, all at once, and the others after them.
+    async fn is_shown(&self, keepers: Vec<NodeId>, artifact: &BuiltArtifact, asked: &mut Keepers<'_>) -> bool {
+        let connected = self.reach.peers.borrow().clone();
+        let (near, far): (Vec<_>, Vec<_>) = keepers.into_iter().partition(|keeper| connected.binary_search(keeper).is_ok());
+        for (keepers, was_connected) in [(near, true), (far, false)] {
+            let worth_asking = keepers.into_iter().filter(|keeper| asked.silent.is_worth_asking(keeper, was_connected));
+            let mut asking: FuturesUnordered<_> = worth_asking
+                .map(|keeper| {
+                    let stream = asked.streams.remove(&keeper);
+                    async move { (keeper, timeout(KEEPER_TIME, self.ask(keeper, stream, artifact)).await) }
+                })
+                .collect();
+            while let Some((keeper, answered)) = asking.next().await {
+                let Ok(Some((stream, has_it))) = answered else {
+                    tracing::debug!(%keeper, "a keeper is asked nothing more for now");
+                    asked.silent.0.insert(keeper, Silence { since: Instant::now(), was_connected });
+                    continue;
+                };
+                asked.silent.0.remove(&keeper);
+                asked.streams.insert(keeper, stream);
+                if has_it {
+                    return true;
+                }
             }
         }
         false
@@ -162,25 +217,17 @@ impl Rooms {
         spawn_blocking(move || store.is_in_use(&sha256)).await.unwrap_or(true)
     }
 
-    /// Whether a node has an artifact, as its chunk list proves as far as that can be.
-    async fn shows(&self, keeper: NodeId, artifact: &BuiltArtifact, asked: &mut Keepers) -> bool {
-        let stream = match asked.entry(keeper) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                let connected = self.reach.connect(keeper).await;
-                let stream = if connected { open_stream(&self.control, &keeper, &self.patience).await.ok() } else { None };
-                unknown.insert(stream)
-            }
+    /// Whether a node has an artifact, as its chunk list proves as far as that can be; None when it gives no answer of use.
+    async fn ask(&self, keeper: NodeId, stream: Option<Stream>, artifact: &BuiltArtifact) -> Option<(Stream, bool)> {
+        let mut stream = match stream {
+            Some(stream) => stream,
+            None if self.reach.connect(keeper).await => open_stream(&self.control, &keeper, &self.patience).await.ok()?,
+            None => return None,
         };
-        let Some(stream) = stream else { return false };
-        match ask_chunk_list(stream, artifact, &self.patience).await {
-            Ok(_) => true,
-            Err(super::download::ProviderFailure::Unavailable) => false,
-            Err(error) => {
-                tracing::debug!(%keeper, %error, "a keeper is asked nothing more for now");
-                asked.insert(keeper, None);
-                false
-            }
+        match ask_chunk_list(&mut stream, artifact, &self.patience).await {
+            Ok(_) => Some((stream, true)),
+            Err(ProviderFailure::Unavailable) => Some((stream, false)),
+            Err(_) => None,
         }
     }
 }

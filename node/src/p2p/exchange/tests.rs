@@ -22,7 +22,9 @@ const MIB: usize = CHUNK_BYTES;
 
 /// What a bad provider does when it is asked for chunks.
 #[derive(Clone, Copy, Debug)]
-enum Habit {
+pub(super) enum Habit {
+    /// It takes every question and answers none.
+    Silent,
     /// One bit of the chunk is wrong.
     LieAbout(u64),
     /// The chunk list is another one.
@@ -34,8 +36,9 @@ enum Habit {
 }
 
 /// A peer that is no node of ours: it has the bytes and serves them in its own way.
-struct Rogue {
-    id: NodeId,
+pub(super) struct Rogue {
+    pub(super) id: NodeId,
+    pub(super) list_requests: Arc<AtomicUsize>,
     chunk_requests: Arc<AtomicUsize>,
     swarm: tokio::task::JoinHandle<()>,
 }
@@ -47,7 +50,7 @@ impl Drop for Rogue {
 }
 
 impl Rogue {
-    async fn connect(to: &TestNode, bytes: Vec<u8>, habit: Habit) -> Self {
+    pub(super) async fn connect(to: &TestNode, bytes: Vec<u8>, habit: Habit) -> Self {
         let key = Keypair::generate_ed25519();
         let transport = libp2p::tcp::tokio::Transport::default()
             .upgrade(Version::V1Lazy)
@@ -60,8 +63,8 @@ impl Rogue {
         let mut swarm = Swarm::new(transport, streams, key.public().to_peer_id(), config);
         let address: Multiaddr = to.p2p.addresses()[0].clone();
         swarm.dial(address).expect("dials");
-        let (bytes, chunk_requests) = (Arc::new(bytes), Arc::new(AtomicUsize::new(0)));
-        let counted = chunk_requests.clone();
+        let (bytes, [list_requests, chunk_requests]) = (Arc::new(bytes), [(); 2].map(|()| Arc::new(AtomicUsize::new(0))));
+        let counted = [list_requests.clone(), chunk_requests.clone()];
         let swarm = tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -74,14 +77,18 @@ impl Rogue {
         });
         let id = node_of(&key.public().to_peer_id()).expect("an ed25519 key");
         to.wait_for_peers(|peers| peers.contains(&id)).await;
-        Self { id, chunk_requests, swarm }
+        Self { id, list_requests, chunk_requests, swarm }
     }
 }
 
-async fn serve(mut stream: Stream, bytes: Arc<Vec<u8>>, habit: Habit, chunk_requests: Arc<AtomicUsize>) {
+async fn serve(mut stream: Stream, bytes: Arc<Vec<u8>>, habit: Habit, [list_requests, chunk_requests]: [Arc<AtomicUsize>; 2]) {
     while let Ok(Some(request)) = read_message::<Request>(&mut stream, REQUEST_BYTES_MAX).await {
         match request {
             Request::ChunkList { .. } => {
+                list_requests.fetch_add(1, Ordering::SeqCst);
+                if matches!(habit, Habit::Silent) {
+                    std::future::pending::<()>().await;
+                }
                 let mut chunks: Vec<Sha256Digest> = bytes.chunks(MIB).map(Sha256Digest::of).collect();
                 if matches!(habit, Habit::LieAboutList) {
                     chunks[0] = Sha256Digest::of(b"something else");

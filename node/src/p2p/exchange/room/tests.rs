@@ -1,10 +1,14 @@
 //! A budget on a node whose neighbour, the only keeper, has everything.
 
+use super::{Keepers, SILENCE_KNOWN, Silence, Silent};
 use crate::p2p::FetchError;
+use crate::p2p::exchange::tests::{Habit, Rogue};
 use crate::p2p::metrics::FetchLabels;
 use crate::p2p::tests::{Setup, TestNode, in_time, noise};
 use pyrsia_ledger::event::BuiltArtifact;
 use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 const KIB: usize = 1 << 10;
 
@@ -89,4 +93,52 @@ async fn what_no_keeper_has_stays_and_so_does_what_this_node_keeps_itself() {
     assert!(matches!(refused, FetchError::BeyondBudget { .. }), "{refused}");
     assert_eq!(here(&founder, &artifacts), [false, true, true], "what a keeper has does not leave for any budget");
     founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keepers_that_say_nothing_are_waited_for_at_once_and_only_once() {
+    let own = tempfile::tempdir().expect("a temporary folder");
+    let (founder, artifacts) = keeper(own.path(), 1).await;
+    let node = Setup::new(2).peer(&founder).start().await;
+    node.wait_for_state(|state| state.packages.digest(&artifacts[0].sha256).is_some()).await;
+    node.wait_for_peers(|peers| peers.contains(&founder.id)).await;
+    let rooms = node.p2p.fetcher.rooms();
+    let silent_one = || Rogue::connect(&node, vec![], Habit::Silent);
+    let rogues = [silent_one().await, silent_one().await, silent_one().await];
+    let silent_ids = rogues.iter().map(|rogue| rogue.id);
+    let asked = || rogues.iter().map(|rogue| rogue.list_requests.load(Ordering::SeqCst)).collect::<Vec<_>>();
+
+    // One that answers is enough, wherever it stands: nobody has waited until a silent one was given up.
+    let mut silent = Silent::default();
+    let all = silent_ids.clone().chain([founder.id]).collect();
+    assert!(in_time(rooms.is_shown(all, &artifacts[0], &mut Keepers::new(&mut silent))).await);
+    assert!(silent.0.is_empty());
+
+    assert!(!in_time(rooms.is_shown(silent_ids.clone().collect(), &artifacts[0], &mut Keepers::new(&mut silent))).await);
+    let before = asked();
+    assert!(silent_ids.clone().eq(before.iter().zip(&rogues).filter(|(asked, _)| **asked > 0).map(|(_, rogue)| rogue.id)));
+    let since: Vec<Instant> = silent.0.values().map(|silence| silence.since).collect();
+    assert_eq!(since.len(), 3);
+    let apart = since.iter().max().expect("three").duration_since(*since.iter().min().expect("three"));
+    assert!(apart < super::KEEPER_TIME, "they were waited for one after the other, {apart:?} apart");
+    assert!(!in_time(rooms.is_shown(silent_ids.collect(), &artifacts[0], &mut Keepers::new(&mut silent))).await);
+    assert_eq!(asked(), before, "who did not answer is asked nothing for a while");
+    node.stop().await;
+    founder.stop().await;
+}
+
+#[test]
+fn a_keeper_is_asked_again_after_a_while_or_when_it_has_come_back() {
+    let [answers_not, was_away, long_ago] = [1, 2, 3].map(|number| pyrsia_ledger::NodeId::from_public_key([number; 32]));
+    let now = Instant::now() + SILENCE_KNOWN;
+    let silence = |since, was_connected| Silence { since, was_connected };
+    let mut silent = Silent([(answers_not, silence(now, true)), (was_away, silence(now, false))].into());
+    if let Some(since) = Instant::now().checked_sub(SILENCE_KNOWN + Duration::from_secs(1)) {
+        silent.0.insert(long_ago, silence(since, true));
+    }
+    Keepers::new(&mut silent);
+    let asked = |keeper, is_connected| silent.is_worth_asking(&keeper, is_connected);
+    assert_eq!([asked(answers_not, true), asked(answers_not, false)], [false; 2]);
+    assert_eq!([asked(was_away, true), asked(was_away, false)], [true, false]);
+    assert_eq!([asked(long_ago, true), asked(long_ago, false)], [true; 2]);
 }
