@@ -11,6 +11,9 @@ use std::str::FromStr;
 /// Identity multihash of 36 bytes (0x00 0x24), key type ed25519 (0x08 0x01), 32 bytes of key (0x12 0x20).
 const PEER_ID_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
+/// The longest text that is read as a peer id: 38 bytes have 52 digits at most, and reading base58 takes the square of the length.
+const PEER_ID_CHARS_MAX: usize = 64;
+
 /// A node of the network. Decoding does not check the key; [`NodeId::check`] does, and is called where a key enters the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct NodeId([u8; 32]);
@@ -64,6 +67,9 @@ impl FromStr for NodeId {
 
     fn from_str(text: &str) -> Result<Self, NodeIdError> {
         let invalid = || NodeIdError::Format(text.chars().take(128).collect());
+        if text.len() > PEER_ID_CHARS_MAX {
+            return Err(invalid());
+        }
         let bytes = bs58::decode(text).into_vec().map_err(|_| invalid())?;
         let Some(key) = bytes.strip_prefix(&PEER_ID_PREFIX) else {
             // Other multihashes are well-formed peer ids of keys this network does not use.
@@ -117,6 +123,10 @@ mod tests {
     fn what_is_no_ed25519_peer_id_is_refused() {
         assert_eq!("notapeer".parse::<NodeId>(), Err(NodeIdError::Format("notapeer".into())));
         assert!(matches!("QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N".parse::<NodeId>(), Err(NodeIdError::KeyType(_))));
+        // A million digits would take minutes.
+        assert!(matches!("z".repeat(1 << 20).parse::<NodeId>(), Err(NodeIdError::Format(text)) if text.len() == 128));
+        let padded = format!("{}12D3KooWBgWeXNT1EKXo2omRhZVmkbvPgzZ5BcGjTfgKr586BSAn", "1".repeat(13));
+        assert!(matches!(padded.parse::<NodeId>(), Err(NodeIdError::Format(_))));
         let small_order = NodeId::from_public_key([0; 32]).to_string();
         assert!(matches!(small_order.parse::<NodeId>(), Err(NodeIdError::WeakKey(_))));
         let mut not_canonical = [0xff; 32];
