@@ -150,7 +150,7 @@ impl Node {
         };
         let mut tasks = JoinSet::new();
         let artifact_budget = config.storage.artifact_budget;
-        let scrubbing = Scrubbing::open(&config.artifact_path, config.storage, store.clone(), consensus.watch(), p2p.clone());
+        let scrubbing = Scrubbing::open(&config.artifact_path, me, config.storage, store.clone(), consensus.watch(), p2p.clone());
         tasks.spawn(scrubbing.clone().keep_up(stop.clone()));
         let builds = Builds::start(me, &config, neighbours, peer_requests, &stop, &mut tasks)?;
         tasks.spawn(verifier_approval::approve(me, consensus.clone(), verifiers.clone(), stop.clone()));

@@ -74,6 +74,11 @@ impl Packages {
         self.record(self.by_digest.get(sha256)?)
     }
 
+    /// Every published digest with a record that vouches for it, in ascending order.
+    pub fn digests(&self) -> impl Iterator<Item = (&Sha256Digest, &ArtifactRecord)> {
+        self.by_digest.iter().filter_map(|(sha256, key)| Some((sha256, self.records.get(key)?)))
+    }
+
     fn record<'a>(&'a self, key: &'a RecordKey) -> Option<(&'a PackageCoordinate, &'a ArtifactRecord)> {
         self.records.get(key).map(|record| (&key.coordinate, record))
     }

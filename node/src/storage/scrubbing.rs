@@ -1,4 +1,5 @@
-//! The scrub: every stored artifact is read again, slowly, and what the disk has lost comes back from other nodes.
+//! The scrub: every stored artifact is read again, slowly, and what the disk has lost comes back from other nodes, and so does what this
+//! node has come to keep for the network without ever having had it.
 //!
 //! ```text
 //! scrub.json    the pass under way and the last one that ended, written aside and renamed
@@ -12,7 +13,7 @@ use crate::config::StorageConfig;
 use crate::consensus::LedgerView;
 use crate::p2p::P2pHandle;
 use crate::storage::retention;
-use pyrsia_ledger::Sha256Digest;
+use pyrsia_ledger::{NodeId, Sha256Digest};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -36,7 +37,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// The longest pause at a time, so that a stop is noticed.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// An artifact that was not what its name says, or a pinned one that was gone.
+/// An artifact that was not what its name says, or one that was not here and is pinned or kept for the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub sha256: Sha256Digest,
@@ -91,6 +92,7 @@ pub(crate) struct Scrubbing(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     config: StorageConfig,
+    me: NodeId,
     store: ArtifactStore,
     ledger: watch::Receiver<Arc<LedgerView>>,
     p2p: P2pHandle,
@@ -111,6 +113,7 @@ impl Scrubbing {
     pub(crate) fn open(
         folder: &Path,
         config: StorageConfig,
+        me: NodeId,
         store: ArtifactStore,
         ledger: watch::Receiver<Arc<LedgerView>>,
         p2p: P2pHandle,
@@ -126,7 +129,7 @@ impl Scrubbing {
             }),
         };
         let record = Record { view, is_asked: false, bytes_per_second: config.scrub_bytes_per_second, saved: Instant::now() };
-        Self(Arc::new(Shared { path, config, store, ledger, p2p, record: Mutex::new(record), asked: Notify::new() }))
+        Self(Arc::new(Shared { path, me, config, store, ledger, p2p, record: Mutex::new(record), asked: Notify::new() }))
     }
 
     pub(crate) fn view(&self) -> ScrubView {
@@ -213,6 +216,15 @@ impl Shared {
             }
         }
         if stop.is_cancelled() {
+        for sha256 in self.missing_of_kept().await {
+            // With nobody to ask, each would be waited for in vain.
+            if stop.is_cancelled() || self.p2p.peers().is_empty() {
+                break;
+            }
+            if !self.store.contains(&sha256) && !self.has_found(&sha256) {
+                self.heal(sha256, "is kept here for the network and was not here".into(), stop).await;
+            }
+        }
             return self.save().await;
         }
         self.end();
@@ -233,6 +245,22 @@ impl Shared {
     }
 
     fn has_found(&self, sha256: &Sha256Digest) -> bool {
+    /// What this node keeps for the network and does not have: it has lost it, or became a keeper when another one left the network.
+    async fn missing_of_kept(self: &Arc<Self>) -> Vec<Sha256Digest> {
+        let Some(state) = self.ledger.borrow().state.clone() else { return vec![] };
+        if !state.members.contains(&self.me) {
+            return vec![];
+        }
+        let shared = self.clone();
+        let missing = spawn_blocking(move || {
+            let missing = state.packages.digests().filter(|(sha256, record)| {
+                !shared.store.contains(sha256) && retention::keepers(&state, record).contains(&shared.me)
+            });
+            missing.map(|(sha256, _)| *sha256).collect()
+        });
+        missing.await.unwrap_or_default()
+    }
+
         let record = self.record();
         record.view.running.iter().flat_map(|running| &running.findings).any(|finding| finding.sha256 == *sha256)
     }

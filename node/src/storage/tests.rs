@@ -40,18 +40,26 @@ impl Scrubbed {
     }
 
     fn scrubbing(&self, folder: &Path, interval: Option<Duration>, pace: u64) -> (Scrubbing, CancellationToken, JoinHandle<()>) {
-        let config = StorageConfig { scrub_interval: interval, scrub_bytes_per_second: pace, ..StorageConfig::default() };
-        let node = &self.node;
-        let scrubbing = Scrubbing::open(folder, config, node.store.clone(), node.consensus.watch(), node.p2p.clone());
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(scrubbing.clone().keep_up(stop.clone()));
-        (scrubbing, stop, task)
+        scrubbing(&self.node, folder, interval, pace)
     }
 
     async fn stop(self) {
         self.node.stop().await;
         self.founder.stop().await;
     }
+}
+
+fn scrubbing(
+    node: &TestNode,
+    folder: &Path,
+    interval: Option<Duration>,
+    pace: u64,
+) -> (Scrubbing, CancellationToken, JoinHandle<()>) {
+    let config = StorageConfig { scrub_interval: interval, scrub_bytes_per_second: pace, ..StorageConfig::default() };
+    let scrubbing = Scrubbing::open(folder, node.id, config, node.store.clone(), node.consensus.watch(), node.p2p.clone());
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(scrubbing.clone().keep_up(stop.clone()));
+    (scrubbing, stop, task)
 }
 
 fn rot(store: &ArtifactStore, sha256: &Sha256Digest) {
@@ -130,6 +138,33 @@ async fn a_scrub_keeps_its_pace_and_goes_on_where_a_restart_cut_it_off() {
     let last = wait_for(&scrubbing, |view| view.last.is_some()).await.last.expect("was waited for");
     assert_eq!((last.started_ms, last.artifacts, last.rotten), (begun.started_ms, 4, 0));
     assert!(last.bytes >= 3 * BYTES as u64);
+    stop.cancel();
+    task.await.expect("ends");
+    scrubbed.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_brings_a_keeper_what_it_keeps_for_the_network_and_does_not_have() {
+    let (scrubbed, _) = Scrubbed::start().await;
+    let keeper = &scrubbed.founder;
+    let kept = scrubbed.artifacts[1].sha256;
+    keeper.store.remove(&kept).expect("loses");
+    // A node that keeps nothing for the network has no need of it.
+    scrubbed.node.store.remove(&scrubbed.artifacts[2].sha256).expect("loses");
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let (of_keeper, stop, task) = scrubbing(keeper, folders[0].path(), None, 0);
+    of_keeper.start(None);
+    let last = wait_for(&of_keeper, |view| view.last.is_some()).await.last.expect("was waited for");
+    assert_eq!((last.rotten, last.healed), (1, 1), "{:?}", last.findings);
+    assert_eq!((last.findings[0].sha256, last.findings[0].healed), (kept, true));
+    assert!(keeper.store.contains(&kept));
+    stop.cancel();
+    task.await.expect("ends");
+
+    let (of_other, stop, task) = scrubbed.scrubbing(folders[1].path(), None, 0);
+    of_other.start(None);
+    let last = wait_for(&of_other, |view| view.last.is_some()).await.last.expect("was waited for");
+    assert_eq!((last.rotten, last.findings), (0, vec![]));
     stop.cancel();
     task.await.expect("ends");
     scrubbed.stop().await;
