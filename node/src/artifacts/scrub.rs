@@ -17,7 +17,7 @@ pub(crate) enum Inspection {
     Rotten {
         why: String,
     },
-    /// It left in the meantime.
+    /// It left in the meantime, or another file came in its place.
     NotHere,
     /// `goes_on` said no.
     Interrupted,
@@ -30,19 +30,21 @@ impl ArtifactStore {
         let path = self.blob_path(sha256);
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Inspection::NotHere),
-            Err(error) if error.raw_os_error() == Some(IO_ERROR) => return self.rotten(sha256, "cannot be read".into()),
+            Err(error) if error.raw_os_error() == Some(IO_ERROR) => return self.rotten(sha256, None, "cannot be read".into()),
             opened => opened.on_disk("open", &path)?,
         };
         let hasher = match hashed(&file, goes_on) {
             Ok(Some(hasher)) => hasher,
             Ok(None) => return Ok(Inspection::Interrupted),
-            Err(error) if error.raw_os_error() == Some(IO_ERROR) => return self.rotten(sha256, "cannot be read".into()),
+            Err(error) if error.raw_os_error() == Some(IO_ERROR) => {
+                return self.rotten(sha256, Some(&file), "cannot be read".into());
+            }
             Err(error) => return Err(error).on_disk("read", &path),
         };
         let (found, list) = hasher.finish()?;
         if found != *sha256 {
             let size_bytes = list.size_bytes();
-            return self.rotten(sha256, format!("has {size_bytes} bytes with sha256 {found}"));
+            return self.rotten(sha256, Some(&file), format!("has {size_bytes} bytes with sha256 {found}"));
         }
         if path.exists() && self.read_list(sha256).as_ref() != Some(&list) {
             tracing::warn!(%sha256, "the chunk list of a stored artifact is damaged and is written again");
@@ -51,8 +53,13 @@ impl ArtifactStore {
         Ok(Inspection::Whole)
     }
 
-    fn rotten(&self, sha256: &Sha256Digest, why: String) -> Result<Inspection, StoreError> {
-        self.take_out_of_service(sha256, &why).on_disk("remove", &self.blob_path(sha256))?;
-        Ok(Inspection::Rotten { why })
+    /// Removes what was read from `file`, or could not be opened.
+    fn rotten(&self, sha256: &Sha256Digest, file: Option<&File>, why: String) -> Result<Inspection, StoreError> {
+        let removed = match file {
+            Some(file) => self.take_file_out_of_service(sha256, file, &why),
+            None => self.take_out_of_service(sha256, &why).map(|()| true),
+        };
+        let is_gone = removed.on_disk("remove", &self.blob_path(sha256))?;
+        Ok(if is_gone { Inspection::Rotten { why } } else { Inspection::NotHere })
     }
 }

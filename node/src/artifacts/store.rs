@@ -62,7 +62,7 @@ struct Folder {
     pins: Pins,
     inspected: Inspected,
     catalogue: Catalogue,
-    /// Held while something is taken out, and while a pin or a build's need of something is noted: what was promised to stay stays.
+    /// Held while something is taken out or gets its name, and while a pin or a build's need of something is noted: what was promised to stay stays.
     leaving: Mutex<()>,
 }
 
@@ -108,7 +108,7 @@ impl ArtifactStore {
         let _ = file.lock_shared();
         let found = file.metadata()?.len();
         if self.listed_size(sha256).is_some_and(|listed| listed != found) {
-            self.take_out_of_service(sha256, "has the wrong size")?;
+            self.take_file_out_of_service(sha256, &file, "has the wrong size")?;
             return Ok(None);
         }
         Ok(Some(file))
@@ -132,7 +132,7 @@ impl ArtifactStore {
             }
         }
         if hasher.finalize()[..] != sha256.as_bytes()[..] {
-            self.take_out_of_service(sha256, "is damaged")?;
+            self.take_file_out_of_service(sha256, &file, "is damaged")?;
             return Ok(None);
         }
         file.rewind()?;
@@ -162,7 +162,7 @@ impl ArtifactStore {
         }
         let (found, list) = hashed(&file, |_| true).on_disk("read", &path)?.expect("nobody stops it").finish()?;
         if found != *sha256 {
-            self.take_out_of_service(sha256, "is damaged").on_disk("remove", &path)?;
+            self.take_file_out_of_service(sha256, &file, "is damaged").on_disk("remove", &path)?;
             return Ok(None);
         }
         self.write_list(sha256, &list)?;
@@ -196,6 +196,22 @@ impl ArtifactStore {
         tracing::warn!(%sha256, "a stored artifact {why} and is removed");
         Counts::add(&self.counts().rotten, 1);
         self.remove(sha256)
+    }
+
+    /// The same for what was read from `file`; false if another file has its name meanwhile, which stays: a good copy may have
+    /// come while a damaged one was read.
+    pub(super) fn take_file_out_of_service(&self, sha256: &Sha256Digest, file: &File, why: &str) -> io::Result<bool> {
+        let _leaving = self.leaving();
+        let is_it = match fs::metadata(self.blob_path(sha256)) {
+            Ok(found) => Stamp::of(&found) == Stamp::of(&file.metadata()?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            // A disk that cannot say is damaged too.
+            Err(_) => true,
+        };
+        if is_it {
+            self.take_out_of_service(sha256, why)?;
+        }
+        Ok(is_it)
     }
 
     /// Remembers that an artifact comes here because of a build; to be called before it is stored.
@@ -263,11 +279,13 @@ impl ArtifactStore {
     pub(super) fn publish(&self, from: &Path, sha256: &Sha256Digest, list: &ChunkList) -> Result<(), StoreError> {
         self.write_list(sha256, list)?;
         let path = self.blob_path(sha256);
+        let leaving = self.leaving();
         fs::rename(from, &path).on_disk("rename to", &path)?;
         // Whoever publishes has hashed what is in it.
         let metadata = fs::metadata(&path).on_disk("look at", &path)?;
         self.folder.inspected.note(*sha256, Stamp::of(&metadata));
         self.folder.catalogue.insert(*sha256, metadata.len(), SystemTime::now());
+        drop(leaving);
         sync_folder_of(&path)
     }
 

@@ -189,6 +189,30 @@ fn a_scrub_finds_what_changed_in_place_and_mends_chunk_lists() {
 }
 
 #[test]
+fn a_good_copy_that_came_while_a_damaged_one_was_read_stays() {
+    let (folder, store) = store();
+    let stored = put(&store, b"some bytes");
+    let path = store.blob_path(&stored.sha256);
+    let aside = folder.path().join("aside");
+    let replace = |bytes: &[u8]| fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, &path)).expect("replaces");
+    replace(b"sOme bytes");
+    let found = store.inspect(&stored.sha256, |_| {
+        replace(b"some bytes");
+        true
+    });
+    assert_eq!(found.expect("reads"), crate::artifacts::Inspection::NotHere);
+    assert!(store.open_inspected(&stored.sha256).expect("opens").is_some());
+    assert_eq!(store.counts().rotten.load(std::sync::atomic::Ordering::Relaxed), 0);
+
+    let whole = File::open(&path).expect("opens");
+    replace(b"sOme bytes");
+    let damaged = File::open(&path).expect("opens");
+    assert!(!store.take_file_out_of_service(&stored.sha256, &whole, "is another").expect("looks") && path.exists());
+    assert!(store.take_file_out_of_service(&stored.sha256, &damaged, "is damaged").expect("removes") && !path.exists());
+    assert!(!store.take_file_out_of_service(&stored.sha256, &damaged, "is damaged").expect("finds nothing"));
+}
+
+#[test]
 fn a_chunk_list_that_a_kill_left_without_its_blob_is_removed_by_the_next_start() {
     let (folder, store) = store();
     let stored = put(&store, b"some bytes");
