@@ -232,12 +232,14 @@ impl ArtifactStore {
 
     /// Forgets a build and removes what only it brought, but for what is pinned or `stays`; returns how many artifacts are gone.
     pub(crate) fn release(&self, build: &BuildId, stays: impl Fn(&Sha256Digest) -> bool) -> Result<usize, StoreError> {
+        let _leaving = self.leaving();
         let stays = |sha256: &Sha256Digest| self.is_pinned(sha256) || stays(sha256);
         self.folder.brought.release(build, stays, |sha256| self.remove(sha256))
     }
 
     /// Removes what only this build brought, but for what is pinned or `stays`; returns how many artifacts are gone.
     pub(crate) fn remove_brought(&self, build: &BuildId, stays: impl Fn(&Sha256Digest) -> bool) -> Result<usize, StoreError> {
+        let _leaving = self.leaving();
         let stays = |sha256: &Sha256Digest| self.is_pinned(sha256) || stays(sha256);
         self.folder.brought.remove(build, stays, |sha256| self.remove(sha256))
     }

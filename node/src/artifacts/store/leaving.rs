@@ -82,6 +82,7 @@ impl ArtifactStore {
 
     /// Whether there was a pin.
     pub fn unpin(&self, sha256: &Sha256Digest) -> Result<bool, StoreError> {
+        let _leaving = self.leaving();
         self.folder.pins.remove(sha256)
     }
 

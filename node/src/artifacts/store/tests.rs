@@ -213,6 +213,33 @@ fn a_good_copy_that_came_while_a_damaged_one_was_read_stays() {
 }
 
 #[test]
+fn nothing_is_pinned_or_unpinned_while_what_a_build_brought_is_taken_out() {
+    let (_folder, store) = store();
+    let build = BuildId::of(
+        &pyrsia_ledger::NetworkId::UNFOUNDED,
+        &pyrsia_ledger::PackageCoordinate::new("docker", "alpine:1").expect("a coordinate"),
+        0,
+    );
+    let sha256 = put(&store, b"brought").sha256;
+    store.note_brought(&build, &sha256).expect("notes");
+    // Whether it is wanted is asked before it is taken out: a pin between the two would be lost.
+    let stays = |_: &Sha256Digest| {
+        assert!(store.folder.leaving.try_lock().is_err(), "a pin would not wait");
+        true
+    };
+    assert_eq!(store.remove_brought(&build, stays).expect("looks"), 0);
+    assert_eq!(store.release(&build, stays).expect("looks"), 0);
+
+    store.pin(&sha256).expect("pins");
+    let leaving = store.leaving();
+    let (unpinned, other) = (std::sync::mpsc::channel(), store.clone());
+    std::thread::spawn(move || unpinned.0.send(other.unpin(&sha256).expect("unpins")));
+    assert!(unpinned.1.recv_timeout(std::time::Duration::from_millis(200)).is_err(), "an unpin does not wait");
+    drop(leaving);
+    assert_eq!(unpinned.1.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
+}
+
+#[test]
 fn a_chunk_list_that_a_kill_left_without_its_blob_is_removed_by_the_next_start() {
     let (folder, store) = store();
     let stored = put(&store, b"some bytes");
