@@ -58,6 +58,11 @@ impl Unfinished {
         SystemTime::now().duration_since(self.modified).is_ok_and(|age| age > PARTIAL_AGE_MAX)
     }
 
+    /// Whether somebody is at it.
+    pub(crate) fn is_busy(&self) -> bool {
+        File::open(&self.path).is_ok_and(|file| file.try_lock_shared().is_err())
+    }
+
     /// Forgets what has come; false if somebody is at it.
     pub(crate) fn remove(&self) -> Result<bool, StoreError> {
         let Ok(file) = File::open(&self.path) else { return Ok(true) };

@@ -96,7 +96,7 @@ impl ArtifactStore {
     }
 
     /// Takes room for a download within `budget_bytes`, if need be from unfinished downloads that nobody goes on with, the oldest
-    /// first. The bytes that are missing otherwise.
+    /// first. The bytes that are missing otherwise, and then no download is forgotten for nothing.
     pub(crate) fn reserve(
         &self,
         sha256: &Sha256Digest,
@@ -107,9 +107,17 @@ impl ArtifactStore {
         let mut unfinished = partial::unfinished(&self.partial_folder())?;
         unfinished.retain(|other| other.sha256 != *sha256 && !catalogue.is_reserved(&other.sha256));
         unfinished.sort_unstable_by_key(|other| std::cmp::Reverse(other.modified));
-        let mut busy_bytes = 0;
+        let bytes_of = |downloads: &[partial::Unfinished]| downloads.iter().map(|other| other.size_bytes).sum::<u64>();
+        let (busy, mut unfinished): (Vec<_>, Vec<_>) = unfinished.into_iter().partition(partial::Unfinished::is_busy);
+        let mut busy_bytes = bytes_of(&busy);
+        let usage = catalogue.usage();
+        let wanted = usage.bytes.saturating_add(usage.reserved_bytes).saturating_add(size_bytes);
+        let beyond = wanted.saturating_sub(budget_bytes.saturating_sub(busy_bytes));
+        if beyond > 0 {
+            return Ok(Err(beyond));
+        }
         loop {
-            let wasted = unfinished.iter().map(|other| other.size_bytes).sum::<u64>() + busy_bytes;
+            let wasted = bytes_of(&unfinished) + busy_bytes;
             match catalogue.reserve(*sha256, size_bytes, budget_bytes.saturating_sub(wasted)) {
                 Ok(()) => return Ok(Ok(Reservation { store: self.clone(), sha256: *sha256 })),
                 Err(missing) => match unfinished.pop() {

@@ -240,6 +240,24 @@ fn nothing_is_pinned_or_unpinned_while_what_a_build_brought_is_taken_out() {
 }
 
 #[test]
+fn a_download_that_finds_no_room_leaves_the_unfinished_ones_alone() {
+    let (folder, store) = store();
+    let evictable = put(&store, &[1; 600]).sha256;
+    let begun = ["oldest", "newest"].map(|name| Sha256Digest::of(name.as_bytes()));
+    for sha256 in &begun {
+        let list = ChunkList::new(5_000, vec![Sha256Digest::of(b"x")]).expect("a list");
+        store.begin_partial(sha256, list).and_then(|partial| partial.write_chunk(0, &[7; 5_000])).expect("writes");
+    }
+    let wanted = Sha256Digest::of(b"wanted");
+    let missing = store.reserve(&wanted, 500, 1_000).expect("looks").expect_err("too much is stored");
+    assert_eq!((missing, files_in(&folder.path().join("partial"))), (100, 4), "no eviction is asked for what downloads take");
+    assert_eq!(store.evict(&evictable).expect("looks"), Leaving::Gone);
+    let reserved = store.reserve(&wanted, 500, 1_000).expect("looks").expect("the downloads make room");
+    assert_eq!(files_in(&folder.path().join("partial")), 0);
+    drop(reserved);
+}
+
+#[test]
 fn a_chunk_list_that_a_kill_left_without_its_blob_is_removed_by_the_next_start() {
     let (folder, store) = store();
     let stored = put(&store, b"some bytes");
