@@ -325,6 +325,6 @@ fn fetch_error(id: &ArtifactId, error: FetchError) -> ArtifactError {
 }
 
 /// An error and what it came from: that the disk is full is what the operator has to know.
-fn with_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -11,7 +11,8 @@
 use crate::artifacts::{ArtifactStore, Counts, Inspection};
 use crate::config::StorageConfig;
 use crate::consensus::LedgerView;
-use crate::p2p::P2pHandle;
+use crate::handle::with_cause;
+use crate::p2p::{FetchError, P2pHandle};
 use crate::storage::retention;
 use pyrsia_ledger::{NodeId, Sha256Digest};
 use serde::{Deserialize, Serialize};
@@ -91,8 +92,8 @@ pub(crate) struct Scrubbing(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
-    config: StorageConfig,
     me: NodeId,
+    config: StorageConfig,
     store: ArtifactStore,
     ledger: watch::Receiver<Arc<LedgerView>>,
     p2p: P2pHandle,
@@ -112,8 +113,8 @@ impl Scrubbing {
     /// A record that cannot be read is as good as none.
     pub(crate) fn open(
         folder: &Path,
-        config: StorageConfig,
         me: NodeId,
+        config: StorageConfig,
         store: ArtifactStore,
         ledger: watch::Receiver<Arc<LedgerView>>,
         p2p: P2pHandle,
@@ -215,7 +216,6 @@ impl Shared {
                 self.heal(sha256, "is pinned and was not here".into(), stop).await;
             }
         }
-        if stop.is_cancelled() {
         for sha256 in self.missing_of_kept().await {
             // With nobody to ask, each would be waited for in vain.
             if stop.is_cancelled() || self.p2p.peers().is_empty() {
@@ -225,6 +225,7 @@ impl Shared {
                 self.heal(sha256, "is kept here for the network and was not here".into(), stop).await;
             }
         }
+        if stop.is_cancelled() {
             return self.save().await;
         }
         self.end();
@@ -244,7 +245,6 @@ impl Shared {
         record.view.last = ended;
     }
 
-    fn has_found(&self, sha256: &Sha256Digest) -> bool {
     /// What this node keeps for the network and does not have: it has lost it, or became a keeper when another one left the network.
     async fn missing_of_kept(self: &Arc<Self>) -> Vec<Sha256Digest> {
         let Some(state) = self.ledger.borrow().state.clone() else { return vec![] };
@@ -261,6 +261,7 @@ impl Shared {
         missing.await.unwrap_or_default()
     }
 
+    fn has_found(&self, sha256: &Sha256Digest) -> bool {
         let record = self.record();
         record.view.running.iter().flat_map(|running| &running.findings).any(|finding| finding.sha256 == *sha256)
     }
@@ -318,7 +319,7 @@ impl Shared {
                 let fetch = stop.run_until_cancelled(timeout(HEAL_TIME, self.p2p.fetch(&artifact, builders)));
                 match fetch.await {
                     Some(Ok(Ok(()))) => None,
-                    Some(Ok(Err(error))) => Some(error.to_string()),
+                    Some(Ok(Err(error))) => Some(reason_of(&sha256, &error)),
                     Some(Err(_)) => Some(format!("it did not come within {} s", HEAL_TIME.as_secs())),
                     None => Some("the node stopped".to_owned()),
                 }
@@ -352,6 +353,17 @@ impl Shared {
         if let Ok(Err(error)) = saved {
             tracing::warn!(%error, "the record of the scrub cannot be written");
         }
+    }
+}
+
+/// Why an artifact did not come, as the record says it to anybody: where this node stores things is for its log only.
+pub(super) fn reason_of(sha256: &Sha256Digest, error: &FetchError) -> String {
+    match error {
+        FetchError::Store(error) => {
+            tracing::error!(%sha256, error = with_cause(&**error), "an artifact that came back cannot be stored");
+            "its disk cannot be read or written; the node's log says why".to_owned()
+        }
+        error => error.to_string(),
     }
 }
 

@@ -70,6 +70,16 @@ fn rot(store: &ArtifactStore, sha256: &Sha256Digest) {
     fs::write(&path, bytes).expect("rots");
 }
 
+#[test]
+fn the_record_of_a_scrub_names_no_folder_of_the_node() {
+    let path = Path::new("/var/lib/secret/partial").to_owned();
+    let disk = StoreError::Disk { action: "write", path, source: std::io::Error::other("it has no room") };
+    let reason = scrubbing::reason_of(&Sha256Digest::of(b"lost"), &disk.into());
+    assert!(!reason.contains("secret") && reason.contains("log"), "{reason}");
+    let reason = scrubbing::reason_of(&Sha256Digest::of(b"lost"), &crate::p2p::FetchError::Busy);
+    assert_eq!(reason, crate::p2p::FetchError::Busy.to_string());
+}
+
 async fn wait_for(scrubbing: &Scrubbing, what: impl Fn(&ScrubView) -> bool) -> ScrubView {
     in_time(async {
         loop {
