@@ -223,7 +223,7 @@ mod tests {
         ArtifactStore::open(folder.path()).expect("opens again");
         assert!(path.exists());
         File::open(&path).and_then(|file| file.set_modified(aged(PARTIAL_AGE_MAX * 2))).expect("ages");
-        ArtifactStore::open(folder.path()).expect("opens again");
+        store.remove_abandoned_downloads().expect("removes");
         assert!(!path.exists());
     }
 

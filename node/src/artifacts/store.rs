@@ -265,6 +265,11 @@ impl ArtifactStore {
         self.folder.catalogue.least_recently_used_first()
     }
 
+    /// Forgets the downloads that nobody has gone on with for long.
+    pub(crate) fn remove_abandoned_downloads(&self) -> Result<(), StoreError> {
+        partial::remove_old(&self.partial_folder())
+    }
+
     /// Downloads that nobody has gone on with for long.
     pub(crate) fn abandoned_downloads(&self) -> Result<Vec<partial::Unfinished>, StoreError> {
         let mut unfinished = partial::unfinished(&self.partial_folder())?;

@@ -105,10 +105,11 @@ impl Rooms {
         reserve().await?.map(Some).map_err(|_| FetchError::NoRoom { size_bytes, budget_bytes })
     }
 
-    /// Lets go of what is beyond the budget, again and again.
+    /// Lets go of what is beyond the budget, and of downloads that nobody has gone on with for long, again and again.
     pub(in crate::p2p) async fn trim(self: Arc<Self>) {
-        let Some(budget_bytes) = self.budget_bytes else { return };
+        let budget_bytes = self.budget_bytes.unwrap_or(u64::MAX);
         loop {
+            self.forget_abandoned_downloads().await;
             let usage = self.store.usage();
             let beyond = (usage.bytes + usage.reserved_bytes).saturating_sub(budget_bytes);
             if beyond > 0 {
@@ -127,6 +128,13 @@ impl Rooms {
                 }
             }
             tokio::time::sleep(TRIM_INTERVAL).await;
+        }
+    }
+
+    async fn forget_abandoned_downloads(&self) {
+        let store = self.store.clone();
+        if let Ok(Err(error)) = spawn_blocking(move || store.remove_abandoned_downloads()).await {
+            tracing::warn!(%error, "the downloads that nobody goes on with cannot be removed");
         }
     }
 
