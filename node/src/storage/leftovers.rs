@@ -5,7 +5,7 @@
 //! with the ledger, published artifacts look the same.
 
 use super::retention::{Standing, standing};
-use crate::artifacts::{Leaving, StoreError};
+use crate::artifacts::{ArtifactStore, Leaving, StoreError};
 use crate::handle::NodeHandle;
 use pyrsia_ledger::{Projections, Sha256Digest};
 use std::time::{Duration, SystemTime};
@@ -61,13 +61,8 @@ impl NodeHandle {
     }
 
     fn collect(&self, state: &Projections, remove: bool) -> Result<LeftoversReport, StoreError> {
-        let (store, me, mut report) = (self.store(), self.node_id(), LeftoversReport::default());
-        for unfinished in store.abandoned_downloads()? {
-            if remove {
-                unfinished.remove()?;
-            }
-            report.downloads.push(Leftover { sha256: unfinished.sha256, size_bytes: unfinished.size_bytes });
-        }
+        let (store, me) = (self.store(), self.node_id());
+        let mut report = LeftoversReport { downloads: collect_downloads(store, remove)?, ..LeftoversReport::default() };
         let mut after = None;
         loop {
             let page = store.page(after.as_ref(), PAGE);
@@ -86,5 +81,45 @@ impl NodeHandle {
                 }
             }
         }
+    }
+}
+
+/// The downloads that nobody goes on with, but for those that somebody has taken up again when they are to be removed.
+fn collect_downloads(store: &ArtifactStore, remove: bool) -> Result<Vec<Leftover>, StoreError> {
+    let mut downloads = vec![];
+    for unfinished in store.abandoned_downloads()? {
+        if !remove || unfinished.remove()? {
+            downloads.push(Leftover { sha256: unfinished.sha256, size_bytes: unfinished.size_bytes });
+        }
+    }
+    Ok(downloads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifacts::ChunkList;
+    use std::fs::File;
+
+    #[test]
+    fn a_download_that_somebody_goes_on_with_is_not_said_to_be_removed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = ArtifactStore::open(folder.path()).expect("opens");
+        let begin = |sha256: &Sha256Digest| {
+            let list = ChunkList::new(10, vec![Sha256Digest::of(b"some bytes")]).expect("a list");
+            let partial = store.begin_partial(sha256, list).expect("begins");
+            let path = folder.path().join("partial").join(sha256.to_string());
+            let long_ago = SystemTime::now() - Duration::from_secs(30 * 24 * 60 * 60);
+            File::open(path).and_then(|file| file.set_modified(long_ago)).expect("ages");
+            partial
+        };
+        let [busy, idle] = ["busy", "idle"].map(|name| Sha256Digest::of(name.as_bytes()));
+        let owner = begin(&busy);
+        drop(begin(&idle));
+        let removed = |remove| collect_downloads(&store, remove).expect("looks").iter().map(|one| one.sha256).collect::<Vec<_>>();
+        assert_eq!(removed(true), [idle]);
+        assert_eq!(removed(true), []);
+        drop(owner);
+        assert_eq!((removed(false), removed(true)), (vec![busy], vec![busy]));
     }
 }
