@@ -117,6 +117,10 @@ impl NodeHandle {
         &self.node.store
     }
 
+    pub(crate) fn p2p(&self) -> &P2pHandle {
+        &self.node.p2p
+    }
+
     pub(crate) fn scrubbing(&self) -> &Scrubbing {
         &self.node.scrubbing
     }

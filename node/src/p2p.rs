@@ -289,6 +289,11 @@ impl P2pHandle {
     pub async fn provide(&self, sha256: Sha256Digest) {
         self.reach.provide(sha256).await;
     }
+
+    /// Announces no more an artifact that is gone.
+    pub async fn withdraw(&self, sha256: Sha256Digest) {
+        self.reach.withdraw(sha256).await;
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ impl NodeHandle {
     pub async fn remove_artifact(&self, sha256: Sha256Digest) -> Result<Leaving, StorageError> {
         let left = self.ask_store(move |store| Ok(store.remove_unneeded(&sha256)?)).await?;
         if left == Leaving::Gone {
+            self.p2p().withdraw(sha256).await;
             tracing::info!(%sha256, "a stored artifact was removed by the operator");
         }
         Ok(left)

@@ -21,6 +21,7 @@ pub(super) enum Command {
     Connect { to: NodeId, done: oneshot::Sender<()> },
     FindProviders { of: Sha256Digest, found: oneshot::Sender<Vec<NodeId>> },
     Provide { sha256: Sha256Digest },
+    Withdraw { sha256: Sha256Digest },
     Request { to: NodeId, request: NodeRequest, reply: oneshot::Sender<Result<NodeResponse, RequestError>> },
     Respond { channel: ResponseChannel<NodeResponse>, response: NodeResponse },
 }
@@ -57,5 +58,11 @@ impl Reach {
     pub(super) async fn provide(&self, sha256: Sha256Digest) {
         // The send fails only when the node is stopping, and then there is nothing to announce.
         let _ = self.commands.send(Command::Provide { sha256 }).await;
+    }
+
+    /// Announces an artifact no more, which makes room for the key of another one. What others remember of it runs out by itself.
+    pub(super) async fn withdraw(&self, sha256: Sha256Digest) {
+        // As above.
+        let _ = self.commands.send(Command::Withdraw { sha256 }).await;
     }
 }

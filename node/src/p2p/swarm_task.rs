@@ -188,6 +188,9 @@ impl SwarmTask {
                     tracing::debug!(%sha256, %error, "an artifact is not announced");
                 }
             }
+            Command::Withdraw { sha256 } => {
+                self.swarm.behaviour_mut().kad.stop_providing(&provider_records::key_of(&sha256));
+            }
             Command::Request { to, request, reply } => {
                 let id = self.swarm.behaviour_mut().requests.send_request(&peer_of(&to), request);
                 self.pending.requests.insert(id, (to, reply));

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Nothing on loopback takes this long, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// What a test node announces at most.
+const KEYS_MAX: usize = 64;
 const MODULE: Sha256Digest = Sha256Digest::new([7; 32]);
 
 pub(crate) struct TestNode {
@@ -80,7 +82,7 @@ impl Setup {
             peers: self.peers,
             probe: vec![],
             external_ip: None,
-            max_provided_keys: 64,
+            max_provided_keys: KEYS_MAX,
             artifact_budget: self.artifact_budget,
         };
         let metrics = Metrics::default();
@@ -302,6 +304,22 @@ async fn peers_that_connect_and_say_nothing_keep_nobody_out_for_long() {
     assert!(matches!(in_time(dialed).await, Ok(Err(P2pError::Dial { .. }))));
     drop((strangers, silent));
     late.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_withdrawn_is_announced_no_more_and_leaves_its_place_to_another() {
+    let node = Setup::new(1).start().await;
+    let digests: Vec<Sha256Digest> = (0..=KEYS_MAX).map(|number| Sha256Digest::of(&number.to_be_bytes())).collect();
+    let (first, last) = (digests[0], digests[KEYS_MAX]);
+    let announced = |sha256| in_time(node.p2p.reach.find_providers(sha256));
+    for sha256 in &digests {
+        node.p2p.provide(*sha256).await;
+    }
+    assert_eq!([announced(first).await, announced(last).await], [vec![node.id], vec![]]);
+    node.p2p.withdraw(first).await;
+    node.p2p.provide(last).await;
+    assert_eq!([announced(first).await, announced(last).await], [vec![], vec![node.id]]);
     node.stop().await;
 }
 

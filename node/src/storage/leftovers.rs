@@ -54,6 +54,9 @@ impl NodeHandle {
         let collected = tokio::task::spawn_blocking(move || node.collect(&state, remove));
         let report = collected.await.map_err(|_| LeftoversError::Stopped)??;
         if remove {
+            for artifact in &report.artifacts {
+                self.p2p().withdraw(artifact.sha256).await;
+            }
             let (downloads, artifacts) = (report.downloads.len(), report.artifacts.len());
             tracing::info!(downloads, artifacts, "removed leftovers of the artifact store");
         }

@@ -161,19 +161,24 @@ impl Rooms {
         }
         let store = self.store.clone();
         let evicted = spawn_blocking(move || {
-            let mut freed = 0;
+            let mut gone = vec![];
             for stored in leaving {
-                match store.evict(&stored.sha256)? {
-                    Leaving::Gone | Leaving::NotHere => {
+                match store.evict(&stored.sha256) {
+                    Ok(Leaving::Gone | Leaving::NotHere) => {
                         tracing::info!(sha256 = %stored.sha256, size_bytes = stored.size_bytes, "evicted an artifact that others keep");
-                        freed += stored.size_bytes;
+                        gone.push(stored);
                     }
-                    Leaving::Pinned | Leaving::Needed | Leaving::InUse => {}
+                    Ok(Leaving::Pinned | Leaving::Needed | Leaving::InUse) => {}
+                    Err(error) => return (gone, Err(error)),
                 }
             }
-            Ok(freed)
+            (gone, Ok(()))
         });
-        evicted.await.unwrap_or(Ok(0))
+        let (gone, evicted) = evicted.await.unwrap_or((vec![], Ok(())));
+        for stored in &gone {
+            self.reach.withdraw(stored.sha256).await;
+        }
+        evicted.map(|()| gone.iter().map(|stored| stored.size_bytes).sum())
     }
 
     /// Whether the network loses nothing if this node lets an artifact go.

@@ -59,8 +59,16 @@ async fn what_was_used_longest_ago_makes_room_unless_it_is_pinned_or_being_read(
     assert_eq!(here(&node, &artifacts), [true, false, false, false, true, true]);
     assert_eq!(node.store.usage().bytes, 3 * 100 * KIB as u64);
     assert_eq!(node.metrics.fetches.get_or_create(&FetchLabels { result: "no_room" }).get(), 1);
-    node.stop().await;
+    // The founder remembers what was announced to it: alone, the node tells what it announces itself.
+    let founder_id = founder.id;
     founder.stop().await;
+    node.wait_for_peers(|peers| !peers.contains(&founder_id)).await;
+    let mut announced = vec![];
+    for artifact in &artifacts {
+        announced.push(in_time(node.p2p.reach.find_providers(artifact.sha256)).await.contains(&node.id));
+    }
+    assert_eq!(announced, here(&node, &artifacts), "what has left is announced no more");
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
