@@ -75,3 +75,47 @@ fn block_at(height: Height, reader: &mut LedgerReader, audit: &mut Audit) -> Opt
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::log::open_ledger;
+    use super::super::checking::check;
+    use super::*;
+    use pyrsia_ledger::block::SealedBlock;
+    use pyrsia_ledger::log::BlockLog;
+
+    const EXPORTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ledger/tests/golden/every-kind.pyrsia-log");
+
+    /// Every block of the exported log.
+    fn blocks() -> Vec<SealedBlock> {
+        let (_scratch, reader) = open_ledger(Path::new(EXPORTED)).expect("opens");
+        let block = |row| match row {
+            Row::Block { raw, .. } => Some(SealedBlock::decode(&raw).expect("decodes")),
+            _ => None,
+        };
+        reader.filter_map(block).collect()
+    }
+
+    #[test]
+    fn an_audit_goes_on_in_an_exported_file_and_in_a_folder() {
+        let (folder, blocks) = (tempfile::tempdir().expect("a folder"), blocks());
+        let (ledger, path) = (folder.path().join("ledger"), folder.path().join("rest"));
+        let (mut log, _) = BlockLog::open(&ledger).expect("opens");
+        log.append_all(&blocks).expect("appends");
+        drop(log);
+        let (rest, mut audit) = (RestFile::at(&path), Audit::new(None));
+        for (height, sealed) in (0..5).map(Height).zip(&blocks) {
+            audit.feed(height, &sealed.encode());
+            let report = audit.take_rest().verify();
+            audit.absorb(report);
+            rest.write(&audit).expect("writes");
+            for ledger in [Path::new(EXPORTED), &ledger] {
+                let (_scratch, mut reader) = open_ledger(ledger).expect("opens");
+                let audit = rest.take_up(None, &mut reader).expect("it is the same ledger").expect("there is a file");
+                let (report, _) = check(reader, audit, None).expect("audits");
+                assert!(report.clean, "{:#?}", report.findings);
+                assert_eq!((report.summary.resumed_after, report.summary.blocks), (Some(height), blocks.len() as u64));
+            }
+        }
+    }
+}
