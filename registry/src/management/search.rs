@@ -7,7 +7,9 @@ use poem::http::StatusCode;
 use poem::{Request, Response};
 use pyrsia_ledger::Projections;
 use pyrsia_ledger::event::Event;
+use pyrsia_ledger::log::{StoredTree, TreeError};
 use pyrsia_ledger::search::{Found, Order, Page, build_of, coordinate_of};
+use pyrsia_node::NodeHandle;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,7 +30,23 @@ impl Searches {
         Self { places: Arc::new(Semaphore::new(SEARCHES_AT_ONCE_MAX)) }
     }
 
-    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
+    /// Asks the log in one of the places.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        node: &NodeHandle,
+        question: impl FnOnce(&StoredTree) -> Result<T, TreeError> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let place = self.place().await?;
+        // The place goes along: a client that goes away does not end the reading.
+        let asked = node.ask_log(move |tree| {
+            let _place = place;
+            question(tree)
+        });
+        let read = asked.await.ok_or_else(|| Refused::unavailable("the node is stopping".into()))?;
+        read.map_err(|error| Refused::unavailable(format!("the log cannot be read: {error}")))
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
         let place = tokio::time::timeout(SEARCH_WAIT, self.places.clone().acquire_owned()).await;
         let busy = || Refused::busy("too much is searched for at once, try again later".into(), RETRY_AFTER_SECONDS);
         place.ok().and_then(Result::ok).ok_or_else(busy)
@@ -48,15 +66,11 @@ pub(crate) async fn found(front: &Front, asked: &SearchRequest) -> Result<Search
     let (query, page) = asked.read().map_err(|error| Refused::bad_request(error.to_string()))?;
     let ledger = front.node.ledger();
     let state = ledger.state.clone().ok_or_else(Refused::no_network)?;
-    let place = front.searches.place().await?;
-    // The place goes along: a client that goes away does not end the reading.
-    let asked = front.node.ask_log(move |tree| {
-        let _place = place;
+    let asked = front.searches.ask(&front.node, move |tree| {
         let found = tree.search(&state, &query, &page)?;
         Ok(SearchPage::of(&state, page.order, found))
     });
-    let found = asked.await.ok_or_else(|| Refused::unavailable("the node is stopping".into()))?;
-    found.map_err(|error| Refused::unavailable(format!("the log cannot be read: {error}")))
+    asked.await
 }
 
 impl SearchPage {
@@ -101,5 +115,51 @@ fn shown(state: &Projections, found: &Found) -> FoundEvent {
         stands,
         says: event_in_words(author, event),
         event: super::log::event(&found.event),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyrsia_node::{Node, NodeConfig};
+    use std::sync::mpsc;
+
+    /// How long anything may take that a test waits for.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn who_hangs_up_frees_no_place_while_the_log_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = NodeConfig {
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
+            listen_only: true,
+            init_network: Some("test".to_owned()),
+            ..NodeConfig::new(folder.path())
+        };
+        let node = Node::start(config).await.expect("the node starts");
+        let (handle, searches) = (node.handle(), Arc::new(Searches::new()));
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (end, must_end) = mpsc::channel::<()>();
+        let asked = tokio::spawn({
+            let searches = searches.clone();
+            async move {
+                let reading = move |_: &StoredTree| {
+                    begun.send(()).expect("somebody waits");
+                    must_end.recv_timeout(PATIENCE).expect("is told to end");
+                    Ok(())
+                };
+                searches.ask(&handle, reading).await.is_ok()
+            }
+        });
+        tokio::time::timeout(PATIENCE, has_begun).await.expect("in time").expect("the log is asked");
+        asked.abort();
+        assert!(asked.await.expect_err("it hung up").is_cancelled());
+        assert_eq!(searches.places.available_permits(), SEARCHES_AT_ONCE_MAX - 1, "the reading goes on");
+
+        end.send(()).expect("the reading goes on");
+        let all = u32::try_from(SEARCHES_AT_ONCE_MAX).expect("few");
+        let free = tokio::time::timeout(PATIENCE, searches.places.acquire_many(all)).await.expect("in time");
+        drop(free.expect("never closed"));
+        node.stop().await;
     }
 }

@@ -6,6 +6,7 @@ use crate::management::error::Refused;
 use crate::management::status::{network_view, status_of};
 use crate::server::Front;
 use crate::wire::{BlockView, NetworkView, NodeStatus};
+use pyrsia_ledger::log::TreeError;
 use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::{Height, Projections};
 
@@ -115,14 +116,12 @@ fn unfinished(html: &mut Html, state: &Projections) {
 }
 
 async fn newest_blocks(front: &Front, newest: Height) -> Result<Vec<BlockView>, Refused> {
-    let _place = front.searches.place().await?;
-    let read = front.node.ask_log(move |tree| {
+    let read = front.searches.ask(&front.node, move |tree| {
         let heights = (newest.0.saturating_sub(BLOCKS_MAX - 1)..=newest.0).rev().map(Height);
-        let blocks = heights.map(|height| Ok(tree.block(height)?)).collect::<Result<Vec<_>, pyrsia_ledger::log::TreeError>>()?;
+        let blocks = heights.map(|height| Ok(tree.block(height)?)).collect::<Result<Vec<_>, TreeError>>()?;
         Ok(blocks.iter().flatten().map(BlockView::from).collect())
     });
-    let read = read.await.ok_or_else(|| Refused::unavailable("the node is stopping".into()))?;
-    read.map_err(|error| Refused::unavailable(format!("the log cannot be read: {error}")))
+    read.await
 }
 
 /// Every kind of event of a block with how many it has of it.
