@@ -1,6 +1,7 @@
 //! One page of a list: `n`, `last` and the `Link` to the next page (OCI distribution specification 1.1, "Listing Tags"; RFC 8288).
 
 use super::Query;
+use crate::uri::encode_segment;
 use poem::http::header;
 use poem::{Response, ResponseBuilder};
 
@@ -37,7 +38,10 @@ impl<'q> Page<'q> {
         let response = Response::builder().header(header::CONTENT_TYPE, "application/json");
         // A page of no entries has no next one: it would be the same.
         match entries.last().filter(|_| more) {
-            Some(last) => response.header(header::LINK, format!("<{path}?n={}&last={last}>; rel=\"next\"", self.size)),
+            Some(last) => {
+                let last = encode_segment(last, b"/:");
+                response.header(header::LINK, format!("<{path}?n={}&last={last}>; rel=\"next\"", self.size))
+            }
             None => response,
         }
     }
@@ -74,5 +78,16 @@ mod tests {
         assert_eq!(link("n=2", 2), (2, None));
         assert_eq!(link("n=0", 1), (0, None));
         assert_eq!(link("", 3), (3, None));
+    }
+
+    #[test]
+    fn what_ends_a_page_is_escaped_in_its_link() {
+        let link = |last: &str| {
+            let mut entries = vec![last.to_owned(), "more".to_owned()];
+            let response = Page::of(&query("n=1")).cut("/v2/_catalog", &mut entries).finish();
+            response.header(header::LINK).map(str::to_owned)
+        };
+        assert_eq!(link("deep/er/one").as_deref(), Some("</v2/_catalog?n=1&last=deep/er/one>; rel=\"next\""));
+        assert_eq!(link("a&n=0>;+\u{e9}").as_deref(), Some("</v2/_catalog?n=1&last=a%26n%3D0%3E%3B%2B%C3%A9>; rel=\"next\""));
     }
 }
