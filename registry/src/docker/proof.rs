@@ -9,15 +9,16 @@ use super::manifest::is_manifest;
 use super::path::{Digest, Name};
 use super::{CONTENT_DIGEST, artifact_id, package_type, warning, withheld};
 use crate::content::{self, Form, MediaType};
+use crate::management::proofs::{PROOF_WAIT, Proving};
 use crate::server::Front;
 use poem::{Request, Response};
 use pyrsia_ledger::projection::packages::ArtifactRecord;
 use pyrsia_ledger::publication_proof::{ProveError, PublicationProof};
-use pyrsia_ledger::{ArtifactId, BuildId, Projections, Sha256Digest};
-use pyrsia_node::ArtifactError;
+use pyrsia_ledger::{ArtifactId, BuildId, Height, Projections, Sha256Digest};
+use pyrsia_node::{ArtifactError, NodeHandle};
 use serde::Serialize;
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What kind of artifact it is, and the media type of the file.
@@ -34,6 +35,10 @@ const FILE_NAME: &str = "proof.json";
 const KEPT_BYTES_MAX: usize = 16 << 20;
 /// The images of a repository, newest first, whose proofs a digest that nothing else has is looked for among.
 const SUBJECTS_SEARCHED_MAX: usize = 64;
+/// The proofs that are made for one such search; the next one goes on behind them.
+const MADE_PER_SEARCH_MAX: usize = 4;
+/// The builds that are known to have no proof at the newest block, of 16 bytes each.
+const FAILURES_KEPT_MAX: usize = 16_384;
 
 const MANIFEST_FORM: &Form = &Form { media_type: MediaType::Recorded, ranges: false, digest_header: Some(CONTENT_DIGEST) };
 const BLOB_FORM: &Form = &Form { media_type: MediaType::OctetStream, ranges: true, digest_header: Some(CONTENT_DIGEST) };
@@ -51,9 +56,15 @@ impl ProofFile {
     }
 }
 
-/// The proofs that were asked for last.
+/// The proofs that were asked for last, and those that cannot be made.
 pub(crate) struct Proofs {
     kept: Arc<Mutex<Kept>>,
+}
+
+enum Known {
+    File(Arc<ProofFile>),
+    /// It was tried, and nothing came to the ledger since.
+    Failed,
 }
 
 #[derive(Default)]
@@ -61,6 +72,9 @@ struct Kept {
     /// The newest last.
     files: VecDeque<(BuildId, Arc<ProofFile>)>,
     bytes: usize,
+    /// Builds whose proof cannot be made of the ledger up to the block `failed_at`.
+    failed: HashSet<BuildId>,
+    failed_at: Height,
 }
 
 impl Proofs {
@@ -68,38 +82,99 @@ impl Proofs {
         Self { kept: Arc::default() }
     }
 
-    fn kept(&self, build: &BuildId) -> Option<Arc<ProofFile>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.files.iter().find(|(of, _)| of == build).map(|(_, file)| file.clone())
+    fn known(&self, build: &BuildId, tip: Height) -> Option<Known> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).known(build, tip)
     }
 
-    async fn of(&self, front: &Front, build: BuildId) -> Result<Arc<ProofFile>, DockerError> {
-        if let Some(file) = self.kept(&build) {
-            return Ok(file);
+    /// The file of a build's proof; none when it cannot be made.
+    async fn of(&self, node: &NodeHandle, proving: &Proving, build: BuildId) -> Result<Option<Arc<ProofFile>>, DockerError> {
+        let state = node.ledger().state.clone().ok_or_else(no_network)?;
+        let tip = state.height();
+        if let Some(known) = self.known(&build, tip) {
+            return Ok(known.file());
         }
-        let place = front.proving.place().await;
-        if let Some(file) = self.kept(&build) {
-            return Ok(file);
+        let busy = |_| DockerError::Unavailable("too many proofs are asked for at once, try again later".into());
+        let place = tokio::time::timeout(PROOF_WAIT, proving.place()).await.map_err(busy)?;
+        if let Some(known) = self.known(&build, tip) {
+            return Ok(known.file());
         }
-        let state = front.node.ledger().state.clone().ok_or_else(no_network)?;
         let kept = self.kept.clone();
         // Kept even for a client that went away meanwhile: it, or another one, asks again.
         let keep = move |proof: Result<PublicationProof, ProveError>| {
-            let file = Arc::new(ProofFile::new(proof?.to_text().into_bytes()));
-            kept.lock().unwrap_or_else(PoisonError::into_inner).keep(build, file.clone());
-            Ok::<_, ProveError>(file)
+            let made = proof.map(|proof| Arc::new(ProofFile::new(proof.to_text().into_bytes())));
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            match made {
+                Ok(file) => {
+                    kept.keep(build, file.clone());
+                    Some(file)
+                }
+                Err(reason) => {
+                    tracing::warn!(%build, %reason, "a proof of publication cannot be made");
+                    kept.keep_failure(build, tip);
+                    None
+                }
+            }
         };
-        let reason = match place.prove(&front.node, state, build, None, keep).await {
-            Some(Ok(file)) => return Ok(file),
-            Some(Err(error)) => error.to_string(),
-            None => "the node is stopping".to_owned(),
-        };
-        tracing::warn!(%build, reason, "a proof of publication cannot be made");
-        Err(DockerError::Unavailable(format!("the proof of publication of build {build} cannot be made right now")))
+        let stopping = || DockerError::Unavailable("the node is stopping".into());
+        place.prove(node, state, build, None, keep).await.ok_or_else(stopping)
+    }
+
+    /// What `wanted` makes of the first proof of these subjects that it wants. Only few proofs are made for it: whoever asks for digests
+    /// at random must not keep the node busy.
+    async fn search<T>(
+        &self,
+        node: &NodeHandle,
+        proving: &Proving,
+        subjects: &[Subject],
+        wanted: impl Fn(&Subject, &ProofFile) -> Option<T>,
+    ) -> Result<Option<T>, DockerError> {
+        let tip = node.ledger().state.as_ref().ok_or_else(no_network)?.height();
+        let mut unknown = vec![];
+        for subject in subjects {
+            match self.known(&subject.record.build_id, tip) {
+                Some(Known::File(file)) => {
+                    if let Some(found) = wanted(subject, &file) {
+                        return Ok(Some(found));
+                    }
+                }
+                // One that cannot be made must not hide the others.
+                Some(Known::Failed) => {}
+                None => unknown.push(subject),
+            }
+        }
+        let mut made = HashSet::new();
+        for subject in unknown {
+            let build = subject.record.build_id;
+            if made.len() == MADE_PER_SEARCH_MAX && !made.contains(&build) {
+                return Err(DockerError::Unavailable(
+                    "too many proofs of this repository are still to be made, try again later".into(),
+                ));
+            }
+            made.insert(build);
+            let file = self.of(node, proving, build).await?;
+            if let Some(found) = file.and_then(|file| wanted(subject, &file)) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Known {
+    fn file(self) -> Option<Arc<ProofFile>> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Failed => None,
+        }
     }
 }
 
 impl Kept {
+    fn known(&self, build: &BuildId, tip: Height) -> Option<Known> {
+        let file = self.files.iter().find(|(of, _)| of == build).map(|(_, file)| Known::File(file.clone()));
+        file.or_else(|| (self.failed_at == tip && self.failed.contains(build)).then_some(Known::Failed))
+    }
+
     fn keep(&mut self, build: BuildId, file: Arc<ProofFile>) {
         // Two can make the same at once.
         if self.files.iter().any(|(of, _)| *of == build) {
@@ -110,6 +185,14 @@ impl Kept {
         while self.bytes > KEPT_BYTES_MAX && self.files.len() > 1 {
             self.bytes -= self.files.pop_front().map_or(0, |(_, file)| file.bytes.len());
         }
+    }
+
+    fn keep_failure(&mut self, build: BuildId, tip: Height) {
+        if self.failed_at != tip || self.failed.len() >= FAILURES_KEPT_MAX {
+            self.failed.clear();
+            self.failed_at = tip;
+        }
+        self.failed.insert(build);
     }
 }
 
@@ -149,7 +232,10 @@ pub(super) struct Attached {
 }
 
 pub(super) async fn attached_to(front: &Front, subject: &Subject) -> Result<Attached, DockerError> {
-    let file = front.proofs.of(front, subject.record.build_id).await?;
+    let build = subject.record.build_id;
+    let file = front.proofs.of(&front.node, &front.proving, build).await?;
+    let unmade = || DockerError::Unavailable(format!("the proof of publication of build {build} cannot be made right now"));
+    let file = file.ok_or_else(unmade)?;
     Ok(Attached::new(&subject.record, &file))
 }
 
@@ -246,14 +332,13 @@ pub(super) async fn manifest(
     name: &Name,
     digest: &Sha256Digest,
 ) -> Result<Option<Response>, DockerError> {
-    for subject in newest_subjects(front, name)? {
-        // One that cannot be made must not hide the others.
-        let Ok(Attached { bytes, .. }) = attached_to(front, &subject).await else { continue };
-        if Sha256Digest::of(&bytes) == *digest {
-            return Ok(Some(answer(request, &bytes, MANIFEST_TYPE, &subject, MANIFEST_FORM)));
-        }
-    }
-    Ok(None)
+    let wanted = |subject: &Subject, file: &ProofFile| {
+        let Attached { bytes, .. } = Attached::new(&subject.record, file);
+        (Sha256Digest::of(&bytes) == *digest).then(|| (subject.clone(), bytes))
+    };
+    let subjects = newest_subjects(front, name)?;
+    let found = front.proofs.search(&front.node, &front.proving, &subjects, wanted).await?;
+    Ok(found.map(|(subject, bytes)| answer(request, &bytes, MANIFEST_TYPE, &subject, MANIFEST_FORM)))
 }
 
 /// Answers with the file of a proof in this repository, or the configuration of its manifest, if the digest is one's.
@@ -263,17 +348,14 @@ pub(super) async fn blob(
     name: &Name,
     digest: &Sha256Digest,
 ) -> Result<Option<Response>, DockerError> {
-    let empty = *digest == Sha256Digest::of(EMPTY);
-    for subject in newest_subjects(front, name)? {
-        if empty {
-            return Ok(Some(answer(request, EMPTY, EMPTY_TYPE, &subject, BLOB_FORM)));
-        }
-        let Ok(file) = front.proofs.of(front, subject.record.build_id).await else { continue };
-        if file.sha256 == *digest {
-            return Ok(Some(answer(request, &file.bytes, ARTIFACT_TYPE, &subject, BLOB_FORM)));
-        }
+    let subjects = newest_subjects(front, name)?;
+    if *digest == Sha256Digest::of(EMPTY) {
+        return Ok(subjects.first().map(|subject| answer(request, EMPTY, EMPTY_TYPE, subject, BLOB_FORM)));
     }
-    Ok(None)
+    let wanted = |subject: &Subject, file: &ProofFile| {
+        (file.sha256 == *digest).then(|| answer(request, &file.bytes, ARTIFACT_TYPE, subject, BLOB_FORM))
+    };
+    front.proofs.search(&front.node, &front.proving, &subjects, wanted).await
 }
 
 fn answer(request: &Request, bytes: &[u8], media_type: &str, subject: &Subject, form: &Form) -> Response {

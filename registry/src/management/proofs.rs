@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How many proofs are made at once, of images or of anything: each reads the log, and verifies signatures on one core.
 const PROOFS_AT_ONCE_MAX: usize = 2;
 /// How long a request waits for its turn.
-const PROOF_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const PROOF_WAIT: Duration = Duration::from_secs(5);
 const RETRY_AFTER_SECONDS: u64 = 2;
 const TLOG_PROOF_MEDIA_TYPE: &str = "text/plain; charset=utf-8";
 /// The most artifacts one request names: a build has no more.

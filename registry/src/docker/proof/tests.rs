@@ -1,5 +1,8 @@
 use super::*;
+use futures::FutureExt;
+use poem::http::{StatusCode, header};
 use pyrsia_ledger::event::BuiltArtifact;
+use pyrsia_node::{Node, NodeConfig};
 use serde_json::{Value, json};
 
 fn record() -> ArtifactRecord {
@@ -74,4 +77,67 @@ fn the_files_that_are_kept_do_not_grow_beyond_their_limit() {
     assert_eq!((kept.files.len(), kept.bytes), (4, KEPT_BYTES_MAX), "made twice at once, kept once");
     kept.keep(build(9), Arc::new(ProofFile::new(vec![0; KEPT_BYTES_MAX + 1])));
     assert_eq!((kept.files.len(), kept.bytes), (1, KEPT_BYTES_MAX + 1), "the one that is asked for is kept, however large");
+}
+
+#[test]
+fn a_failure_is_known_until_the_next_block() {
+    let build = |byte: u8| borsh::from_slice::<BuildId>(&[byte; 16]).expect("sixteen bytes");
+    let mut kept = Kept::default();
+    assert!(kept.known(&build(1), Height(0)).is_none());
+    kept.keep_failure(build(1), Height(7));
+    kept.keep_failure(build(2), Height(7));
+    for byte in [1, 2] {
+        assert!(matches!(kept.known(&build(byte), Height(7)), Some(Known::Failed)));
+        assert!(kept.known(&build(byte), Height(8)).is_none());
+    }
+    kept.keep_failure(build(3), Height(8));
+    assert_eq!(kept.failed.len(), 1);
+    kept.keep(build(3), Arc::new(ProofFile::new(vec![3])));
+    assert!(matches!(kept.known(&build(3), Height(8)), Some(Known::File(_))));
+}
+
+#[tokio::test]
+async fn a_search_makes_few_proofs_and_the_next_one_goes_on_behind_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = NodeConfig {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
+        listen_only: true,
+        init_network: Some("test".to_owned()),
+        ..NodeConfig::new(folder.path())
+    };
+    let running = Node::start(config).await.expect("the node starts");
+    let (node, proving, proofs) = (running.handle(), Proving::new(), Proofs::new());
+    let build = |number: usize| borsh::from_slice::<BuildId>(&[number as u8; 16]).expect("sixteen bytes");
+    // The network has none of these builds. The first two are manifests of one image.
+    let of = |build_id| Subject { record: ArtifactRecord { build_id, ..record() }, risk: None };
+    let mut subjects = vec![of(build(0))];
+    subjects.extend((0..2 * MADE_PER_SEARCH_MAX + 1).map(|number| of(build(number))));
+    let tip = node.ledger().state.as_ref().expect("a network").height();
+    let tried = || subjects.iter().skip(1).filter(|subject| proofs.known(&subject.record.build_id, tip).is_some()).count();
+    for tries in 1..=2 {
+        let searched = proofs.search(&node, &proving, &subjects, |_, _| Some(())).await;
+        assert!(matches!(searched, Err(DockerError::Unavailable(_))), "{searched:?}");
+        assert_eq!(tried(), tries * MADE_PER_SEARCH_MAX);
+    }
+    for _ in 0..2 {
+        let searched = proofs.search(&node, &proving, &subjects, |_, _| Some(())).await;
+        assert!(matches!(searched, Ok(None)), "nothing is left to be tried: {searched:?}");
+    }
+    // What is known is looked at before anything is made.
+    proofs.kept.lock().expect("a lock").keep(build(99), Arc::new(ProofFile::new(vec![9])));
+    subjects.extend([of(build(98)), of(build(99))]);
+    let found = proofs.search(&node, &proving, &subjects, |_, file| Some(file.bytes.clone())).await;
+    assert!(matches!(found, Ok(Some(bytes)) if bytes == [9]));
+    assert!(proofs.known(&build(98), tip).is_none());
+
+    // Who finds no place is told to come back, and what is known needs none.
+    let taken: Vec<_> = std::iter::from_fn(|| proving.place().now_or_never()).collect();
+    let waited = tokio::time::timeout(4 * PROOF_WAIT, proofs.of(&node, &proving, build(98))).await.expect("not for ever");
+    let response = waited.expect_err("there is no place").into_response();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key(header::RETRY_AFTER));
+    assert!(proofs.known(&build(98), tip).is_none(), "nothing was tried");
+    assert!(proofs.of(&node, &proving, build(99)).await.expect("it is known").is_some());
+    drop(taken);
+    running.stop().await;
 }
