@@ -3,6 +3,7 @@
 //! It is made by the running node, or of a ledger on this machine. Either is believed no more than the other: what is written was
 //! checked here first, as 'pyrsia verify' checks it.
 
+mod bundle;
 mod ledger;
 mod served;
 
@@ -13,7 +14,7 @@ use crate::arguments::{ProofFormat, ProveArguments, ProveCommand, ProveOptions};
 use crate::exit::{Failure, chain};
 use crate::terminal::visible;
 use pyrsia_ledger::publication_proof::{PublicationProof, Verified};
-use pyrsia_ledger::{ArtifactId, NetworkId, Sha256Digest};
+use pyrsia_ledger::{ArtifactId, NetworkId, NodeId, Sha256Digest};
 use std::io::{self, Write};
 
 const FAILED: &str = "the publication cannot be proved";
@@ -37,6 +38,8 @@ struct Proved {
     shown: Verified,
     /// In which form it is written.
     text: String,
+    /// Who signed the attestations, where the text is that.
+    attested_by: Option<NodeId>,
     /// What whoever is given it should know.
     warnings: Vec<String>,
 }
@@ -112,11 +115,14 @@ fn only_artifact(asked: &Asked, options: &ProveOptions, shown: &Verified) -> Res
 }
 
 fn in_words(proved: &Proved, format: ProofFormat) -> String {
-    let Proved { proof, shown, .. } = proved;
+    let Proved { proof, shown, attested_by, .. } = proved;
     let what = match format {
-        ProofFormat::Proof => "the proof",
-        ProofFormat::TlogProof => "a proof for clients of transparency logs",
-        ProofFormat::Slsa => "attestations, signed by the node that was asked,",
+        ProofFormat::Proof => "the proof".to_owned(),
+        ProofFormat::TlogProof => "a proof for clients of transparency logs".to_owned(),
+        ProofFormat::Slsa => {
+            let signer = attested_by.map_or_else(|| "the node that was asked".to_owned(), |node| format!("node {node}"));
+            format!("attestations, signed by {signer},")
+        }
     };
     let artifacts = match shown.artifacts.len() {
         1 => "1 artifact is".to_owned(),

@@ -37,7 +37,7 @@ pub(super) fn prove(path: &Path, asked: &Asked, options: &ProveOptions, network:
         ProofFormat::Proof | ProofFormat::Slsa => proof.to_text(),
     };
     let warnings = state.builds.at_risk(&build).map(|risk| at_risk(risk.height)).into_iter().collect();
-    Ok(Proved { proof, shown, text, warnings })
+    Ok(Proved { proof, shown, text, attested_by: None, warnings })
 }
 
 pub(super) fn tlog_proof(proof: &pyrsia_ledger::publication_proof::PublicationProof, artifact: &ArtifactId) -> String {

@@ -2,15 +2,14 @@
 
 use super::super::{node, package_failure};
 use super::ledger::tlog_proof;
-use super::{Asked, FAILED, Proved, at_risk, checked, only_artifact};
+use super::{Asked, FAILED, Proved, at_risk, bundle, checked, only_artifact};
 use crate::arguments::{ProofFormat, ProveOptions};
 use crate::exit::{Failure, chain};
 use crate::node_client::{NodeClient, RequestError, path_segment};
-use pyrsia_ledger::publication_proof::PublicationProof;
-use pyrsia_ledger::{ArtifactId, NetworkId};
+use pyrsia_ledger::publication_proof::{PublicationProof, Verified};
+use pyrsia_ledger::{ArtifactId, NetworkId, NodeId, Sha256Digest};
 use pyrsia_registry::wire::BuildView;
 use reqwest::StatusCode;
-use serde::Deserialize;
 
 pub(super) async fn prove(asked: &Asked, options: &ProveOptions, network: Option<NetworkId>) -> Result<Proved, Failure> {
     let node = node()?;
@@ -18,20 +17,23 @@ pub(super) async fn prove(asked: &Asked, options: &ProveOptions, network: Option
     let proof = PublicationProof::parse(proof.as_bytes())
         .map_err(|error| Failure::new(format!("{FAILED}: what the node gives is no proof: {}", chain(&error))))?;
     let shown = checked(&proof, asked, network)?;
-    let text = match options.format {
-        ProofFormat::Proof => proof.to_text(),
+    let (text, attested_by) = match options.format {
+        ProofFormat::Proof => (proof.to_text(), None),
         ProofFormat::TlogProof => {
             let artifact = only_artifact(asked, options, &shown)?;
             let text = fetch(&node, asked, std::slice::from_ref(&artifact), "tlog-proof").await?;
-            signed_like(text, &tlog_proof(&proof, &artifact))?
+            (signed_like(text, &tlog_proof(&proof, &artifact))?, None)
         }
-        ProofFormat::Slsa => envelopes(fetch(&node, asked, &options.artifacts, "slsa").await?)?,
+        ProofFormat::Slsa => {
+            let (text, signer) = attested(fetch(&node, asked, &options.artifacts, "slsa").await?, &shown, &proof)?;
+            (text, Some(signer))
+        }
     };
     let warnings = match node.get::<BuildView>(&format!("/api/v1/builds/{}", shown.build_id)).await {
         Ok(build) => build.at_risk.map(|risk| at_risk(risk.height)).into_iter().collect(),
         Err(error) => vec![format!("whether it came to be at risk since cannot be told: {error}")],
     };
-    Ok(Proved { proof, shown, text, warnings })
+    Ok(Proved { proof, shown, text, attested_by, warnings })
 }
 
 async fn fetch(node: &NodeClient, asked: &Asked, artifacts: &[ArtifactId], format: &str) -> Result<String, Failure> {
@@ -54,39 +56,31 @@ async fn fetch(node: &NodeClient, asked: &Asked, artifacts: &[ArtifactId], forma
     })
 }
 
-/// What the node gives is what the proof gives, and one line more: the node's signature as the log.
+/// What the node gives is what the proof gives, to the byte, and above the cosignatures at most one line more: the node's signature as
+/// the log, which is not checked.
 fn signed_like(text: String, expected: &str) -> Result<String, Failure> {
-    let mut expected = expected.lines();
-    let mut next = expected.next();
-    let mut more = 0;
-    for line in text.lines() {
-        if next == Some(line) {
-            next = expected.next();
-        } else {
-            more += 1;
-        }
-    }
-    if next.is_none() && more <= 1 {
+    let more = expected
+        .rsplit_once("\n\n")
+        .and_then(|(head, cosignatures)| text.strip_prefix(head)?.strip_prefix("\n\n")?.strip_suffix(cosignatures));
+    let is_signature = |line: &str| {
+        let line = line.strip_suffix('\n').unwrap_or_default();
+        line.starts_with("— ") && !line.contains(char::is_control)
+    };
+    if more.is_some_and(|more| more.is_empty() || is_signature(more)) {
         return Ok(text);
     }
     Err(Failure::new(format!("{FAILED}: the tlog-proof that the node gives is not what its proof shows")))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope {
-    payload_type: String,
-}
-
-/// An envelope on each line. Whose signatures they have is for whoever takes them.
-fn envelopes(text: String) -> Result<String, Failure> {
-    let is_one = |line: &str| {
-        serde_json::from_str::<Envelope>(line).is_ok_and(|envelope| envelope.payload_type == "application/vnd.in-toto+json")
-    };
-    if !text.is_empty() && text.lines().all(is_one) {
-        return Ok(text);
+/// The attestations, and the node that signed them.
+fn attested(text: String, shown: &Verified, proof: &PublicationProof) -> Result<(String, NodeId), Failure> {
+    let proof = Sha256Digest::of(proof.to_text().as_bytes());
+    match bundle::check(&text, shown, proof) {
+        Ok(signer) => Ok((text, signer)),
+        Err(error) => {
+            Err(Failure::new(format!("{FAILED}: what the node attests is not what its proof shows: {}", chain(&error))))
+        }
     }
-    Err(Failure::new(format!("{FAILED}: what the node gives are no attestations")))
 }
 
 #[cfg(test)]
@@ -100,17 +94,18 @@ mod tests {
         for taken in [expected, &signed] {
             assert!(signed_like(taken.to_owned(), expected).is_ok(), "{taken}");
         }
-        for other in [signed.replace("index 3", "index 4"), format!("{signed}— more\n"), String::new()] {
+        for other in [
+            signed.replace("index 3", "index 4"),
+            format!("{signed}— more\n"),
+            String::new(),
+            expected.replace("index", "— above\nindex"),
+            expected.replace("\n\n— ", "\n\nno signature\n— "),
+            expected.replace("\n\n— ", "\n— more\n\n— "),
+            expected.replace('\n', "\r\n"),
+            signed.replace("log\n", "log\r\n"),
+            signed.replace("log\n", "log\n\n"),
+        ] {
             assert!(signed_like(other.clone(), expected).is_err(), "{other}");
-        }
-    }
-
-    #[test]
-    fn only_envelopes_are_taken_for_attestations() {
-        let envelope = r#"{"payloadType":"application/vnd.in-toto+json","payload":"","signatures":[]}"#;
-        assert!(envelopes(format!("{envelope}\n{envelope}\n")).is_ok());
-        for other in [String::new(), "<html>".to_owned(), format!("{envelope}\n{{}}\n")] {
-            assert!(envelopes(other).is_err());
         }
     }
 }
