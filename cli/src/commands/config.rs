@@ -31,12 +31,23 @@ fn show(file: &SettingsFile) -> Result<(), Failure> {
 }
 
 fn change(file: &SettingsFile, edit: EditArguments) -> Result<(), Failure> {
-    // A file that cannot be understood is what one runs this command to mend.
-    let old = file.read().unwrap_or_else(|error| {
-        eprintln!("warning: the settings start from their defaults: {}", chain(&error));
-        Settings::default()
-    });
-    let settings = if edit == EditArguments::default() {
+    let is_asked = edit == EditArguments::default();
+    // A file that cannot be understood is what one runs this command to mend. A script reads no warning, and must not lose the
+    // network that the file pins.
+    let old = match file.read() {
+        Ok(old) => old,
+        Err(error) if !is_asked && edit.network.is_none() => {
+            return Err(Failure::because("the settings cannot be changed", &error).hint(
+                "mend the file or run 'pyrsia config --remove'; with '--network' too, the settings start from their defaults",
+            ));
+        }
+        Err(error) => {
+            let why = chain(&error);
+            eprintln!("warning: the settings start from their defaults, without the network that the file may name: {why}");
+            Settings::default()
+        }
+    };
+    let settings = if is_asked {
         ask(&old, &mut io::stdin().lock()).map_err(|error| Failure::because("Error saving node configuration", &error))?
     } else {
         Settings {
@@ -95,6 +106,22 @@ mod tests {
         let settings = ask(&Settings::default(), &mut answers).unwrap();
         let answered = Settings { host: "node.example".into(), disk_allocated: "5 GB".into(), ..Settings::default() };
         assert_eq!(settings, answered);
+    }
+
+    #[test]
+    fn flags_do_not_take_back_the_network_of_a_file_that_cannot_be_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SettingsFile::at(folder.path().join("default-config.toml"));
+        let (old, new) = ("ab".repeat(32), "cd".repeat(32));
+        let damaged = format!("host = \"localhost\"\nport = 7888\nnetwork = \"{old}\"\n");
+        std::fs::write(file.path(), &damaged).unwrap();
+        let edit = EditArguments { port: Some("7889".into()), ..EditArguments::default() };
+        assert!(change(&file, edit.clone()).is_err());
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), damaged);
+
+        change(&file, EditArguments { network: Some(new.clone()), ..edit }).unwrap();
+        let changed = Settings { port: "7889".into(), network: Some(new), ..Settings::default() };
+        assert_eq!(file.read().unwrap(), changed);
     }
 
     #[test]
