@@ -87,16 +87,30 @@ async fn change(path: &str, what_failed: &str, arguments: ChangeArtifactsArgumen
     }
 }
 
-/// The artifacts that words on the command line name.
-async fn named(node: &NodeClient, words: &[String]) -> Result<Vec<Sha256Digest>, Failure> {
-    let digest = |word: &String| word.strip_prefix("sha256:").unwrap_or(word).parse::<Sha256Digest>();
-    if let Ok(digests) = words.iter().map(digest).collect::<Result<Vec<_>, _>>() {
-        return Ok(digests);
+/// What words on the command line name.
+#[derive(Debug, PartialEq, Eq)]
+enum Named<'w> {
+    Artifacts(Vec<Sha256Digest>),
+    Package { package_type: &'w str, package: &'w str },
+}
+
+impl<'w> Named<'w> {
+    fn by(words: &'w [String]) -> Result<Self, Failure> {
+        let digest = |word: &String| word.strip_prefix("sha256:").unwrap_or(word).parse::<Sha256Digest>();
+        let (digests, others): (Vec<_>, Vec<_>) = words.iter().partition(|word| digest(word).is_ok());
+        match (&digests[..], &others[..]) {
+            (_, []) => Ok(Self::Artifacts(digests.into_iter().flat_map(digest).collect())),
+            ([], [package_type, package]) => Ok(Self::Package { package_type, package }),
+            (_, [wrong, ..]) => Err(Failure::new(format!("{wrong:?} is no SHA-256"))
+                .hint("name artifacts by their SHA-256, or a package by its type and its name: docker alpine:3.16.0")),
+        }
     }
-    let [package_type, package] = words else {
-        let wrong = words.iter().find(|word| digest(word).is_err()).expect("not all of them are digests");
-        return Err(Failure::new(format!("{wrong:?} is no SHA-256"))
-            .hint("name artifacts by their SHA-256, or a package by its type and its name: docker alpine:3.16.0"));
+}
+
+async fn named(node: &NodeClient, words: &[String]) -> Result<Vec<Sha256Digest>, Failure> {
+    let (package_type, package) = match Named::by(words)? {
+        Named::Artifacts(artifacts) => return Ok(artifacts),
+        Named::Package { package_type, package } => (package_type, package),
     };
     let found = node.get(&format!("/api/v1/packages/{}?id={}", path_segment(package_type), path_segment(package))).await;
     let found: PackageView = found.map_err(|error| package_failure("The package cannot be looked up", &error))?;
@@ -113,4 +127,31 @@ async fn collect(arguments: CollectArguments) -> Result<(), Failure> {
     let answer = admin(arguments.admin)?.post("/api/v1/store/collections", &request).await;
     let answer: CollectResponse = answer.map_err(|error| admin_failure("The leftovers cannot be removed", &error))?;
     if arguments.output.json { print_json(&answer) } else { print(&words::collected(&answer)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_name_artifacts_or_a_package_and_a_mistyped_digest_is_told() {
+        let (good, mistyped) = ("ab".repeat(32), "ab".repeat(31));
+        let prefixed = format!("sha256:{good}");
+        let check = |words: &[&str], wrong: Option<&str>| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            match (Named::by(&words), wrong) {
+                (Err(failure), Some(wrong)) => assert!(format!("{failure:?}").contains(wrong), "{words:?}: {failure:?}"),
+                (Ok(Named::Artifacts(artifacts)), None) => assert_eq!(artifacts.len(), words.len()),
+                (Ok(Named::Package { package_type, package }), None) => assert_eq!([package_type, package], words[..]),
+                (named, _) => panic!("{words:?}: {named:?}"),
+            }
+        };
+        check(&[&good], None);
+        check(&[&good, &prefixed], None);
+        check(&["docker", "alpine:3.16.0"], None);
+        for words in [&[good.as_str(), mistyped.as_str()][..], &[&mistyped, &prefixed], &[&good, &good, &mistyped], &[&mistyped]]
+        {
+            check(words, Some(&mistyped));
+        }
+    }
 }
