@@ -116,7 +116,15 @@ impl Validators {
                 let artifacts = ArtifactStore::open(&folder)?;
                 let peers = handles.iter().take(1).filter_map(|first| first.addresses().first().cloned()).collect();
                 let listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
-                let config = P2pConfig { key, listen, peers, probe: vec![], external_ip: None, max_provided_keys: 1, artifact_budget: None };
+                let config = P2pConfig {
+                    key,
+                    listen,
+                    peers,
+                    probe: vec![],
+                    external_ip: None,
+                    max_provided_keys: 1,
+                    artifact_budget: None,
+                };
                 let (wishes, unanswered) = mpsc::channel(1);
                 let registry = &mut Registry::default();
                 let (p2p, task) = P2p::start(config, handle.clone(), carried_out, artifacts, wishes, registry).await?;

@@ -15,8 +15,8 @@ pub mod mounts;
 pub mod artifacts;
 pub mod consensus;
 pub mod p2p;
-pub mod storage;
 pub mod proofs;
+pub mod storage;
 pub mod verification;
 
 #[cfg(any(test, feature = "fuzz"))]

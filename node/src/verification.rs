@@ -49,9 +49,8 @@ pub fn verdict<'a>(
 
 /// The newest build of a package that is completely published, at risk or not.
 pub fn newest_publication(state: &Projections, coordinate: &PackageCoordinate) -> Option<BuildId> {
-    let is_published = |build: &BuildId| {
-        state.builds.get(build).is_some_and(|build| matches!(build.status, BuildStatus::Published { .. }))
-    };
+    let is_published =
+        |build: &BuildId| state.builds.get(build).is_some_and(|build| matches!(build.status, BuildStatus::Published { .. }));
     state.packages.records(coordinate).rev().map(|record| record.build_id).find(is_published)
 }
 

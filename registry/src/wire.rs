@@ -17,14 +17,14 @@ pub use blocks::{BLOCKS_MEDIA_TYPE, BlocksPageError, split_blocks};
 pub use builds::*;
 pub use consensus::*;
 pub use members::*;
-pub use search::*;
-pub use storage::*;
-pub use words::event_in_words;
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{BlockHash, BuildId, Height, NetworkId, NodeId, PackageType, Sha256Digest};
+pub use search::*;
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+pub use storage::*;
+pub use words::event_in_words;
 
 /// `POST /authorized_node` and `POST /api/v1/authorizations`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

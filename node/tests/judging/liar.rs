@@ -51,7 +51,8 @@ impl Liar {
         let (sender, requests) = mpsc::channel(8);
         let peers = members.iter().map(|member| member.addresses()[0].clone()).collect();
         let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
-        let config = P2pConfig { key, listen, peers, probe: vec![], external_ip: None, max_provided_keys: 64, artifact_budget: None };
+        let config =
+            P2pConfig { key, listen, peers, probe: vec![], external_ip: None, max_provided_keys: 64, artifact_budget: None };
         let mut registry = Registry::default();
         let (p2p, p2p_task) = P2p::start(config, consensus.clone(), frames, store.clone(), sender, &mut registry).await.unwrap();
         for member in members {
