@@ -254,7 +254,10 @@ mod tests {
         partial.write_chunk(0, bytes).expect("writes");
         assert_eq!(partial.finish(|_| true).expect("ends"), Finished::Stored);
         let (opened, reader) = (std::sync::mpsc::channel(), store.clone());
-        std::thread::spawn(move || opened.0.send(reader.open_file(&sha256).expect("opens").is_some()));
+        std::thread::spawn(move || {
+            let is_here = reader.open_file(&sha256).expect("opens").is_some();
+            opened.0.send(is_here)
+        });
         assert_eq!(opened.1.recv_timeout(Duration::from_secs(10)), Ok(true), "a reader waits for the download to be dropped");
         assert_eq!(store.evict(&sha256).expect("looks"), crate::artifacts::Leaving::InUse);
         drop(partial);
