@@ -142,7 +142,7 @@ impl Fetcher {
     }
 
     #[cfg(test)]
-    pub(super) fn rooms(&self) -> &Rooms {
+    pub(super) fn rooms(&self) -> &Arc<Rooms> {
         &self.0.rooms
     }
 

@@ -1,14 +1,17 @@
 //! A budget on a node whose neighbour, the only keeper, has everything.
 
 use super::{Keepers, SILENCE_KNOWN, Silence, Silent};
+use crate::artifacts::ChunkList;
 use crate::p2p::FetchError;
 use crate::p2p::exchange::tests::{Habit, Rogue};
 use crate::p2p::metrics::FetchLabels;
 use crate::p2p::tests::{Setup, TestNode, in_time, noise};
+use pyrsia_ledger::Sha256Digest;
 use pyrsia_ledger::event::BuiltArtifact;
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 const KIB: usize = 1 << 10;
 
@@ -101,6 +104,27 @@ async fn what_no_keeper_has_stays_and_so_does_what_this_node_keeps_itself() {
     assert!(matches!(refused, FetchError::BeyondBudget { .. }), "{refused}");
     assert_eq!(here(&founder, &artifacts), [false, true, true], "what a keeper has does not leave for any budget");
     founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_nobody_goes_on_with_leaves_while_the_node_runs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = Setup::new(1).start_in(folder.path()).await;
+    let sha256 = Sha256Digest::of(b"abandoned");
+    let list = ChunkList::new(10, vec![Sha256Digest::of(b"some bytes")]).expect("a list");
+    drop(node.store.begin_partial(&sha256, list).expect("begins"));
+    let path = folder.path().join("partial").join(sha256.to_string());
+    let long_ago = SystemTime::now() - Duration::from_secs(30 * 24 * 60 * 60);
+    File::open(&path).and_then(|file| file.set_modified(long_ago)).expect("ages");
+    let trimming = tokio::spawn(node.p2p.fetcher.rooms().clone().trim());
+    in_time(async {
+        while path.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    trimming.abort();
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
