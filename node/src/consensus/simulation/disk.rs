@@ -46,6 +46,10 @@ impl Disk {
         disk
     }
 
+    pub(super) fn block_count(&self) -> u64 {
+        self.contents().blocks.len() as u64
+    }
+
     pub(super) fn blocks(&self) -> Vec<SealedBlock> {
         self.contents().blocks.clone()
     }

@@ -140,6 +140,13 @@ fn bearable(world: &World, leaving: usize) -> i64 {
     (left.saturating_sub(1) / 3) as i64 - (malicious + forgetful) as i64
 }
 
+/// Whether another node that keeps its word has the newest block. What is bearable is counted by the set behind that block; when it
+/// is lost, those who are to decide on it once more are the set before it.
+fn is_newest_block_kept_without(world: &World, index: usize) -> bool {
+    let keeps = |other: &usize| *other != index && world.nodes[*other].disk.block_count() == world.oracle.height() as u64;
+    world.honest().iter().any(keeps)
+}
+
 /// Operators and users go about their business.
 fn act(world: &mut World, plan: &mut Plan) -> Result<(), String> {
     let candidate = world.random.below(plan.members as u64) as usize;
@@ -185,7 +192,9 @@ fn corrupt(world: &mut World, plan: &mut Plan) {
     let honest = members(world, |index, character| index > 0 && character == Character::Honest);
     let leaving = usize::from(plan.revoking.is_some());
     if plan.wants_malicious && bearable(world, leaving) > 0 {
-        if let Some(&index) = world.random.pick(&honest) {
+        if let Some(&index) = world.random.pick(&honest)
+            && is_newest_block_kept_without(world, index)
+        {
             plan.wants_malicious = false;
             world.corrupt(index);
         }
@@ -224,7 +233,8 @@ fn suffer(world: &mut World, plan: &Plan) {
             !state.is_validator(node) && !is_known
         });
         let leaving = usize::from(plan.revoking.is_some());
-        let may_lose_disk = is_stranger && index > 0 || bearable(world, leaving) > 0;
+        let may_lose_disk =
+            is_stranger && index > 0 || bearable(world, leaving) > 0 && is_newest_block_kept_without(world, index);
         if may_lose_disk && world.random.percent(25) {
             world.lose_disk(index);
         } else {
