@@ -269,32 +269,33 @@ fn fits_by_definition(pattern: &[u8], text: &[u8]) -> bool {
     fits[text.len()]
 }
 
+#[cfg(test)]
+#[path = "../../fuzz/src/corpus.rs"]
+mod corpus;
+
 /// Every property, over what it begins with and over what the fuzzer left.
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::log::export::EXPORT_MAGIC;
-    use std::path::Path;
-
-    fn replay((name, property, seeds): Target) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
-        let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let files: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();
-        assert!(!files.is_empty() && !seeds().is_empty(), "{name} has something to read");
-        seeds().iter().for_each(|seed| property(seed));
-        for file in files {
-            println!("{}", file.display());
-            property(&std::fs::read(file).expect("is read"));
-        }
-    }
 
     #[test]
     fn every_property_holds_for_the_corpus() {
-        for target in
-            [SEALED_BLOCK, EVENT, EXPORTED_LOG, NOTE, CERTIFICATE, EVIDENCE, SNAPSHOT, TILE, TREE_PROOF, PUBLICATION_PROOF, NAME]
-        {
-            replay(target);
-        }
+        let targets = [
+            SEALED_BLOCK,
+            EVENT,
+            EXPORTED_LOG,
+            NOTE,
+            CERTIFICATE,
+            EVIDENCE,
+            SNAPSHOT,
+            TILE,
+            TREE_PROOF,
+            PUBLICATION_PROOF,
+            NAME,
+            PATTERN,
+        ];
+        targets.into_iter().for_each(corpus::replay);
     }
 
     #[test]

@@ -11,22 +11,15 @@ pub const JOURNAL: Target = ("journal", journal, journal_seeds);
 pub const STREAM: Target = ("stream", stream, stream_seeds);
 
 #[cfg(test)]
+#[path = "../../fuzz/src/corpus.rs"]
+mod corpus;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn every_property_holds_for_the_corpus() {
-        for (name, property, seeds) in [HEARING, JOURNAL, STREAM] {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
-            let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-            let files: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();
-            assert!(!files.is_empty() && !seeds().is_empty(), "{name} has something to read");
-            seeds().iter().for_each(|seed| property(seed));
-            for file in files {
-                println!("{}", file.display());
-                property(&std::fs::read(file).expect("is read"));
-            }
-        }
+        [HEARING, JOURNAL, STREAM].into_iter().for_each(corpus::replay);
     }
 }

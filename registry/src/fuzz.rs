@@ -99,22 +99,15 @@ fn segment_seeds() -> Vec<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[path = "../../fuzz/src/corpus.rs"]
+mod corpus;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn every_property_holds_for_the_corpus() {
-        for (name, property, seeds) in [IMAGE_PATH, MAVEN_PATH, MAVEN_VERSION, TILE_PATH, RANGE, CONDITION, SEGMENT] {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
-            let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-            let files: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();
-            assert!(!files.is_empty() && !seeds().is_empty(), "{name} has something to read");
-            seeds().iter().for_each(|seed| property(seed));
-            for file in files {
-                println!("{}", file.display());
-                property(&std::fs::read(file).expect("is read"));
-            }
-        }
+        [IMAGE_PATH, MAVEN_PATH, MAVEN_VERSION, TILE_PATH, RANGE, CONDITION, SEGMENT].into_iter().for_each(corpus::replay);
     }
 }
