@@ -1,7 +1,7 @@
 //! The founding block: the only one that follows from no state.
 
 use super::{BlockError, HeaderPart, Projections, TIME_MS_MAX, Table};
-use crate::block::{BlockHash, Height, SealedBlock};
+use crate::block::{Block, BlockHash, Height, SealedBlock};
 use crate::certificate::CommitCertificate;
 use crate::event::{Event, NetworkFounded};
 use crate::policy;
@@ -21,7 +21,7 @@ pub fn genesis(key: &SigningKey, name: &str, nonce: [u8; 32], time_ms: u64) -> S
     let event = Event::NetworkFounded(NetworkFounded { name: name.to_owned(), nonce });
     let founded = SignedEvent::new(key, UnsignedEvent::new(NetworkId::UNFOUNDED, founder, 0, time_ms, event));
     let state = Projections::founded(&founded, name.to_owned());
-    let block = state.seal_header(founder, time_ms, vec![founded]);
+    let block = Block { header: state.founding_header(founder, time_ms), events: vec![founded] };
     let certificate = CommitCertificate::signed(&block.header, 0, [key]);
     SealedBlock { block, certificate }
 }
@@ -50,8 +50,7 @@ impl Projections {
             return Err(BlockError::Signature { height: Height::GENESIS, index: 0, id: founded.id() });
         }
         let state = Self::founded(founded, body.name.clone());
-        let expected = state.seal_header(header.proposer, header.time_ms, vec![founded.clone()]);
-        if header.proposer != state.founder || expected.header != *header {
+        if header.proposer != state.founder || state.founding_header(header.proposer, header.time_ms) != *header {
             return Err(BlockError::Header { height: Height::GENESIS, what: HeaderPart::Any });
         }
         sealed

@@ -1,8 +1,9 @@
 //! The next block as a proposer makes it, and the header that follows from its events.
 
 use super::{Projections, TIME_MS_MAX};
-use crate::block::{BLOCK_EVENT_BYTES_MAX, Block, BlockHeader, EVENTS_PER_BLOCK_MAX, HEADER_VERSION};
+use crate::block::{BLOCK_EVENT_BYTES_MAX, Block, BlockHeader, EVENTS_PER_BLOCK_MAX, HEADER_VERSION, Height};
 use crate::certificate::ValidatorSet;
+use crate::digest::Sha256Digest;
 use crate::identity::NodeId;
 use crate::policy::{self, Refusal};
 use crate::projection::ACTIVATION_WINDOW_BLOCKS;
@@ -43,27 +44,40 @@ impl Projections {
         Proposal { block, next, refused }
     }
 
-    pub(super) fn seal_header(&self, proposer: NodeId, time_ms: u64, events: Vec<SignedEvent>) -> Block {
-        let header = BlockHeader {
+    /// The header of the founding block, whose event is folded here.
+    pub(super) fn founding_header(&self, proposer: NodeId, time_ms: u64) -> BlockHeader {
+        let validators = self.validators().hash();
+        self.header(self.height, (validators, validators), proposer, time_ms)
+    }
+
+    /// The header of the block whose events are folded here, which is not advanced to it yet. `validators` are those before it.
+    pub(super) fn header_to_come(&self, validators: &ValidatorSet, proposer: NodeId, time_ms: u64) -> BlockHeader {
+        let next = self.validators();
+        let before = validators.hash();
+        let after = if next == *validators { before } else { next.hash() };
+        self.header(self.height.next(), (before, after), proposer, time_ms)
+    }
+
+    fn header(
+        &self,
+        height: Height,
+        (validators, next_validators): (Sha256Digest, Sha256Digest),
+        proposer: NodeId,
+        time_ms: u64,
+    ) -> BlockHeader {
+        BlockHeader {
             version: HEADER_VERSION,
             network: self.network,
-            height: self.height,
+            height,
             parent: self.tip,
             time_ms,
             proposer,
             tree_size: self.frontier.size(),
             tree_root: self.frontier.root(),
             state_root: self.sum.root(),
-            validators: self.validators().hash(),
-            next_validators: self.validators().hash(),
-        };
-        Block { header, events }
-    }
-
-    /// The header of the block whose events are folded here, which is not advanced to it yet.
-    pub(super) fn header_to_come(&self, validators: &ValidatorSet, proposer: NodeId, time_ms: u64) -> BlockHeader {
-        let header = self.seal_header(proposer, time_ms, vec![]).header;
-        BlockHeader { height: self.height.next(), validators: validators.hash(), ..header }
+            validators,
+            next_validators,
+        }
     }
 
     pub(super) fn advanced_to(mut self, header: &BlockHeader) -> Self {
