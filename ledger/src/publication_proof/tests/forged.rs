@@ -125,14 +125,20 @@ fn a_set_that_its_predecessor_did_not_name_is_nobody() {
     assert!(matches!(error, ProofError::Certificate { source: CertificateError::Stranger(_), .. }), "{error}");
 }
 
-#[test]
-fn the_blocks_of_a_proof_are_those_of_its_events() {
+/// Two builds of one package, the proof of each, and the size of the tree of the newer one.
+fn published_twice() -> (Bench, PublicationProof, PublicationProof, u64) {
     let (mut bench, first) = published(4);
     let again = bench.open_build(1);
     bench.judge(again, &(0..4).map(|judge| (judge, built(b"image"))).collect::<Vec<_>>());
     publish(&mut bench, again, 2);
     let (one, two) = (proof_of(&bench, &first), proof_of(&bench, &again));
     let size = two.evidence.publication.header.tree_size;
+    (bench, one, two, size)
+}
+
+#[test]
+fn the_blocks_of_a_proof_are_those_of_its_events() {
+    let (bench, one, two, size) = published_twice();
     let consistency = |old| memory(&bench).consistency(old, size).expect("a proof");
     let error = refused(&two, |evidence| {
         evidence.request = one.evidence.request.clone();
@@ -163,12 +169,7 @@ fn the_blocks_of_a_proof_are_those_of_its_events() {
 
 #[test]
 fn the_events_of_a_proof_are_those_of_its_build() {
-    let (mut bench, first) = published(4);
-    let again = bench.open_build(1);
-    bench.judge(again, &(0..4).map(|judge| (judge, built(b"image"))).collect::<Vec<_>>());
-    publish(&mut bench, again, 2);
-    let (one, two) = (proof_of(&bench, &first), proof_of(&bench, &again));
-    let size = two.evidence.publication.header.tree_size;
+    let (bench, one, two, size) = published_twice();
     let moved = |placed: &PlacedInTree| PlacedInTree {
         path: memory(&bench).inclusion(placed.index, size).expect("a path"),
         ..placed.clone()
