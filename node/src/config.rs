@@ -10,7 +10,9 @@ use libp2p::Multiaddr;
 use pyrsia_ledger::NetworkId;
 use url::Url;
 
+use crate::bucket::BucketConfig;
 use crate::consensus::ConsensusConfig;
+use crate::p2p::NetworkConfig;
 
 /// A build that takes longer is cancelled, and this node abstains.
 pub const BUILD_TIMEOUT: Duration = Duration::from_secs(3 * 60 * 60);
@@ -95,6 +97,8 @@ pub struct NodeConfig {
     /// A folder with verifier components besides those the program carries.
     pub verifiers_path: Option<PathBuf>,
     pub storage: StorageConfig,
+    /// A larger tier behind the store.
+    pub bucket: Option<BucketConfig>,
 
     pub listen: Vec<Multiaddr>,
     /// Nodes to stay connected with; with or without `/p2p/<peer id>`.
@@ -108,6 +112,7 @@ pub struct NodeConfig {
     /// Replaces the address in what this node tells others about itself.
     pub external_ip: Option<Ipv4Addr>,
     pub max_provided_keys: usize,
+    pub network: NetworkConfig,
 
     /// The name of the network to found when the ledger's folder holds none.
     pub init_network: Option<String>,
@@ -136,6 +141,7 @@ impl NodeConfig {
             ledger_path: data_dir.join("ledger"),
             verifiers_path: None,
             storage: StorageConfig::default(),
+            bucket: None,
             listen: vec![any("/ip4/0.0.0.0/tcp/0"), any("/ip4/0.0.0.0/udp/0/quic-v1")],
             peers: vec![],
             probe: vec![],
@@ -143,6 +149,7 @@ impl NodeConfig {
             listen_only: false,
             external_ip: None,
             max_provided_keys: MAX_PROVIDED_KEYS,
+            network: NetworkConfig::default(),
             init_network: None,
             pinned_network: None,
             pipeline_endpoint: Url::parse("http://localhost:8080").expect("the constant is a URL"),

@@ -2,6 +2,7 @@
 //!
 //! Counters of the p2p room are its own; what follows from the ledger is read off its newest state when somebody asks.
 
+mod bucket;
 mod judging;
 mod storage;
 
@@ -11,9 +12,11 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use self::bucket::BucketGauges;
 use self::judging::JudgingGauges;
 use self::storage::StorageGauges;
 use crate::artifacts::ArtifactStore;
+use crate::bucket::Bucket;
 use crate::consensus::ConsensusHandle;
 
 #[derive(Clone)]
@@ -44,12 +47,14 @@ pub(crate) struct Gauges {
     accused: Gauge,
     judging: JudgingGauges,
     storage: StorageGauges,
+    bucket: BucketGauges,
 }
 
 impl Gauges {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let (judging, storage) = (JudgingGauges::register(registry), StorageGauges::register(registry));
-        let gauges = Self { judging, storage, ..Self::default() };
+        let bucket = BucketGauges::register(registry);
+        let gauges = Self { judging, storage, bucket, ..Self::default() };
         let ledger = registry.sub_registry_with_prefix("pyrsia_ledger");
         ledger.register("height", "Height of the newest block", gauges.height.clone());
         ledger.register("events", "Events on the ledger", gauges.events.clone());
@@ -83,9 +88,10 @@ impl NodeMetrics {
         Self { registry: Arc::new(registry), gauges }
     }
 
-    pub(crate) fn text(&self, consensus: &ConsensusHandle, store: &ArtifactStore, budget_bytes: Option<u64>) -> String {
+    pub(crate) fn text(&self, consensus: &ConsensusHandle, store: &ArtifactStore, bucket: Option<&Bucket>, budget_bytes: Option<u64>) -> String {
         let gauges = &self.gauges;
         gauges.storage.read_off(store, budget_bytes);
+        gauges.bucket.read_off(bucket);
         if let Some(state) = consensus.view().state.as_deref() {
             set(&gauges.height, state.height().0);
             set(&gauges.events, state.tree_size());

@@ -11,12 +11,13 @@ mod scrubbing;
 mod tests;
 
 pub use leftovers::{Leftover, LeftoversError, LeftoversReport};
-pub use listing::{ArtifactListing, StorageView};
+pub use listing::{ArtifactListing, Place, StorageView};
 pub use retention::Standing;
 pub(crate) use scrubbing::Scrubbing;
 pub use scrubbing::{Finding, ScrubPass, ScrubStart, ScrubView};
 
 use crate::artifacts::{Leaving, StoreError};
+use crate::bucket::BucketError;
 use crate::handle::NodeHandle;
 use pyrsia_ledger::Sha256Digest;
 
@@ -27,6 +28,10 @@ pub enum StorageError {
     Unknown(Sha256Digest),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("this node has no bucket")]
+    NoBucket,
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
     #[error("the node is stopping")]
     Stopped,
 }
@@ -57,10 +62,29 @@ impl NodeHandle {
     pub async fn remove_artifact(&self, sha256: Sha256Digest) -> Result<Leaving, StorageError> {
         let left = self.ask_store(move |store| Ok(store.remove_unneeded(&sha256)?)).await?;
         if left == Leaving::Gone {
-            self.p2p().withdraw(sha256).await;
+            if !self.has_copy(&sha256) {
+                self.p2p().withdraw(sha256).await;
+            }
             tracing::info!(%sha256, "a stored artifact was removed by the operator");
         }
         Ok(left)
+    }
+
+    /// Removes an artifact's copy from the bucket, for every node that shares it; whether there was one.
+    pub async fn remove_copy(&self, sha256: Sha256Digest) -> Result<bool, StorageError> {
+        let was_there = self.bucket().ok_or(StorageError::NoBucket)?.remove(&sha256).await?;
+        if !self.store().contains(&sha256) {
+            self.p2p().withdraw(sha256).await;
+        }
+        if was_there {
+            tracing::info!(%sha256, "a copy in the bucket was removed by the operator");
+        }
+        Ok(was_there)
+    }
+
+    /// Whether an artifact has a copy in the bucket, as far as is known here.
+    pub fn has_copy(&self, sha256: &Sha256Digest) -> bool {
+        self.bucket().is_some_and(|bucket| bucket.known_copy(sha256).is_some())
     }
 
     async fn ask_store<T: Send + 'static>(

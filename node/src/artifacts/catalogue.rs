@@ -67,6 +67,8 @@ pub(crate) struct Counts {
     /// Those of them, and lost pinned ones, that came back from other nodes.
     pub(crate) healed: AtomicU64,
     pub(crate) scrubbed_bytes: AtomicU64,
+    /// Artifacts that got their name.
+    pub(crate) arrivals: AtomicU64,
 }
 
 impl Counts {
@@ -115,6 +117,7 @@ impl Catalogue {
 
     /// An artifact has got its name, and the room that was taken for it is its own.
     pub(super) fn insert(&self, sha256: Sha256Digest, size_bytes: u64, now: SystemTime) {
+        Counts::add(&self.counts.arrivals, 1);
         let mut contents = self.contents();
         contents.release(&sha256);
         contents.insert(sha256, Entry { size_bytes, used: now, noted: now });

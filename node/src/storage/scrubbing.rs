@@ -9,6 +9,7 @@
 //! where its record stands. What is rotten is out of service before anything else is done about it.
 
 use crate::artifacts::{ArtifactStore, Counts, Inspection};
+use crate::bucket::{Bucket, BucketCheck, BucketDepth};
 use crate::config::StorageConfig;
 use crate::consensus::LedgerView;
 use crate::handle::with_cause;
@@ -66,6 +67,9 @@ pub struct ScrubPass {
     /// Artifacts that could not be read for a reason that is no damage.
     pub unreadable: u64,
     pub findings: Vec<Finding>,
+    /// What a look at the bucket found; none without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketCheck>,
 }
 
 /// What is known of scrubs.
@@ -95,6 +99,7 @@ struct Shared {
     me: NodeId,
     config: StorageConfig,
     store: ArtifactStore,
+    bucket: Option<Bucket>,
     ledger: watch::Receiver<Arc<LedgerView>>,
     p2p: P2pHandle,
     record: Mutex<Record>,
@@ -106,6 +111,8 @@ struct Record {
     is_asked: bool,
     /// 0: as fast as the disk allows.
     bytes_per_second: u64,
+    /// How closely the next pass looks at the bucket.
+    depth: BucketDepth,
     saved: Instant,
 }
 
@@ -116,6 +123,7 @@ impl Scrubbing {
         me: NodeId,
         config: StorageConfig,
         store: ArtifactStore,
+        bucket: Option<Bucket>,
         ledger: watch::Receiver<Arc<LedgerView>>,
         p2p: P2pHandle,
     ) -> Self {
@@ -129,8 +137,14 @@ impl Scrubbing {
                 from + interval.as_millis() as u64
             }),
         };
-        let record = Record { view, is_asked: false, bytes_per_second: config.scrub_bytes_per_second, saved: Instant::now() };
-        Self(Arc::new(Shared { path, me, config, store, ledger, p2p, record: Mutex::new(record), asked: Notify::new() }))
+        let record = Record {
+            view,
+            is_asked: false,
+            bytes_per_second: config.scrub_bytes_per_second,
+            depth: BucketDepth::default(),
+            saved: Instant::now(),
+        };
+        Self(Arc::new(Shared { path, me, config, store, bucket, ledger, p2p, record: Mutex::new(record), asked: Notify::new() }))
     }
 
     pub(crate) fn view(&self) -> ScrubView {
@@ -138,8 +152,9 @@ impl Scrubbing {
     }
 
     /// Begins a pass, at `bytes_per_second` if that is given; 0 is as fast as the disk allows.
-    pub(crate) fn start(&self, bytes_per_second: Option<u64>) -> ScrubStart {
+    pub(crate) fn start(&self, bytes_per_second: Option<u64>, depth: BucketDepth) -> ScrubStart {
         let mut record = self.0.record();
+        record.depth = depth;
         record.bytes_per_second = bytes_per_second.unwrap_or(self.0.config.scrub_bytes_per_second);
         if record.view.running.is_some() || record.is_asked {
             return ScrubStart::Running;
@@ -221,10 +236,11 @@ impl Shared {
             if stop.is_cancelled() || self.p2p.peers().is_empty() {
                 break;
             }
-            if !self.store.contains(&sha256) && !self.has_found(&sha256) {
+            if !self.store.contains(&sha256) && !self.has_copy(&sha256) && !self.has_found(&sha256) {
                 self.heal(sha256, "is kept here for the network and was not here".into(), stop).await;
             }
         }
+        self.check_bucket(stop).await;
         if stop.is_cancelled() {
             return self.save().await;
         }
@@ -238,6 +254,7 @@ impl Shared {
         record.view.next_ms = self.config.scrub_interval.map(|interval| ended_ms + interval.as_millis() as u64);
         record.bytes_per_second = self.config.scrub_bytes_per_second;
         record.is_asked = false;
+        record.depth = BucketDepth::default();
         let ended = record.view.running.take().map(|running| ScrubPass { ended_ms: Some(ended_ms), position: None, ..running });
         if let Some(ScrubPass { artifacts, bytes, rotten, healed, unreadable, .. }) = ended {
             tracing::info!(artifacts, bytes, rotten, healed, unreadable, "a scrub of the artifact store has ended");
@@ -259,6 +276,30 @@ impl Shared {
             missing.map(|(sha256, _)| *sha256).collect()
         });
         missing.await.unwrap_or_default()
+    }
+
+    fn has_copy(&self, sha256: &Sha256Digest) -> bool {
+        self.bucket.as_ref().is_some_and(|bucket| bucket.known_copy(sha256).is_some())
+    }
+
+    /// Looks at the copies in the bucket. What is damaged or gone there and not on the disk either comes back from other nodes, and is copied anew.
+    async fn check_bucket(&self, stop: &CancellationToken) {
+        let Some(bucket) = &self.bucket else { return };
+        let (begun, mut read) = (Instant::now(), 0);
+        let depth = self.record().depth;
+        let checking = bucket.check(depth, async |bytes| {
+            read += bytes;
+            while let Some(pause) = self.pause(begun, read) {
+                tokio::time::sleep(pause).await;
+            }
+        });
+        let Some((check, lost)) = stop.run_until_cancelled(checking).await else { return };
+        self.note(|running| running.bucket = Some(check));
+        for sha256 in lost {
+            if !self.store.contains(&sha256) && !stop.is_cancelled() && !self.has_found(&sha256) {
+                self.heal(sha256, "was in the bucket alone, and its copy there is damaged or gone".into(), stop).await;
+            }
+        }
     }
 
     fn has_found(&self, sha256: &Sha256Digest) -> bool {
@@ -291,23 +332,26 @@ impl Shared {
     /// Waits until `read` bytes since `begun` are no more than the pace allows; false when the node stops.
     fn keep_pace(&self, begun: Instant, read: u64, stop: &CancellationToken) -> bool {
         loop {
-            let bytes_per_second = self.record().bytes_per_second;
-            let allowed_after = match bytes_per_second {
-                0 => Duration::ZERO,
-                pace => Duration::from_secs_f64(read as f64 / pace as f64),
-            };
-            let pause = allowed_after.saturating_sub(begun.elapsed());
             if stop.is_cancelled() {
                 return false;
             }
-            if pause < PAUSE_MIN {
-                return true;
+            match self.pause(begun, read) {
+                Some(pause) => std::thread::sleep(pause),
+                None => return true,
             }
-            std::thread::sleep(pause.min(PAUSE_MAX));
         }
     }
 
-    /// Gets an artifact back from other nodes.
+    /// How long to wait before more is read, if that is worth it.
+    fn pause(&self, begun: Instant, read: u64) -> Option<Duration> {
+        let allowed_after = match self.record().bytes_per_second {
+            0 => Duration::ZERO,
+            pace => Duration::from_secs_f64(read as f64 / pace as f64),
+        };
+        Some(allowed_after.saturating_sub(begun.elapsed())).filter(|pause| *pause >= PAUSE_MIN).map(|pause| pause.min(PAUSE_MAX))
+    }
+
+    /// Gets an artifact back from the bucket or from other nodes.
     async fn heal(&self, sha256: Sha256Digest, why: String, stop: &CancellationToken) {
         let wanted = self.ledger.borrow().state.as_deref().and_then(|state| {
             let (_, record) = state.packages.digest(&sha256)?;
@@ -380,8 +424,8 @@ fn now_ms() -> u64 {
 }
 
 impl crate::handle::NodeHandle {
-    /// Begins to read every stored artifact again.
-    pub fn scrub(&self, bytes_per_second: Option<u64>) -> ScrubStart {
-        self.scrubbing().start(bytes_per_second)
+    /// Begins to read every stored artifact again, and to look at the bucket.
+    pub fn scrub(&self, bytes_per_second: Option<u64>, depth: BucketDepth) -> ScrubStart {
+        self.scrubbing().start(bytes_per_second, depth)
     }
 }

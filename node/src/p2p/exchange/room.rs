@@ -2,10 +2,12 @@
 //!
 //! A download takes its room before it begins. Where there is none, what was used longest ago leaves, one by one: only published
 //! artifacts that this node does not keep for the network ([`crate::storage::retention`]), that nobody reads, and that a keeper has just shown to
-//! have. What this node builds itself is always taken in; [`Rooms::trim`] comes after it.
+//! have; and whatever the bucket behind the store has just shown to have. What this node builds itself is always taken in; [`Rooms::trim`] comes after it.
 
+use super::rate::RateLimit;
 use super::download::{Patience, ProviderFailure, ask_chunk_list, open_stream};
 use crate::artifacts::{ArtifactStore, Leaving, Reservation, StoreError};
+use crate::bucket::Bucket;
 use crate::consensus::LedgerView;
 use crate::p2p::FetchError;
 use crate::p2p::reach::Reach;
@@ -37,11 +39,15 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 pub(in crate::p2p) struct Rooms {
     pub(in crate::p2p) me: NodeId,
     pub(in crate::p2p) budget_bytes: Option<u64>,
+    /// What has a copy there may leave, even what this node keeps for the network.
+    pub(in crate::p2p) bucket: Option<Bucket>,
     pub(in crate::p2p) store: ArtifactStore,
     pub(in crate::p2p) ledger: watch::Receiver<Arc<LedgerView>>,
     pub(in crate::p2p) control: Control,
     pub(in crate::p2p) reach: Reach,
     pub(in crate::p2p) patience: Patience,
+    /// For the downloads that take the room.
+    pub(in crate::p2p) download: Arc<RateLimit>,
     /// Held by the one who makes room: two could each let go of what is enough for both.
     pub(in crate::p2p) making: Mutex<Silent>,
 }
@@ -108,14 +114,18 @@ impl Rooms {
     /// Lets go of what is beyond the budget, and of downloads that nobody has gone on with for long, again and again.
     pub(in crate::p2p) async fn trim(self: Arc<Self>) {
         let budget_bytes = self.budget_bytes.unwrap_or(u64::MAX);
+        // Where a copy in the bucket is what may let something go, nothing is said before the interval is over.
+        let mut is_due = true;
         loop {
-            self.forget_abandoned_downloads().await;
+            if is_due {
+                self.forget_abandoned_downloads().await;
+            }
             let usage = self.store.usage();
             let beyond = (usage.bytes + usage.reserved_bytes).saturating_sub(budget_bytes);
             if beyond > 0 {
                 let mut silent = self.making.lock().await;
                 match self.free(beyond, None, &mut silent).await {
-                    Ok(freed) if freed < beyond => {
+                    Ok(freed) if freed < beyond && is_due => {
                         let missing_bytes = beyond - freed;
                         tracing::warn!(
                             missing_bytes,
@@ -127,7 +137,15 @@ impl Rooms {
                     Err(error) => tracing::warn!(%error, "nothing of what is stored can leave"),
                 }
             }
-            tokio::time::sleep(TRIM_INTERVAL).await;
+            is_due = timeout(TRIM_INTERVAL, self.next_copy()).await.is_err();
+        }
+    }
+
+    /// Resolves when the bucket has got one more copy.
+    async fn next_copy(&self) {
+        match &self.bucket {
+            Some(bucket) => bucket.next_copy().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -165,7 +183,7 @@ impl Rooms {
             for stored in leaving {
                 match store.evict(&stored.sha256) {
                     Ok(Leaving::Gone | Leaving::NotHere) => {
-                        tracing::info!(sha256 = %stored.sha256, size_bytes = stored.size_bytes, "evicted an artifact that others keep");
+                        tracing::info!(sha256 = %stored.sha256, size_bytes = stored.size_bytes, "evicted an artifact that others or the bucket keep");
                         gone.push(stored);
                     }
                     Ok(Leaving::Pinned | Leaving::Needed | Leaving::InUse) => {}
@@ -176,7 +194,10 @@ impl Rooms {
         });
         let (gone, evicted) = evicted.await.unwrap_or((vec![], Ok(())));
         for stored in &gone {
-            self.reach.withdraw(stored.sha256).await;
+            // What the bucket has is given out from there.
+            if self.bucket.as_ref().is_none_or(|bucket| bucket.known_copy(&stored.sha256).is_none()) {
+                self.reach.withdraw(stored.sha256).await;
+            }
         }
         evicted.map(|()| gone.iter().map(|stored| stored.size_bytes).sum())
     }
@@ -187,6 +208,12 @@ impl Rooms {
             return false;
         }
         let Some((_, record)) = state.packages.digest(sha256) else { return false };
+        if self.is_in_use(*sha256).await {
+            return false;
+        }
+        if self.has_copy(sha256).await {
+            return true;
+        }
         let keepers = retention::keepers(state, record);
         if !retention::may_leave(&keepers, &self.me) {
             return false;
@@ -195,6 +222,14 @@ impl Rooms {
             return false;
         }
         self.is_shown(keepers, &record.artifact, asked).await
+    }
+
+    /// Whether the bucket has just shown that it has an artifact.
+    async fn has_copy(&self, sha256: &Sha256Digest) -> bool {
+        match &self.bucket {
+            Some(bucket) => bucket.still_has(sha256).await,
+            None => false,
+        }
     }
 
     /// Whether one of these nodes has an artifact: those that are connected are asked first, all at once, and the others after them.

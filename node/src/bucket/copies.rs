@@ -1,0 +1,171 @@
+//! Which artifacts are known to have a copy in the bucket.
+//!
+//! ```text
+//! <64 hex of the location>/<2 hex>/<64 hex>.<size>    a copy of so many bytes that this node wrote, or read as a whole
+//! <64 hex of the location>/<2 hex>/<64 hex>.wrong     a copy that was found to be damaged
+//! ```
+//!
+//! Each record is one empty file. One that is lost costs a look into the bucket and no more, so only those of damage are made durable.
+
+use pyrsia_ledger::Sha256Digest;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const WRONG: &str = "wrong";
+
+pub(super) struct Copies {
+    folder: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    sizes: BTreeMap<Sha256Digest, u64>,
+    wrong: BTreeSet<Sha256Digest>,
+    bytes: u64,
+}
+
+impl Copies {
+    /// Reads the records of this location in `folder`. Those of another one are as they were when a node comes back to it.
+    pub(super) fn open(folder: &Path, location: &Sha256Digest) -> io::Result<Self> {
+        let folder = folder.join(location.to_string());
+        fs::create_dir_all(&folder)?;
+        let mut known = Known::default();
+        for shard in fs::read_dir(&folder)?.flatten() {
+            for record in fs::read_dir(shard.path())?.flatten() {
+                let name = record.file_name();
+                let Some((sha256, what)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+                let Ok(sha256) = sha256.parse::<Sha256Digest>() else { continue };
+                if what == WRONG {
+                    known.wrong.insert(sha256);
+                } else if let Ok(size_bytes) = what.parse() {
+                    known.insert(sha256, size_bytes);
+                }
+            }
+        }
+        // What was found damaged after it was written counts for nothing.
+        for wrong in known.wrong.clone() {
+            known.remove(&wrong);
+        }
+        Ok(Self { folder, known: Mutex::new(known) })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self, sha256: &Sha256Digest, what: &str) -> PathBuf {
+        let name = sha256.to_string();
+        self.folder.join(&name[..2]).join(format!("{name}.{what}"))
+    }
+
+    pub(super) fn get(&self, sha256: &Sha256Digest) -> Option<u64> {
+        self.known().sizes.get(sha256).copied()
+    }
+
+    pub(super) fn is_wrong(&self, sha256: &Sha256Digest) -> bool {
+        self.known().wrong.contains(sha256)
+    }
+
+    pub(super) fn page(&self, after: Option<&Sha256Digest>, count_max: usize) -> Vec<(Sha256Digest, u64)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let known = self.known();
+        let rest = known.sizes.range::<Sha256Digest, _>((from, Bound::Unbounded));
+        rest.take(count_max).map(|(sha256, size_bytes)| (*sha256, *size_bytes)).collect()
+    }
+
+    /// Copies, their bytes, and damaged ones.
+    pub(super) fn totals(&self) -> (u64, u64, u64) {
+        let known = self.known();
+        (known.sizes.len() as u64, known.bytes, known.wrong.len() as u64)
+    }
+
+    /// The copy of an artifact is whole.
+    pub(super) fn note(&self, sha256: &Sha256Digest, size_bytes: u64) -> io::Result<()> {
+        let path = self.path(sha256, &size_bytes.to_string());
+        fs::create_dir_all(path.parent().expect("a record lies in a folder"))?;
+        File::create(path)?;
+        remove(&self.path(sha256, WRONG))?;
+        let mut known = self.known();
+        known.wrong.remove(sha256);
+        known.insert(*sha256, size_bytes);
+        Ok(())
+    }
+
+    /// The copy of an artifact is damaged. Durable when it returns.
+    pub(super) fn note_wrong(&self, sha256: &Sha256Digest) -> io::Result<()> {
+        let size_bytes = {
+            let mut known = self.known();
+            known.wrong.insert(*sha256);
+            known.remove(sha256)
+        };
+        let path = self.path(sha256, WRONG);
+        let folder = path.parent().expect("a record lies in a folder");
+        fs::create_dir_all(folder)?;
+        File::create(&path)?.sync_all()?;
+        File::open(folder)?.sync_all()?;
+        size_bytes.map_or(Ok(()), |size_bytes| remove(&self.path(sha256, &size_bytes.to_string())))
+    }
+
+    /// There is no copy of an artifact.
+    pub(super) fn forget(&self, sha256: &Sha256Digest) -> io::Result<()> {
+        let size_bytes = {
+            let mut known = self.known();
+            known.wrong.remove(sha256);
+            known.remove(sha256)
+        };
+        remove(&self.path(sha256, WRONG))?;
+        size_bytes.map_or(Ok(()), |size_bytes| remove(&self.path(sha256, &size_bytes.to_string())))
+    }
+}
+
+impl Known {
+    fn insert(&mut self, sha256: Sha256Digest, size_bytes: u64) {
+        self.remove(&sha256);
+        self.sizes.insert(sha256, size_bytes);
+        self.bytes += size_bytes;
+    }
+
+    fn remove(&mut self, sha256: &Sha256Digest) -> Option<u64> {
+        let size_bytes = self.sizes.remove(sha256)?;
+        self.bytes -= size_bytes;
+        Some(size_bytes)
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_copies_outlasts_the_process_and_holds_for_one_location() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [here, elsewhere, first, second, third] = [1, 2, 3, 4, 5].map(|byte| Sha256Digest::new([byte; 32]));
+        let open = |location| Copies::open(folder.path(), location).expect("opens");
+        let copies = open(&here);
+        for (sha256, size_bytes) in [(&first, 10), (&second, 0), (&third, 7)] {
+            copies.note(sha256, size_bytes).expect("notes");
+        }
+        copies.note_wrong(&third).expect("notes");
+        copies.forget(&second).expect("forgets");
+        for copies in [copies, open(&here)] {
+            assert_eq!((copies.page(None, 9), copies.totals()), (vec![(first, 10)], (1, 10, 1)));
+            assert!(copies.is_wrong(&third) && copies.get(&third).is_none());
+        }
+        assert_eq!(open(&elsewhere).totals(), (0, 0, 0));
+        open(&here).note(&third, 7).expect("notes");
+        assert_eq!(open(&here).page(Some(&first), 9), vec![(third, 7)]);
+        assert!(!open(&here).is_wrong(&third));
+    }
+}

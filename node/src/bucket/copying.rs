@@ -1,0 +1,104 @@
+//! Behind the store: whatever is published and on the disk gets a copy.
+//!
+//! There is no queue to keep or to lose: what waits is what the store has, the ledger names, and the records of copies do not.
+
+use super::write::Copied;
+use super::{Bucket, BucketError};
+use crate::artifacts::{ArtifactStore, Inspection};
+use crate::consensus::LedgerView;
+use futures::StreamExt as _;
+use pyrsia_ledger::Sha256Digest;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+/// Artifacts that are copied at once, each with a part in memory.
+const COPIES_AT_ONCE: usize = 4;
+/// Artifacts that are looked at in one go.
+const PAGE: usize = 256;
+/// How soon what has come is looked for.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often everything is looked at, whether anything has come or not: what could not be read may be readable.
+const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
+
+/// Copies until `stop`.
+pub(crate) async fn keep_copying(
+    bucket: Bucket,
+    store: ArtifactStore,
+    ledger: watch::Receiver<Arc<LedgerView>>,
+    stop: CancellationToken,
+) {
+    let mut seen = None;
+    loop {
+        let state = ledger.borrow().state.clone();
+        let found = (state.as_ref().map(|state| state.packages.artifact_count()), store.arrivals(), bucket.view().wrong);
+        let is_due = seen.as_ref().is_none_or(|(before, at): &(_, Instant)| *before != found || at.elapsed() >= LOOK_AGAIN);
+        if is_due {
+            let waiting = spawn_blocking({
+                let (bucket, store) = (bucket.clone(), store.clone());
+                move || {
+                    let is_published =
+                        |sha256: &Sha256Digest| state.as_ref().is_some_and(|state| state.packages.digest(sha256).is_some());
+                    waiting(&store, |sha256| is_published(sha256) && bucket.known_copy(sha256).is_none())
+                }
+            });
+            let waiting = waiting.await.unwrap_or_default();
+            bucket.counts().waiting.store(waiting.len() as u64, Ordering::Relaxed);
+            let Some(all_done) = stop.run_until_cancelled(copy_all(&bucket, &store, waiting)).await else { return };
+            // What has failed is tried again as soon as the bucket may be asked.
+            seen = all_done.then(|| (found, Instant::now()));
+        }
+        let rest = bucket.0.health.rest(Instant::now()).unwrap_or_default().max(LOOK_INTERVAL);
+        if stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// What the store has that `is_missing`, in the order of the digests.
+fn waiting(store: &ArtifactStore, is_missing: impl Fn(&Sha256Digest) -> bool) -> Vec<Sha256Digest> {
+    let (mut found, mut after) = (vec![], None);
+    loop {
+        let page = store.page(after.as_ref(), PAGE);
+        let Some(last) = page.last() else { return found };
+        after = Some(last.sha256);
+        found.extend(page.iter().map(|stored| stored.sha256).filter(&is_missing));
+    }
+}
+
+/// Whether none has to be tried again.
+async fn copy_all(bucket: &Bucket, store: &ArtifactStore, waiting: Vec<Sha256Digest>) -> bool {
+    let copying = futures::stream::iter(waiting).map(|sha256| copy(bucket, store, sha256)).buffer_unordered(COPIES_AT_ONCE);
+    copying.fold(true, |all_done, done| async move { all_done && done }).await
+}
+
+async fn copy(bucket: &Bucket, store: &ArtifactStore, sha256: Sha256Digest) -> bool {
+    let copied = bucket.copy(store, sha256).await;
+    let done = match &copied {
+        Ok(Copied::Written) => {
+            tracing::info!(%sha256, "an artifact has a copy in the bucket");
+            true
+        }
+        Ok(Copied::WasThere | Copied::NotHere) => true,
+        // Said once, when it began.
+        Err(BucketError::Resting { .. } | BucketError::Unusable { .. }) => false,
+        Err(BucketError::Rotten) => {
+            // Reads it again and takes it out of service, so that it comes back from others.
+            let store = store.clone();
+            let inspected = spawn_blocking(move || store.inspect(&sha256, |_| true)).await;
+            matches!(inspected, Ok(Ok(Inspection::Rotten { .. } | Inspection::NotHere)))
+        }
+        Err(error) => {
+            tracing::warn!(%sha256, error = %crate::handle::with_cause(error), "an artifact gets no copy in the bucket for now");
+            // What neither the service nor the disk will do better in a second waits for the next look at everything.
+            true
+        }
+    };
+    if done {
+        let _ = bucket.counts().waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| waiting.checked_sub(1));
+    }
+    done
+}

@@ -1,0 +1,179 @@
+//! Single requests to the bucket: each is asked only while the bucket is well, and says whether it still is.
+
+use super::{Bucket, BucketError, REASON_CHARS_MAX, add};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectMeta, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use pyrsia_ledger::Sha256Digest;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::time::Instant;
+
+/// What every object of artifacts lies under.
+const FOLDER: &str = "sha256";
+/// Where the bucket is tried out.
+const PROBES: &str = "probes";
+const LIST_SUFFIX: &str = ".chunks";
+
+/// What became of the wish to make an object that is not there yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Created {
+    Made,
+    WasThere,
+    /// The service cannot tell.
+    NotSupported,
+}
+
+impl Bucket {
+    /// Puts, gets and removes an object of its own.
+    pub(super) async fn probe(&self) -> Result<(), BucketError> {
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).map_err(|error| BucketError::Unusable { why: error.to_string() })?;
+        let path = self.0.location.prefix.clone().join(PROBES).join(hex::encode(name));
+        let bytes = Bytes::copy_from_slice(&name);
+        self.put(&path, bytes.clone().into()).await?;
+        let given_back = self.get(&path, None).await;
+        // Whatever came of the rest, nothing is left behind where that can be.
+        let removed = self.delete(&path).await;
+        if given_back? != Some(bytes) {
+            return Err(BucketError::Wrong { why: "is not what was put there a moment ago".into() });
+        }
+        removed
+    }
+
+    pub(super) fn artifact_path(&self, sha256: &Sha256Digest) -> Path {
+        let name = sha256.to_string();
+        self.0.location.prefix.clone().join(FOLDER).join(&name[..2]).join(name)
+    }
+
+    pub(super) fn list_path(&self, sha256: &Sha256Digest) -> Path {
+        let name = sha256.to_string();
+        self.0.location.prefix.clone().join(FOLDER).join(&name[..2]).join(name + LIST_SUFFIX)
+    }
+
+    /// The size of an object, none where there is none.
+    pub(super) async fn size(&self, path: &Path) -> Result<Option<u64>, BucketError> {
+        self.ask(self.0.location.objects.head(path)).await.map(|found| found.map(|meta| meta.size))
+    }
+
+    /// An object, or the range of it, none where there is none.
+    pub(super) async fn get(&self, path: &Path, range: Option<Range<u64>>) -> Result<Option<Bytes>, BucketError> {
+        let options = GetOptions { range: range.map(Into::into), ..GetOptions::default() };
+        let got = async { self.0.location.objects.get_opts(path, options).await?.bytes().await };
+        let bytes = self.ask(got).await?;
+        add(&self.0.counts.read_bytes, bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
+        Ok(bytes)
+    }
+
+    pub(super) async fn put(&self, path: &Path, payload: PutPayload) -> Result<(), BucketError> {
+        let size_bytes = payload.content_length() as u64;
+        self.ask_for(self.0.location.objects.put(path, payload)).await?;
+        add(&self.0.counts.written_bytes, size_bytes);
+        Ok(())
+    }
+
+    /// Puts an object that nobody has put there yet.
+    pub(super) async fn create(&self, path: &Path, payload: PutPayload) -> Result<Created, BucketError> {
+        let size_bytes = payload.content_length() as u64;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.0.health.may_ask(Instant::now())?;
+        match self.0.location.objects.put_opts(path, payload, options).await {
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(Created::WasThere),
+            Err(error) if is_unsupported(&error) => Ok(Created::NotSupported),
+            put => {
+                self.judged(put)?;
+                add(&self.0.counts.written_bytes, size_bytes);
+                Ok(Created::Made)
+            }
+        }
+    }
+
+    /// Also where there is none.
+    pub(super) async fn delete(&self, path: &Path) -> Result<(), BucketError> {
+        self.ask(self.0.location.objects.delete(path)).await.map(|_| ())
+    }
+
+    /// Every object of an artifact or of its chunk list.
+    pub(super) fn objects(&self) -> BoxStream<'static, Result<ObjectMeta, BucketError>> {
+        let (bucket, folder) = (self.clone(), self.0.location.prefix.clone().join(FOLDER));
+        let listed = self.0.location.objects.list(Some(&folder));
+        listed.map(move |object| bucket.judged(object)).boxed()
+    }
+
+    /// The artifact that an object is the copy of, none for other objects.
+    pub(super) fn artifact_of(&self, object: &ObjectMeta) -> Option<Sha256Digest> {
+        let sha256 = object.location.filename()?.parse().ok()?;
+        (self.artifact_path(&sha256) == object.location).then_some(sha256)
+    }
+
+    /// A request whose answer may be that there is no such object.
+    async fn ask<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> Result<Option<T>, BucketError> {
+        self.0.health.may_ask(Instant::now())?;
+        match request.await {
+            Err(object_store::Error::NotFound { .. }) => {
+                self.note_answer();
+                Ok(None)
+            }
+            answer => self.judged(answer).map(Some),
+        }
+    }
+
+    pub(super) async fn ask_for<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> Result<T, BucketError> {
+        self.0.health.may_ask(Instant::now())?;
+        self.judged(request.await)
+    }
+
+    fn note_answer(&self) {
+        if self.0.health.answered() {
+            tracing::info!("the bucket answers again");
+        }
+    }
+
+    pub(super) fn judged<T>(&self, answer: object_store::Result<T>) -> Result<T, BucketError> {
+        use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+        let error = match answer {
+            Ok(value) => {
+                self.note_answer();
+                return Ok(value);
+            }
+            Err(error) => error,
+        };
+        let why = in_words(&error);
+        add(&self.0.counts.failures, 1);
+        if self.0.health.failed(Instant::now(), &why) {
+            tracing::error!(why, "the bucket cannot be used; the node goes on with its disk and its peers");
+        }
+        match error {
+            // What is looked for in a bucket that is there is not found by `ask`; here the bucket itself is not.
+            PermissionDenied { .. } | Unauthenticated { .. } | NotFound { .. } => Err(BucketError::Refused { why }),
+            _ => Err(BucketError::Unusable { why }),
+        }
+    }
+}
+
+/// An error with its causes, as long as a line of the log may be.
+fn in_words(error: &object_store::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ": {said}");
+        }
+        cause = error.source();
+    }
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(REASON_CHARS_MAX).collect()
+}
+
+/// Whether a service does not know `If-None-Match`; some answer that it is not implemented, with the status 501.
+fn is_unsupported(error: &object_store::Error) -> bool {
+    match error {
+        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => true,
+        // The status is not given but in words.
+        object_store::Error::Generic { source, .. } => source.to_string().contains("status code: 501"),
+        _ => false,
+    }
+}

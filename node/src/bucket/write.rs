@@ -1,0 +1,153 @@
+//! The way of one artifact into the bucket, and out of it for good.
+
+use super::objects::Created;
+use super::{Bucket, BucketError, BucketRead, add};
+use crate::artifacts::{ArtifactStore, ChunkList, StoreError};
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStoreExt as _};
+use pyrsia_ledger::Sha256Digest;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
+
+/// What is put in one request, and the parts of what is larger: 64 GiB have 8192 of the 10,000 parts that the services take.
+pub(super) const PART_BYTES: u64 = 8 << 20;
+
+/// Whether an artifact has a copy by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copied {
+    Written,
+    /// Somebody had written it; it was read and is whole.
+    WasThere,
+    /// The artifact left the disk in the meantime.
+    NotHere,
+}
+
+/// An artifact on the disk, which nobody evicts while this is held.
+struct Source {
+    sha256: Sha256Digest,
+    file: Arc<File>,
+    list: ChunkList,
+}
+
+impl Bucket {
+    /// Sees to it that an artifact of the store has a whole copy.
+    pub(super) async fn copy(&self, store: &ArtifactStore, sha256: Sha256Digest) -> Result<Copied, BucketError> {
+        let opening = store.clone();
+        let opened = spawn_blocking(move || {
+            let Some(list) = opening.chunk_list(&sha256)? else { return Ok(None) };
+            let opened = opening.open_file(&sha256);
+            let file = opened.map_err(|source| StoreError::Disk { action: "open", path: opening.blob_path(&sha256), source })?;
+            Ok::<_, BucketError>(file.map(|file| Source { sha256, file: Arc::new(file), list }))
+        });
+        let opened = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let Some(source) = opened? else { return Ok(Copied::NotHere) };
+        let copied = match self.copy_from(&source).await {
+            // The damage of another's copy is noted, so that the second attempt writes it anew.
+            Err(BucketError::Wrong { .. }) => self.copy_from(&source).await?,
+            copied => copied?,
+        };
+        let (bucket, size_bytes) = (self.clone(), source.list.size_bytes());
+        let noted = spawn_blocking(move || bucket.0.copies.note(&sha256, size_bytes));
+        noted.await.map_err(io::Error::other).and_then(|noted| noted).map_err(BucketError::Records)?;
+        self.0.copied.send_modify(|copies| *copies += 1);
+        Ok(copied)
+    }
+
+    async fn copy_from(&self, source: &Source) -> Result<Copied, BucketError> {
+        let path = self.artifact_path(&source.sha256);
+        // A damaged copy is replaced; anything else is left as it is and looked at.
+        let is_wrong = self.0.copies.is_wrong(&source.sha256);
+        let is_there = !is_wrong && self.size(&path).await?.is_some();
+        if is_there && let BucketRead::Found(_) = self.read_whole(&source.sha256, async |_| {}).await? {
+            self.put_list(source).await?;
+            return Ok(Copied::WasThere);
+        }
+        // The list goes first: who finds the artifact finds its list.
+        self.put_list(source).await?;
+        if source.list.size_bytes() > PART_BYTES {
+            self.put_in_parts(source, &path).await?;
+            return Ok(Copied::Written);
+        }
+        let bytes = source.read(0).await?;
+        if Sha256Digest::of(&bytes) != source.sha256 {
+            return Err(BucketError::Rotten);
+        }
+        if is_wrong {
+            self.put(&path, bytes.into()).await?;
+            return Ok(Copied::Written);
+        }
+        match self.create(&path, bytes.clone().into()).await? {
+            Created::Made => Ok(Copied::Written),
+            Created::NotSupported => self.put(&path, bytes.into()).await.map(|()| Copied::Written),
+            // Another node was faster, or an attempt of this one arrived whose answer did not.
+            Created::WasThere => match self.read_whole(&source.sha256, async |_| {}).await? {
+                BucketRead::Found(_) => Ok(Copied::WasThere),
+                BucketRead::NotThere => Err(BucketError::Unusable { why: "an object is there and is not".into() }),
+            },
+        }
+    }
+
+    async fn put_list(&self, source: &Source) -> Result<(), BucketError> {
+        if source.list.count() < 2 {
+            return Ok(());
+        }
+        let digests: Vec<u8> = source.list.chunks().iter().flat_map(|digest| *digest.as_bytes()).collect();
+        self.put(&self.list_path(&source.sha256), digests.into()).await
+    }
+
+    async fn put_in_parts(&self, source: &Source, path: &Path) -> Result<(), BucketError> {
+        let mut upload = self.ask_for(self.0.location.objects.put_multipart(path)).await?;
+        let put = self.put_parts(source, &mut *upload).await;
+        if put.is_err()
+            && let Err(error) = upload.abort().await
+        {
+            tracing::warn!(sha256 = %source.sha256, %error, "the parts of an unfinished copy may stay in the bucket");
+        }
+        put
+    }
+
+    async fn put_parts(&self, source: &Source, upload: &mut dyn MultipartUpload) -> Result<(), BucketError> {
+        let mut hasher = Sha256::new();
+        for at in (0..source.list.size_bytes()).step_by(PART_BYTES as usize) {
+            let part = source.read(at).await?;
+            hasher.update(&part);
+            let size_bytes = part.len() as u64;
+            self.ask_for(upload.put_part(part.into())).await?;
+            add(&self.0.counts.written_bytes, size_bytes);
+        }
+        // Nothing has its name in the bucket before this is known.
+        if hasher.finalize()[..] != source.sha256.as_bytes()[..] {
+            return Err(BucketError::Rotten);
+        }
+        self.ask_for(upload.complete()).await.map(|_| ())
+    }
+
+    /// Removes the copy of an artifact; whether one was known.
+    pub(crate) async fn remove(&self, sha256: &Sha256Digest) -> Result<bool, BucketError> {
+        let path = self.artifact_path(sha256);
+        let was_there = self.size(&path).await?.is_some();
+        // The artifact goes first: a list without one is in nobody's way.
+        self.delete(&path).await?;
+        self.delete(&self.list_path(sha256)).await?;
+        self.0.copies.forget(sha256).map_err(BucketError::Records)?;
+        Ok(was_there)
+    }
+}
+
+impl Source {
+    /// The part that begins at `at`.
+    async fn read(&self, at: u64) -> Result<Bytes, BucketError> {
+        let (file, size) = (self.file.clone(), (self.list.size_bytes() - at).min(PART_BYTES) as usize);
+        let reading = spawn_blocking(move || {
+            let mut part = vec![0; size];
+            file.read_exact_at(&mut part, at).map(|()| Bytes::from(part))
+        });
+        let read = reading.await.map_err(io::Error::other).and_then(|read| read);
+        read.map_err(|source| BucketError::Unreadable { sha256: self.sha256, source })
+    }
+}
