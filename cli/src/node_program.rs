@@ -1,10 +1,12 @@
 //! The program `pyrsia_node`: a node and its HTTP side, from the command line to a clean stop.
 //!
-//! Owns the order of start and stop, and what a person is told when one of them fails. What the flags and variables mean
-//! is in the two modules below; what a node does is in the node's own room.
+//! Owns the order of start and stop, and what a person is told when one of them fails. What the settings mean
+//! is in the modules below; what a node does is in the node's own room.
 
 mod arguments;
-mod environment;
+mod bucket;
+mod configuration;
+mod folders;
 mod storage;
 mod waits;
 
@@ -14,8 +16,7 @@ use crate::admin_token;
 use crate::exit::Failure;
 use crate::logging;
 use crate::open_files;
-use clap::Parser;
-use environment::Environment;
+use configuration::Asked;
 use pyrsia_node::{Node, NodeConfig};
 use pyrsia_registry::{Registry, RegistryConfig};
 use std::net::{IpAddr, SocketAddr};
@@ -24,29 +25,31 @@ use std::process::ExitCode;
 use tracing::{info, warn};
 
 pub fn main() -> ExitCode {
-    let arguments = NodeArguments::parse();
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report("error: "),
-    }
+    let done = configuration::read(std::env::args_os().collect(), &|name| std::env::var_os(name)).and_then(|asked| match asked {
+        Asked::Node(arguments, file) => run(*arguments, file.as_deref()).map(|()| ExitCode::SUCCESS),
+        Asked::Done(code) => Ok(code),
+    });
+    done.unwrap_or_else(|failure| failure.report("error: "))
 }
 
-fn run(arguments: NodeArguments) -> Result<(), Failure> {
+fn run(arguments: NodeArguments, file: Option<&Path>) -> Result<(), Failure> {
     logging::start(arguments.log_format, logging::NODE_DEFAULT)
         .map_err(|error| Failure::because("logging cannot start", &error))?;
+    if let Some(file) = file {
+        info!("The settings of {} hold where neither a flag nor a variable says otherwise", file.display());
+    }
     open_files::allow_many();
     // The only failure left here is that another provider stands already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let environment = Environment::of_process()?;
-    environment.prepare()?;
+    arguments.folders.folders().prepare()?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("the node cannot start", &error))?;
-    runtime.block_on(serve(arguments, environment))
+    runtime.block_on(serve(arguments))
 }
 
-async fn serve(arguments: NodeArguments, environment: Environment) -> Result<(), Failure> {
+async fn serve(arguments: NodeArguments) -> Result<(), Failure> {
     let stop = stop_signal()?;
     let address = SocketAddr::new(arguments.host, arguments.port);
-    let config = arguments.node_config(&environment);
+    let config = arguments.node_config();
     let (artifact_path, stands_alone) = (config.artifact_path.clone(), stands_alone(&config));
     let ledger_path = config.ledger_path.clone();
     let public_url = arguments.public_url.map(String::from);

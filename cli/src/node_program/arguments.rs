@@ -1,104 +1,129 @@
-//! The command line of `pyrsia_node`, and the node configuration that follows from it and the environment.
+//! The settings of `pyrsia_node`, each one argument, and the node configuration that follows from them.
+//!
+//! The module `configuration` gives every argument an environment variable and a key in the file by itself.
 
-use super::environment::Environment;
+use super::bucket::BucketArguments;
+use super::configuration::ConfigCommand;
+use super::folders::FolderArguments;
 use super::storage::StorageArguments;
 use super::waits::WaitArguments;
 use crate::arguments::VERSION;
 use crate::exit;
 use crate::logging::LogFormat;
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, Subcommand};
 use pyrsia_ledger::{NetworkId, Sha256Digest};
 use pyrsia_node::consensus::AfterLoss;
 use pyrsia_node::{Multiaddr, NodeConfig};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use url::Url;
 
-const ENVIRONMENT_HELP: &str = "Environment:
-  RUST_LOG                what is logged, e.g. pyrsia=debug
-  DEV_MODE                on: create folders that are missing
-  PYRSIA_ARTIFACT_PATH    folder of the artifacts and all else the node keeps [default: pyrsia]
-  PYRSIA_BLOCKCHAIN_PATH  folder of the ledger [default: <artifact path>/blockchain]
-  PYRSIA_VERIFIERS_PATH   folder of further verifiers [default: <artifact path>/verifiers]
-  PYRSIA_KEYPAIR          file of the node's key [default: <artifact path>/p2p_keypair.ser]
-  PYRSIA_ARTIFACT_BUDGET  what artifacts from other nodes may bring the store to, e.g. 500GB [default: no bound]
-  PYRSIA_EXTERNAL_IP      IPv4 address that other nodes are told";
+// Each heading is a section of the configuration file as well; what follows in parentheses is not.
+const HTTP: &str = "HTTP";
+const NETWORK: &str = "Network";
+const LEDGER: &str = "Ledger";
+const BUILDS: &str = super::waits::HEADING;
+const LOGGING: &str = "Logging";
+
+const SETTINGS_HELP: &str = "Settings:
+  Every option but --config and --rejoin-without-journal can also be given by an environment variable (PYRSIA_ARTIFACT_PATH
+  for --artifact-path, several values with commas; DEV_MODE for --dev-mode and PYRSIA_NODE_BUILD_TIMEOUT for
+  --build-timeout) and in the file that --config names ('pyrsia_node config example' prints one). A flag wins over a
+  variable, a variable over the file. RUST_LOG says what is logged, e.g. pyrsia=debug";
 
 #[derive(Debug, Parser)]
 #[command(name = "pyrsia_node", version = VERSION, about = "A node of the decentralized package network")]
-#[command(disable_help_flag = true, after_help = format!("{ENVIRONMENT_HELP}\n\n{}", exit::HELP))]
+#[command(disable_help_flag = true, subcommand_precedence_over_arg = true, after_help = format!("{SETTINGS_HELP}\n\n{}", exit::HELP))]
 pub struct NodeArguments {
+    /// TOML file with settings. Without it none is read
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// IPv4 or IPv6 address that the HTTP side (registry, API) listens on
-    #[arg(short = 'H', long, value_name = "HOST", default_value = "127.0.0.1", value_parser = host)]
+    #[arg(help_heading = HTTP, short = 'H', long, value_name = "HOST", default_value = "127.0.0.1", value_parser = host)]
     pub host: IpAddr,
     /// Port of the HTTP side; 0 takes a free one
-    #[arg(short, long, value_name = "PORT", default_value_t = 7888)]
+    #[arg(help_heading = HTTP, short, long, value_name = "PORT", default_value_t = 7888)]
     pub port: u16,
     /// Address clients reach the HTTP side at, where a proxy stands before it: links in package documents begin with it
-    #[arg(long, value_name = "URL", value_parser = http_url)]
+    #[arg(help_heading = HTTP, long, value_name = "URL", value_parser = http_url)]
     pub public_url: Option<Url>,
     /// Address the node listens on for other nodes; may be repeated
-    /// [default: /ip4/0.0.0.0/tcp/0 and /ip4/0.0.0.0/udp/0/quic-v1]
-    #[arg(short = 'L', long, value_name = "MULTIADDR")]
+    #[arg(help_heading = NETWORK, short = 'L', long, value_name = "MULTIADDR", default_values = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"])]
     pub listen: Vec<Multiaddr>,
     /// Node to stay connected with, e.g. /ip4/127.0.0.1/tcp/44000/p2p/12D3Koo…; may be repeated
-    #[arg(short = 'P', long, value_name = "MULTIADDR")]
+    #[arg(help_heading = NETWORK, short = 'P', long, value_name = "MULTIADDR")]
     pub peer: Vec<Multiaddr>,
     /// Node to ask whether this one can be reached from outside; may be repeated
-    #[arg(short = 'R', long, value_name = "MULTIADDR")]
+    #[arg(help_heading = NETWORK, short = 'R', long, value_name = "MULTIADDR")]
     pub probe: Vec<Multiaddr>,
     /// The /status of a node of the network, to find it by. There is no default: the node contacts nobody it was not told of
-    #[arg(short = 'B', long, value_name = "URL", value_parser = http_url)]
+    #[arg(help_heading = NETWORK, short = 'B', long, value_name = "URL", value_parser = http_url)]
     pub bootstrap_url: Option<Url>,
+    /// IPv4 address that other nodes are told
+    #[arg(help_heading = NETWORK, long, value_name = "ADDRESS")]
+    pub external_ip: Option<Ipv4Addr>,
     /// Wait for others to connect and dial nobody
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    #[arg(help_heading = NETWORK, long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
     pub listen_only: bool,
     /// Found a network when the ledger's folder holds none; only the first build node does this
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
+    #[arg(help_heading = LEDGER, long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set)]
     pub init_blockchain: bool,
     /// Name of the network that --init-blockchain founds
-    #[arg(long, value_name = "NAME", default_value = "pyrsia")]
+    #[arg(help_heading = LEDGER, long, value_name = "NAME", default_value = "pyrsia")]
     pub network_name: String,
     /// The only network to follow: its id, as /status of its nodes shows it
-    #[arg(long, value_name = "ID", value_parser = network_id)]
+    #[arg(help_heading = LEDGER, long, value_name = "ID", value_parser = network_id)]
     pub network_id: Option<NetworkId>,
     /// Let this node vote again although its ledger, and with it the votes it cast, is gone. Without this it waits until no vote can
     /// contradict an earlier one, which a network of up to three authorized nodes never gets to. DANGER: two different votes of
     /// one node are proved against it, and end its authorization for good. Use it only when this node was stopped before the
     /// others made their newest block
-    #[arg(long)]
+    #[arg(help_heading = LEDGER, long)]
     pub rejoin_without_journal: bool,
     /// The most artifacts this node announces to others
-    #[arg(long, value_name = "N", default_value_t = pyrsia_node::config::MAX_PROVIDED_KEYS)]
+    #[arg(help_heading = NETWORK, long, value_name = "N", default_value_t = pyrsia_node::config::MAX_PROVIDED_KEYS)]
     pub max_provided_keys: usize,
     /// Service that says what packages are built from; it is asked at {URL}/Maven2/org/example/demo/1.0/demo-1.0.mapping, and likewise for
     /// other types. What it does not know is left to the mapping of the pipeline
-    #[arg(long, value_name = "URL", value_parser = http_url)]
+    #[arg(help_heading = BUILDS, long, value_name = "URL", value_parser = http_url)]
     pub mapping_service_endpoint: Option<Url>,
     /// The build pipeline of this node
-    #[arg(long, value_name = "URL", default_value = "http://localhost:8080", value_parser = http_url)]
+    #[arg(help_heading = BUILDS, long, value_name = "URL", default_value = "http://localhost:8080", value_parser = http_url)]
     pub pipeline_service_endpoint: Url,
     /// The form of the log on stderr
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(help_heading = LOGGING, long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// Print help; -h prints less of it
-    #[arg(short = 'h', long, action = ArgAction::Help)]
+    #[arg(short = 'h', long, global = true, action = ArgAction::Help)]
     pub help: Option<bool>,
+    #[command(flatten)]
+    pub folders: FolderArguments,
     #[command(flatten)]
     pub storage: StorageArguments,
     #[command(flatten)]
+    pub bucket: BucketArguments,
+    #[command(flatten)]
     pub waits: WaitArguments,
+    #[command(subcommand)]
+    pub command: Option<NodeCommand>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Check, show and describe the settings, and start nothing
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 impl NodeArguments {
-    pub(super) fn node_config(&self, environment: &Environment) -> NodeConfig {
-        let mut config = NodeConfig::new(&environment.artifact_path);
-        config.keypair_path = environment.keypair_path.clone();
-        config.ledger_path = environment.ledger_path.clone();
-        config.verifiers_path = Some(environment.verifiers_path.clone());
-        config.external_ip = environment.external_ip;
-        if !self.listen.is_empty() {
-            config.listen = self.listen.clone();
-        }
+    pub(super) fn node_config(&self) -> NodeConfig {
+        let folders = self.folders.folders();
+        let mut config = NodeConfig::new(&folders.artifact_path);
+        config.keypair_path = folders.keypair_path;
+        config.ledger_path = folders.ledger_path;
+        config.verifiers_path = Some(folders.verifiers_path);
+        config.external_ip = self.external_ip;
+        config.listen = self.listen.clone();
         config.peers = self.peer.clone();
         config.probe = self.probe.clone();
         config.bootstrap_url = self.bootstrap_url.clone();
@@ -109,7 +134,8 @@ impl NodeArguments {
         config.max_provided_keys = self.max_provided_keys;
         config.pipeline_endpoint = self.pipeline_service_endpoint.clone();
         config.mapping_service = self.mapping_service_endpoint.clone();
-        self.storage.apply(environment, &mut config);
+        self.storage.apply(&mut config);
+        self.bucket.apply(&mut config);
         self.waits.apply(&mut config);
         config
     }
@@ -136,7 +162,6 @@ fn network_id(text: &str) -> Result<NetworkId, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
-    use std::path::PathBuf;
 
     fn parse(line: &str) -> Result<NodeArguments, clap::Error> {
         NodeArguments::try_parse_from(line.split_whitespace())
@@ -173,21 +198,13 @@ mod tests {
 
     #[test]
     fn what_is_asked_reaches_the_node() {
-        let environment = Environment {
-            artifact_path: PathBuf::from("/data"),
-            artifact_path_is_given: true,
-            ledger_path: PathBuf::from("/data/blockchain"),
-            keypair_path: PathBuf::from("/data/key"),
-            verifiers_path: PathBuf::from("/data/verifiers"),
-            external_ip: Some([192, 0, 2, 1].into()),
-            create_folders: false,
-            artifact_budget: None,
-        };
-        let config =
-            parse("pyrsia_node --init-blockchain --network-name home --max-provided-keys 5").unwrap().node_config(&environment);
+        let line =
+            "pyrsia_node --init-blockchain --network-name home --max-provided-keys 5 --artifact-path /data --keypair /data/key";
+        let config = parse(line).unwrap().node_config();
         assert_eq!(config.init_network.as_deref(), Some("home"));
         assert_eq!((config.max_provided_keys, config.listen.len()), (5, 2));
         assert_eq!((config.keypair_path, config.ledger_path), (PathBuf::from("/data/key"), PathBuf::from("/data/blockchain")));
-        assert!(parse("pyrsia_node --network-name home").unwrap().node_config(&environment).init_network.is_none());
+        assert!(parse("pyrsia_node --network-name home").unwrap().node_config().init_network.is_none());
+        assert!(parse("pyrsia_node --external-ip here").is_err());
     }
 }

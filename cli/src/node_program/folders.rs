@@ -1,68 +1,87 @@
-//! What `pyrsia_node` is told by environment variables: where its data is, and the address others are told.
+//! Where a node keeps what it has: its folders, the file of its key, and which of them it may make.
 
 use crate::exit::Failure;
-use crate::size;
-use std::ffi::OsString;
+use clap::{ArgAction, Args};
+use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-/// The folder in the working directory that is used when no variable names one.
+/// The folder in the working directory that is used when none is named.
 const DEFAULT_FOLDER: &str = "pyrsia";
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Environment {
-    pub(super) artifact_path: PathBuf,
-    pub(super) artifact_path_is_given: bool,
-    pub(super) ledger_path: PathBuf,
-    pub(super) keypair_path: PathBuf,
-    pub(super) verifiers_path: PathBuf,
-    pub(super) external_ip: Option<Ipv4Addr>,
-    pub(super) artifact_budget: Option<u64>,
-    /// DEV_MODE: whether a folder that is missing is made.
-    pub(super) create_folders: bool,
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Folders")]
+pub struct FolderArguments {
+    /// Folder of the artifacts and all else the node keeps [default: pyrsia, in the working directory]
+    #[arg(long, value_name = "FOLDER")]
+    pub artifact_path: Option<PathBuf>,
+    /// Folder of the ledger [default: <artifact path>/blockchain]
+    #[arg(long, value_name = "FOLDER")]
+    pub blockchain_path: Option<PathBuf>,
+    /// Folder of further verifiers [default: <artifact path>/verifiers]
+    #[arg(long, value_name = "FOLDER")]
+    pub verifiers_path: Option<PathBuf>,
+    /// File of the node's key; made when it is not there [default: <artifact path>/p2p_keypair.ser]
+    #[arg(long, value_name = "FILE")]
+    pub keypair: Option<PathBuf>,
+    /// Create the folder of the artifacts when it was named and is missing
+    #[arg(long, env = "DEV_MODE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", hide_default_value = true, action = ArgAction::Set, value_parser = dev_mode)]
+    pub dev_mode: bool,
 }
 
-impl Environment {
-    pub(super) fn of_process() -> Result<Self, Failure> {
-        Self::read(|name| std::env::var_os(name))
-    }
+/// The variable has always been read so: what is not one of these words leaves the mode off.
+fn dev_mode(text: &str) -> Result<bool, Infallible> {
+    Ok(["on", "true", "1"].iter().any(|word| text.eq_ignore_ascii_case(word)))
+}
 
-    /// A variable that is set to nothing counts as not set.
-    fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let given = set("PYRSIA_ARTIFACT_PATH").map(PathBuf::from);
-        let artifact_path = given.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER));
-        let path = |name: &str, default: &str| set(name).map_or_else(|| artifact_path.join(default), PathBuf::from);
-        let external_ip = match set("PYRSIA_EXTERNAL_IP") {
-            None => None,
-            Some(text) => Some(text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-                Failure::new(format!("PYRSIA_EXTERNAL_IP is {text:?}, which is no IPv4 address"))
-                    .hint("write it like 192.0.2.1, or unset it")
-            })?),
-        };
-        let budget = set("PYRSIA_ARTIFACT_BUDGET").map(|text| size::parse(&text.to_string_lossy())).transpose();
-        let artifact_budget = budget.map_err(|error| Failure::new(format!("PYRSIA_ARTIFACT_BUDGET cannot be read: {error}")))?;
-        let create_folders =
-            set("DEV_MODE").is_some_and(|value| ["on", "true", "1"].iter().any(|word| value.eq_ignore_ascii_case(word)));
-        Ok(Self {
-            ledger_path: path("PYRSIA_BLOCKCHAIN_PATH", "blockchain"),
-            keypair_path: path("PYRSIA_KEYPAIR", "p2p_keypair.ser"),
-            verifiers_path: path("PYRSIA_VERIFIERS_PATH", "verifiers"),
-            artifact_path_is_given: given.is_some(),
+/// The places that follow from the arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Folders {
+    pub(super) artifact_path: PathBuf,
+    pub(super) ledger_path: PathBuf,
+    pub(super) verifiers_path: PathBuf,
+    pub(super) keypair_path: PathBuf,
+    artifact_path_is_given: bool,
+    may_create: bool,
+}
+
+impl FolderArguments {
+    pub(super) fn folders(&self) -> Folders {
+        let artifact_path = self.artifact_path.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER));
+        let below = |given: &Option<PathBuf>, name: &str| given.clone().unwrap_or_else(|| artifact_path.join(name));
+        Folders {
+            ledger_path: below(&self.blockchain_path, "blockchain"),
+            verifiers_path: below(&self.verifiers_path, "verifiers"),
+            keypair_path: below(&self.keypair, "p2p_keypair.ser"),
+            artifact_path_is_given: self.artifact_path.is_some(),
+            may_create: self.dev_mode,
             artifact_path,
-            external_ip,
-            artifact_budget,
-            create_folders,
-        })
+        }
+    }
+}
+
+impl Folders {
+    /// Each place under the name of the argument that moves it.
+    pub(super) fn by_argument(&self) -> [(&'static str, &Path); 4] {
+        [
+            ("artifact_path", &self.artifact_path),
+            ("blockchain_path", &self.ledger_path),
+            ("verifiers_path", &self.verifiers_path),
+            ("keypair", &self.keypair_path),
+        ]
     }
 
-    /// Makes the folders that may be made. One that was named and is missing is more likely a mistake, or a disk that is
-    /// not mounted, than a wish.
+    /// Whether the folder that was named is missing and may not be made. That is more likely a mistake, or a disk that is not
+    /// mounted, than a wish.
+    pub(super) fn is_missing(&self) -> bool {
+        self.artifact_path_is_given && !self.may_create && !self.artifact_path.is_dir()
+    }
+
+    /// Makes the folders that may be made.
     pub(super) fn prepare(&self) -> Result<(), Failure> {
-        if self.artifact_path_is_given && !self.create_folders && !self.artifact_path.is_dir() {
-            let sentence = format!("PYRSIA_ARTIFACT_PATH is {}, which is no folder", self.artifact_path.display());
+        if self.is_missing() {
+            let sentence = format!("the artifact path is {}, which is no folder", self.artifact_path.display());
             return Err(Failure::new(sentence).hint("create it, or run with DEV_MODE=on to have missing folders created"));
         }
         create(&self.artifact_path)?;
@@ -90,46 +109,33 @@ fn make_private(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-
-    fn read(variables: &[(&str, &str)]) -> Result<Environment, Failure> {
-        let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
-        Environment::read(|name| variables.get(name).map(OsString::from))
-    }
 
     #[test]
-    fn without_variables_everything_is_below_one_folder() {
-        let environment = read(&[("PYRSIA_KEYPAIR", "")]).unwrap();
-        assert_eq!(environment.artifact_path, Path::new("pyrsia"));
-        assert_eq!(environment.ledger_path, Path::new("pyrsia/blockchain"));
-        assert_eq!(environment.keypair_path, Path::new("pyrsia/p2p_keypair.ser"));
-        assert!(!environment.create_folders);
+    fn without_arguments_everything_is_below_one_folder() {
+        let folders = FolderArguments::default().folders();
+        assert_eq!(folders.artifact_path, Path::new("pyrsia"));
+        assert_eq!(folders.ledger_path, Path::new("pyrsia/blockchain"));
+        assert_eq!(folders.keypair_path, Path::new("pyrsia/p2p_keypair.ser"));
+        assert!(!folders.may_create);
     }
 
     #[test]
     fn a_named_folder_that_is_missing_is_created_in_dev_mode_alone() {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("data");
-        let named = [("PYRSIA_ARTIFACT_PATH", data.to_str().unwrap())];
-        let failure = read(&named).unwrap().prepare().unwrap_err();
+        let named = FolderArguments { artifact_path: Some(data.clone()), ..FolderArguments::default() };
+        let failure = named.folders().prepare().unwrap_err();
         assert!(failure.to_string().contains("DEV_MODE=on"), "{failure}");
         assert!(!data.exists());
         let keypair = root.path().join("keys/deep/p2p_keypair.ser");
-        let on = [named[0], ("DEV_MODE", "on"), ("PYRSIA_KEYPAIR", keypair.to_str().unwrap())];
-        read(&on).unwrap().prepare().unwrap();
+        FolderArguments { dev_mode: true, keypair: Some(keypair.clone()), ..named.clone() }.folders().prepare().unwrap();
         assert!(data.join("blockchain").is_dir() && keypair.parent().unwrap().is_dir());
-        read(&named).unwrap().prepare().unwrap();
+        named.folders().prepare().unwrap();
     }
 
     #[test]
-    fn an_external_address_that_is_none_is_refused() {
-        assert!(read(&[("PYRSIA_EXTERNAL_IP", "here")]).is_err());
-        assert_eq!(read(&[("PYRSIA_EXTERNAL_IP", "192.0.2.1")]).unwrap().external_ip, Some([192, 0, 2, 1].into()));
-    }
-
-    #[test]
-    fn a_budget_that_is_no_size_is_refused() {
-        assert!(read(&[("PYRSIA_ARTIFACT_BUDGET", "much")]).unwrap_err().to_string().contains("PYRSIA_ARTIFACT_BUDGET"));
-        assert_eq!(read(&[("PYRSIA_ARTIFACT_BUDGET", "2 GB")]).unwrap().artifact_budget, Some(2_000_000_000));
+    fn only_three_words_switch_dev_mode_on() {
+        assert!(["on", "TRUE", "1"].iter().all(|word| dev_mode(word) == Ok(true)));
+        assert!(["off", "yes", "0", ""].iter().all(|word| dev_mode(word) == Ok(false)));
     }
 }

@@ -7,37 +7,40 @@ use humantime::parse_duration;
 use pyrsia_node::NodeConfig;
 use std::time::Duration;
 
+pub(super) const HEADING: &str = "Builds (times are written like 90s or 10m; nodes may differ in them)";
+
 /// Only `--help` shows them, `-h` does not.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Waiting for builds (e.g. 90s, 10m; nodes may differ in these)")]
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = HEADING)]
 pub struct WaitArguments {
-    /// Cancel a build that takes longer, and abstain from it [default: 3h]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
-    pub build_timeout: Option<Duration>,
-    /// Try a build pipeline that does not answer again for so long, then abstain [default: 1m]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
-    pub pipeline_patience: Option<Duration>,
-    /// Leave slower judges at least so long once a majority has a result [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
-    pub build_commit_grace: Option<Duration>,
-    /// Leave judges so long beyond the build time-out while no majority has a result [default: 5m]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
-    pub build_silence: Option<Duration>,
-    /// Leave judges so long to show the result they committed to [default: 1m]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
-    pub build_reveal_wait: Option<Duration>,
-    /// Leave the judges so long beyond the build time-out before nodes that do not judge the build end its phase [default: 1d]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
-    pub build_outsider_wait: Option<Duration>,
-    /// Leave judges so long, and the time to move the bytes, to look at another judge's result [default: 10m]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
-    pub build_vouch_wait: Option<Duration>,
-    /// Leave the publication so long to each judge whose turn is earlier [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
-    pub build_publish_turn: Option<Duration>,
-    /// Leave the report of a dispute so long to each judge whose turn is earlier [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
-    pub build_dispute_turn: Option<Duration>,
+    /// Cancel a build that takes longer, and abstain from it
+    // The pipeline has a limit of its own under the shorter name.
+    #[arg(long, env = "PYRSIA_NODE_BUILD_TIMEOUT", value_name = "TIME", default_value = "3h", value_parser = parse_duration, hide_short_help = true)]
+    pub build_timeout: Duration,
+    /// Try a build pipeline that does not answer again for so long, then abstain
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration, hide_short_help = true)]
+    pub pipeline_patience: Duration,
+    /// Leave slower judges at least so long once a majority has a result
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, hide_short_help = true)]
+    pub build_commit_grace: Duration,
+    /// Leave judges so long beyond the build time-out while no majority has a result
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration, hide_short_help = true)]
+    pub build_silence: Duration,
+    /// Leave judges so long to show the result they committed to
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration, hide_short_help = true)]
+    pub build_reveal_wait: Duration,
+    /// Leave the judges so long beyond the build time-out before nodes that do not judge the build end its phase
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_duration, hide_short_help = true)]
+    pub build_outsider_wait: Duration,
+    /// Leave judges so long, and the time to move the bytes, to look at another judge's result
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration, hide_short_help = true)]
+    pub build_vouch_wait: Duration,
+    /// Leave the publication so long to each judge whose turn is earlier
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration, hide_short_help = true)]
+    pub build_publish_turn: Duration,
+    /// Leave the report of a dispute so long to each judge whose turn is earlier
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration, hide_short_help = true)]
+    pub build_dispute_turn: Duration,
 }
 
 impl WaitArguments {
@@ -54,9 +57,7 @@ impl WaitArguments {
             (self.build_publish_turn, &mut judges.publish_rank),
             (self.build_dispute_turn, &mut judges.dispute_rank),
         ] {
-            if let Some(given) = given {
-                *wait = given;
-            }
+            *wait = given;
         }
     }
 }
@@ -74,12 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_that_the_help_tells_are_those_of_the_node() {
+    fn the_defaults_are_those_of_the_node() {
         let (defaults, mut told) = (NodeConfig::new(Path::new("/data")), NodeConfig::new(Path::new("/data")));
-        let line = "pyrsia_node --build-timeout 3h --pipeline-patience 1m --build-commit-grace 30s --build-silence 5m \
-                    --build-reveal-wait 1m --build-vouch-wait 10m --build-outsider-wait 1d --build-publish-turn 5s --build-dispute-turn 30s";
-        let line = Line::try_parse_from(line.split_whitespace()).expect("every option is known");
-        line.waits.apply(&mut told);
+        Line::try_parse_from(["pyrsia_node"]).expect("nothing is required").waits.apply(&mut told);
         assert_eq!(told.judge_patience, defaults.judge_patience);
         assert_eq!((told.build_timeout, told.pipeline_patience), (defaults.build_timeout, defaults.pipeline_patience));
     }
