@@ -7,6 +7,7 @@ mod clients;
 mod fuzz;
 mod guests;
 mod kit;
+mod package;
 mod sim;
 mod test_run;
 
@@ -33,6 +34,10 @@ cargo xtask TASK
   fuzz TARGET [--for 10m] [--keep]
                     look for bytes that break a property, from fuzz/corpus on; --keep adds what reaches further.
                     Without a target it names them all
+  package deb       a Debian package of optimized programs, in target/package (needs debhelper and help2man)
+  package image     a git repository that a build pipeline makes the container image from
+                    Both: --programs FOLDER takes programs that are there already
+  package check     what can be known of packaging/ without installing it
   deny              licences, sources and banned packages of the lock file; known vulnerabilities where the list can be had
   bench [TASK]      the measurements of docs/performance.md, with optimized programs; `bench ledger` those of the ledger
   help              this text
@@ -64,6 +69,7 @@ fn task(words: &[&str]) -> Result<()> {
         ["sim", arguments @ ..] => sim::sim(arguments),
         ["fuzz", arguments @ ..] => fuzz::fuzz(arguments),
         ["deny"] => deny(),
+        ["package", arguments @ ..] => package::package(arguments),
         ["bench", arguments @ ..] => bench(arguments),
         [] | ["help" | "-h" | "--help"] => {
             print!("{HELP}");
