@@ -237,6 +237,12 @@ impl NodeHandle {
         })
     }
 
+    /// Whether the file of an artifact is here as it was when its bytes were last found right; counts as a use of it. One look at a file, which a
+    /// caller that may not block can afford.
+    pub fn has_unchanged(&self, sha256: &Sha256Digest) -> bool {
+        self.node.store.has_unchanged(sha256)
+    }
+
     /// Removes the stored copy of an artifact whose bytes turned out to be others; it is fetched from other nodes when it is asked for again.
     pub async fn discard_damaged(&self, sha256: Sha256Digest) {
         let store = self.node.store.clone();

@@ -5,19 +5,26 @@
 use crate::conditions::{Condition, Validators};
 use crate::ranges::{Selection, select};
 use crate::server::Front;
+#[cfg(target_os = "linux")]
+use crate::server::Outbox;
+use hyper::body::Bytes;
 use poem::http::{HeaderMap, Method, StatusCode, header};
 use poem::{Body, Request, Response, ResponseBuilder};
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::projection::packages::ArtifactRecord;
 use pyrsia_ledger::{ArtifactId, PackageType, Sha256Digest};
 use pyrsia_node::{ArtifactError, OpenArtifact};
-use std::io::SeekFrom;
+use std::io::{self, Read as _, SeekFrom};
 use std::time::SystemTime;
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
-/// What one read takes from a file: larger ones send no faster.
+mod short;
+use short::SHORT_BYTES_MAX;
+pub(crate) use short::ShortArtifacts;
+
+/// What one read takes from a file where it cannot be sent without reading it: larger ones send no faster.
 const READ_BYTES: usize = 256 * 1_024;
 
 /// How artifacts of a kind are sent.
@@ -67,17 +74,29 @@ pub(crate) async fn answer(
     if let Plan::Done(response) = known.plan(request.method(), request.headers()) {
         return Ok(response);
     }
+    let sha256 = record.artifact.sha256;
+    if let Some(bytes) = front.short.get(&sha256)
+        && front.node.has_unchanged(&sha256)
+    {
+        return Ok(known.plan(request.method(), request.headers()).with_bytes(&bytes));
+    }
     let opened = front.node.open_artifact(package_type, id).await?;
     // An id can have got a new build meanwhile: what was opened is what is described.
     let plan = Facts::new(form, &opened.record, now).plan(request.method(), request.headers());
+    let unreadable = |error| {
+        tracing::error!(%id, %error, "a stored artifact cannot be read");
+        SendError::Unreadable { id: id.clone() }
+    };
+    if opened.size_bytes <= SHORT_BYTES_MAX {
+        let sha256 = opened.sha256;
+        let bytes = whole(opened).await.map_err(unreadable)?;
+        front.short.keep(sha256, bytes.clone());
+        return Ok(plan.with_bytes(&bytes));
+    }
     match plan {
         Plan::Done(response) => Ok(response),
         Plan::Send { mut response, first, size_bytes } => {
-            let body = stream(opened, first, size_bytes).await.map_err(|error| {
-                tracing::error!(%id, %error, "a stored artifact cannot be read");
-                SendError::Unreadable { id: id.clone() }
-            })?;
-            response.set_body(body);
+            response.set_body(part(request, opened, first, size_bytes).await.map_err(unreadable)?);
             Ok(response)
         }
     }
@@ -89,18 +108,25 @@ pub(crate) fn answer_made(request: &Request, bytes: &[u8], media_type: &str, tim
     let media_type = form.media_type.of(media_type);
     let validators = Validators::new(etag(&sha256), Some(time_ms), SystemTime::now());
     let facts = Facts { sha256, size_bytes: bytes.len() as u64, media_type, validators, form };
-    match facts.plan(request.method(), request.headers()) {
-        Plan::Done(response) => response,
-        Plan::Send { mut response, first, size_bytes } => {
-            let first = usize::try_from(first).expect("a range lies within the bytes");
-            let count = usize::try_from(size_bytes).expect("a range lies within the bytes");
-            response.set_body(bytes[first..first + count].to_vec());
-            response
-        }
-    }
+    facts.plan(request.method(), request.headers()).with_bytes(&Bytes::copy_from_slice(bytes))
 }
 
-async fn stream(opened: OpenArtifact, first: u64, size_bytes: u64) -> std::io::Result<Body> {
+/// All bytes of a short artifact.
+async fn whole(opened: OpenArtifact) -> io::Result<Bytes> {
+    let read = move || {
+        let mut bytes = Vec::new();
+        opened.file.take(opened.size_bytes).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 == opened.size_bytes { Ok(bytes.into()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    };
+    tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+}
+
+/// So many bytes of a file from `first` on.
+async fn part(request: &Request, opened: OpenArtifact, first: u64, size_bytes: u64) -> io::Result<Body> {
+    #[cfg(target_os = "linux")]
+    if let Some(outbox) = request.extensions().get::<Outbox>() {
+        return Ok(outbox.body(opened.file, first, size_bytes));
+    }
     let mut file = File::from_std(opened.file);
     file.set_max_buf_size(READ_BYTES);
     if first > 0 {
@@ -137,6 +163,21 @@ enum Plan {
         first: u64,
         size_bytes: u64,
     },
+}
+
+impl Plan {
+    /// The answer out of all bytes of the artifact.
+    fn with_bytes(self, bytes: &Bytes) -> Response {
+        match self {
+            Self::Done(response) => response,
+            Self::Send { mut response, first, size_bytes } => {
+                let first = usize::try_from(first).expect("a range lies within the bytes");
+                let count = usize::try_from(size_bytes).expect("a range lies within the bytes");
+                response.set_body(bytes.slice(first..first + count));
+                response
+            }
+        }
+    }
 }
 
 impl<'a> Facts<'a> {

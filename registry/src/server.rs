@@ -5,6 +5,7 @@
 
 use crate::access;
 use crate::admin::AdminToken;
+use crate::content::ShortArtifacts;
 use crate::docker::{Catalog, Proofs};
 use crate::management::proofs::Proving;
 use crate::management::search::Searches;
@@ -27,7 +28,11 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(target_os = "linux")]
+mod outbox;
 mod stall;
+#[cfg(target_os = "linux")]
+pub(crate) use outbox::Outbox;
 use stall::StallGuard;
 
 /// The most connections that are open at once; further clients wait in the backlog of the socket.
@@ -71,6 +76,7 @@ pub(crate) struct Front {
     pub(crate) node: NodeHandle,
     pub(crate) admin: AdminToken,
     pub(crate) metrics: Metrics,
+    pub(crate) short: ShortArtifacts,
     pub(crate) checksums: Checksums,
     pub(crate) bundles: Bundles,
     pub(crate) searches: Searches,
@@ -98,6 +104,7 @@ impl Registry {
             node,
             admin,
             metrics: Metrics::new(),
+            short: ShortArtifacts::default(),
             checksums: Checksums::new(),
             bundles: Bundles::new(),
             searches: Searches::new(),
@@ -179,12 +186,25 @@ async fn accept(listener: TcpListener, front: Arc<Front>, stop: CancellationToke
 async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, stop: CancellationToken) {
     // Small answers must not wait for the acknowledgement of what went before.
     let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let (stream, outbox) = {
+        let outbox = Outbox::default();
+        (outbox::FileSocket::new(stream, outbox.clone()), outbox)
+    };
     let service = service_fn(move |request| {
         let front = front.clone();
+        #[cfg(target_os = "linux")]
+        let request = {
+            let mut request: hyper::Request<hyper::body::Incoming> = request;
+            request.extensions_mut().insert(outbox.clone());
+            request
+        };
         async move { Ok::<hyper::Response<_>, Infallible>(access::answer(&front, peer, request).await.into()) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Gathered into one buffer, a stand-in of the outbox would be what is sent.
+        .writev(true)
         .header_read_timeout(HEAD_READ_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
