@@ -1,7 +1,8 @@
 //! The secret that lets the CLI of a node's own user change the network through that node.
 //!
 //! Owns its two files, both for their owner's eyes only: one in the node's data folder, which keeps the token over
-//! restarts, and one in the user's state folder, named by the node's port, where the CLI of the same user finds it.
+//! restarts, and one in the user's state folder, named by the node's port, where the CLI of the same user finds it. The
+//! state folder of a node that is a service of the machine is `/run`, where root's CLI looks as well.
 //! A token is never printed and never logged.
 
 use std::fs::{self, File};
@@ -11,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// 256 bits: out of reach of guessing.
 const TOKEN_BYTES: usize = 32;
 const TOKEN_FILE: &str = "admin.token";
+/// Where the unit of packaging/systemd has the node leave its token. Only root makes folders in `/run`.
+#[cfg(unix)]
+const OF_SERVICE: &str = "/run/pyrsia/admin-tokens";
 
 /// The token of the node whose data is in `folder`, made on first use.
 pub fn of_node(folder: &Path) -> io::Result<String> {
@@ -42,9 +46,17 @@ pub fn withdraw(port: u16, token: &str) -> io::Result<()> {
     }
 }
 
-/// The token of the node of this user on `port`, if there is one.
+/// The token of the node of this user on `port`, if there is one, or else of the machine's.
 pub fn shared(port: &str) -> Option<String> {
-    read(&state_folder()?.join(port)).ok()
+    #[cfg(unix)]
+    let service = Some(PathBuf::from(OF_SERVICE));
+    #[cfg(not(unix))]
+    let service = None;
+    shared_in(state_folder().into_iter().chain(service), port)
+}
+
+fn shared_in(folders: impl IntoIterator<Item = PathBuf>, port: &str) -> Option<String> {
+    folders.into_iter().find_map(|folder| read(&folder.join(port)).ok())
 }
 
 /// `$XDG_STATE_HOME/pyrsia/admin-tokens` (XDG base directory specification).
@@ -114,6 +126,18 @@ mod tests {
             of_node(folder.path()).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn the_token_of_the_users_own_node_comes_before_that_of_the_machine() {
+        let (own, machine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folders = || [own.path().to_owned(), machine.path().to_owned()];
+        assert_eq!(shared_in(folders(), "7888"), None);
+        write(&machine.path().join("7888"), &"b".repeat(64)).unwrap();
+        assert_eq!(shared_in(folders(), "7888"), Some("b".repeat(64)));
+        write(&own.path().join("7888"), &"a".repeat(64)).unwrap();
+        assert_eq!(shared_in(folders(), "7888"), Some("a".repeat(64)));
+        assert_eq!(shared_in(folders(), "7889"), None);
     }
 
     #[test]
