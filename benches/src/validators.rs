@@ -11,7 +11,7 @@ use pyrsia_node::artifacts::ArtifactStore;
 use pyrsia_node::consensus::{
     Consensus, ConsensusConfig, ConsensusHandle, ConsensusTask, KeyAge, NodeStore, Outgoing, ProposeError,
 };
-use pyrsia_node::p2p::{InboundRequest, P2p, P2pConfig, P2pHandle, P2pTask};
+use pyrsia_node::p2p::{InboundRequest, NetworkConfig, P2p, P2pConfig, P2pHandle, P2pTask};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -124,6 +124,7 @@ impl Validators {
                     external_ip: None,
                     max_provided_keys: 1,
                     artifact_budget: None,
+                    network: NetworkConfig::default(),
                 };
                 let (wishes, unanswered) = mpsc::channel(1);
                 let registry = &mut Registry::default();

@@ -135,6 +135,7 @@ impl Node {
             external_ip: config.external_ip,
             max_provided_keys: config.max_provided_keys,
             artifact_budget: config.storage.artifact_budget,
+            network: config.network.clone(),
         };
         let (p2p, p2p_task) = P2p::start(p2p_config, consensus.clone(), frames, store.clone(), requests, &mut registry).await?;
 

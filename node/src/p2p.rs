@@ -10,6 +10,7 @@
 //! It moves bytes and knows who is there. It holds no rule of the ledger: what a frame means is said by the consensus, what
 //! may be served by [`crate::verification`], and which bytes are right by the digests that the ledger names.
 
+mod access;
 mod addresses;
 mod behaviour;
 mod dialing;
@@ -17,16 +18,25 @@ mod exchange;
 mod frame;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod gate;
 mod ledger_frames;
 mod metrics;
+mod network_config;
 mod peer_id;
 mod provider_records;
 mod reach;
+mod relaying;
 mod request;
+mod reservations;
 mod swarm_task;
 mod tasks;
 
+pub use access::{InvalidPeerRule, PeerAccess, PeerRule};
 pub use exchange::fetch::FetchError;
+pub use network_config::{
+    CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN, Distribution, NetworkConfig, PortMapping, Rate, RateTooLow, Relaying,
+};
+pub use reach::{Outside, Reachability};
 pub use request::{
     CODE_BUSY, CODE_TIMED_OUT, InboundRequest, NodeRequest, NodeResponse, REQUEST_BYTES_MAX, RequestError, WireReceipt,
 };
@@ -38,6 +48,7 @@ use dialing::{Dialing, Target};
 use ed25519_dalek::SigningKey;
 use exchange::download::Patience;
 use exchange::fetch::Fetcher;
+use exchange::rate::RateLimit;
 use exchange::room::Rooms;
 use exchange::serve::{self, Server};
 use ledger_frames::LedgerFrames;
@@ -50,7 +61,8 @@ use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{NodeId, Sha256Digest};
 use reach::{COMMANDS_WAITING_MAX, Command, Reach};
-use std::collections::{BTreeSet, HashSet};
+use reservations::Reservations;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::Arc;
@@ -81,6 +93,7 @@ pub struct P2pConfig {
     pub max_provided_keys: usize,
     /// The most bytes that artifacts fetched from others may bring the store to.
     pub artifact_budget: Option<u64>,
+    pub network: NetworkConfig,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +141,8 @@ impl P2p {
     ) -> Result<(P2pHandle, P2pTask), P2pError> {
         let me = node_id_of(&config.key);
         let key = Keypair::ed25519_from_bytes(config.key.to_bytes()).expect("a secret key of 32 bytes is an ed25519 key");
-        let mut swarm = behaviour::build(&key, config.max_provided_keys).map_err(P2pError::Key)?;
+        let mut swarm = behaviour::build(&key, config.max_provided_keys, &config.network, metrics.connections_refused.clone())
+            .map_err(P2pError::Key)?;
         let mut listeners = HashSet::new();
         for address in config.listen {
             let listening = check_free(&address).and_then(|()| swarm.listen_on(address.clone()).map_err(io_error));
@@ -139,11 +153,14 @@ impl P2p {
         let (commands, command_queue) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (peers_sender, peers) = watch::channel(Arc::new(vec![]));
         let (addresses_sender, addresses) = watch::channel(Arc::new(vec![]));
+        let (outside_sender, outside) = watch::channel(Outside::default());
         let reach = Reach { commands: commands.clone(), peers, addresses };
         let only_here = "the protocol is registered nowhere else";
         let frames = LedgerFrames::start(control.clone(), consensus.clone(), outgoing, metrics.clone(), tasks.clone());
         let frames = frames.expect(only_here);
-        let server = Server { store: store.clone(), ledger: consensus.watch(), metrics: metrics.clone() };
+        let network = config.network;
+        let server = Server::new(me, store.clone(), consensus.watch(), metrics.clone(), &network);
+        metrics.distribution.set(i64::from(network.distribution == Distribution::On));
         serve::start(control.clone(), server, &tasks).expect(only_here);
 
         let mut dialing = Dialing::default();
@@ -167,6 +184,12 @@ impl P2p {
             probes: config.probe,
             book: AddressBook::default(),
             local_peers: BTreeSet::new(),
+            outside: outside_sender,
+            distribution: network.distribution,
+            relaying: network.relaying,
+            reservations: Reservations::new(network.relays.clone()),
+            relayed: BTreeMap::new(),
+            members: BTreeSet::new(),
             pending: Pending::default(),
         };
         if timeout(LISTEN_TIMEOUT, swarm_task.settle(listeners)).await.is_err() {
@@ -182,12 +205,15 @@ impl P2p {
             control,
             reach: reach.clone(),
             patience,
+            download: Arc::new(RateLimit::new(network.download_rate, metrics.download_bytes_delayed.clone())),
             making: Mutex::default(),
         });
         tasks.spawn(rooms.clone().trim());
         let fetcher = Fetcher::new(rooms, metrics, tasks.clone());
-        tasks.spawn(announce_stored(reach.clone(), store, config.max_provided_keys.min(ANNOUNCED_AT_START_MAX)));
-        Ok((P2pHandle { reach, fetcher }, P2pTask { tasks }))
+        if network.distribution == Distribution::On {
+            tasks.spawn(announce_stored(reach.clone(), store, config.max_provided_keys.min(ANNOUNCED_AT_START_MAX)));
+        }
+        Ok((P2pHandle { reach, fetcher, outside, network: Arc::new(network) }, P2pTask { tasks }))
     }
 }
 
@@ -241,6 +267,8 @@ impl P2pTask {
 pub struct P2pHandle {
     reach: Reach,
     fetcher: Fetcher,
+    outside: watch::Receiver<Outside>,
+    network: Arc<NetworkConfig>,
 }
 
 impl P2pHandle {
@@ -257,6 +285,16 @@ impl P2pHandle {
     /// Where this node can be reached, with its peer id; the first is the most useful to others on this host.
     pub fn addresses(&self) -> Vec<Multiaddr> {
         self.reach.addresses.borrow().to_vec()
+    }
+
+    /// What the operator decided about the network.
+    pub fn network_config(&self) -> &NetworkConfig {
+        &self.network
+    }
+
+    /// How this node looks from outside.
+    pub fn outside(&self) -> Outside {
+        self.outside.borrow().clone()
     }
 
     /// Dials an address once.

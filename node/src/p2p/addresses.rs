@@ -56,11 +56,16 @@ pub(super) fn replace_ip(address: &Multiaddr, ip: Ipv4Addr) -> Option<Multiaddr>
     }
 }
 
-/// Lower is more useful to others on this host: loopback before the rest, TCP before QUIC, IPv4 before IPv6.
-pub(super) fn usefulness(address: &Multiaddr) -> (bool, bool, bool) {
+/// Lower is more useful to others on this host: what needs no relay first, loopback before the rest, TCP before QUIC, IPv4 before IPv6.
+pub(super) fn usefulness(address: &Multiaddr) -> (bool, bool, bool, bool) {
     let mut parts = address.iter();
     let is_ip4 = matches!(parts.next(), Some(Protocol::Ip4(_)));
-    (!is_loopback(address), !matches!(parts.next(), Some(Protocol::Tcp(_))), !is_ip4)
+    (is_relayed(address), !is_loopback(address), !matches!(parts.next(), Some(Protocol::Tcp(_))), !is_ip4)
+}
+
+/// Whether a third node carries what goes to or comes from this address.
+pub(super) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
 pub(super) fn is_loopback(address: &Multiaddr) -> bool {

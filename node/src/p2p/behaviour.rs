@@ -1,7 +1,11 @@
 //! The swarm's transports and protocols, with every limit that libp2p takes.
 
+use super::gate::{Gate, GatedTransport};
+use super::network_config::{NetworkConfig, PortMapping, Relaying};
 use super::provider_records;
+use super::relaying;
 use super::request::{self, Codec};
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::timeout::TransportTimeout;
@@ -11,16 +15,21 @@ use libp2p::identity::Keypair;
 use libp2p::kad::store::MemoryStore;
 use libp2p::request_response::ProtocolSupport;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{PeerId, StreamProtocol, Swarm, Transport as _, autonat, dns, identify, kad, noise, ping, quic, request_response};
-use libp2p::{swarm, tcp, yamux};
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{
+    PeerId, StreamProtocol, Swarm, Transport, autonat, dcutr, dns, identify, kad, noise, ping, quic, relay, request_response,
+};
+use libp2p::{swarm, tcp, upnp, yamux};
+use prometheus_client::metrics::counter::Counter;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What identifies a peer as one of ours, whatever network it follows: a node adopts its network after it is connected.
 pub(super) const IDENTITY_PROTOCOL: &str = "/pyrsia/id/1";
 const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/pyrsia/kad/1");
 
-const CONNECTIONS_MAX: u32 = 512;
-const INCOMING_CONNECTIONS_MAX: u32 = 384;
+/// How much of all connections those may take that others made, in percent: the rest is for whom this node wants to reach.
+const INCOMING_CONNECTIONS_PERCENT: u64 = 75;
 /// Two nodes that dial each other at once, by TCP and QUIC, have four.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 const PENDING_CONNECTIONS_MAX: u32 = 64;
@@ -45,56 +54,90 @@ const KAD_BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
-    limits: connection_limits::Behaviour,
+    /// The first: what it refuses nobody else hears of.
+    pub(super) gate: Gate,
+    pub(super) limits: connection_limits::Behaviour,
     pub(super) identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) requests: request_response::Behaviour<Codec>,
     pub(super) streams: libp2p_stream::Behaviour,
     pub(super) autonat: autonat::v1::Behaviour,
+    relay: Toggle<relay::Behaviour>,
+    relay_client: relay::client::Behaviour,
+    hole_punching: dcutr::Behaviour,
+    port_mapping: Toggle<upnp::tokio::Behaviour>,
 }
 
-pub(super) fn build(key: &Keypair, max_provided_keys: usize) -> Result<Swarm<Behaviour>, noise::Error> {
+/// `refused` counts the connections that the operator's rules end.
+pub(super) fn build(
+    key: &Keypair,
+    max_provided_keys: usize,
+    network: &NetworkConfig,
+    refused: Counter,
+) -> Result<Swarm<Behaviour>, noise::Error> {
     let config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_CONNECTION_MAX)
         .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_MAX);
-    Ok(Swarm::new(transport(key)?, behaviour(key, max_provided_keys), key.public().to_peer_id(), config))
+    let access = Arc::new(network.access.clone());
+    let (carried, relay_client) = relay::client::new(key.public().to_peer_id());
+    let carried = TransportTimeout::new(secured(carried, key)?, HANDSHAKE_TIMEOUT);
+    let direct = resolved(|| Ok(GatedTransport { inner: tcp_and_quic(key)?, access: access.clone() }))?;
+    let transport = OrTransport::new(carried, direct).map(|either, _| either.into_inner()).boxed();
+    let gate = Gate::new(access.clone(), refused);
+    let behaviour = behaviour(key, max_provided_keys, network, gate, relay_client);
+    Ok(Swarm::new(transport, behaviour, key.public().to_peer_id(), config))
 }
 
 type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 
-fn transport(key: &Keypair) -> Result<Connections, noise::Error> {
+/// A transport that takes DNS names as well.
+fn resolved(transport: impl Fn() -> Result<GatedTransport, noise::Error>) -> Result<Connections, noise::Error> {
     // A host without resolver configuration can still dial addresses.
-    Ok(match dns::tokio::Transport::system(tcp_and_quic(key)?) {
+    Ok(match dns::tokio::Transport::system(transport()?) {
         Ok(transport) => transport.boxed(),
         Err(error) => {
             tracing::warn!(%error, "no resolver is configured: peers cannot be dialed by DNS name");
             let nobody = (dns::ResolverConfig::default(), dns::ResolverOpts::default());
-            dns::tokio::Transport::custom(tcp_and_quic(key)?, nobody.0, nobody.1).boxed()
+            dns::tokio::Transport::custom(transport()?, nobody.0, nobody.1).boxed()
         }
     })
 }
 
-fn tcp_and_quic(key: &Keypair) -> Result<Connections, noise::Error> {
+/// Noise and yamux on a transport of bare bytes.
+fn secured<T>(transport: T, key: &Keypair) -> Result<Connections, noise::Error>
+where
+    T: Transport<Output: AsyncRead + AsyncWrite + Send + Unpin + 'static> + Send + Unpin + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+    T::Error: Send + Sync + 'static,
+{
     let mut streams = yamux::Config::default();
     streams.set_max_num_streams(YAMUX_STREAMS_MAX);
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(key)?)
-        .multiplex(streams);
+    let upgraded = transport.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?).multiplex(streams);
+    Ok(upgraded.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection))).boxed())
+}
+
+fn tcp_and_quic(key: &Keypair) -> Result<Connections, noise::Error> {
+    let tcp = secured(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)), key)?;
     let quic = quic::tokio::Transport::new(quic::Config::new(key));
-    let either = OrTransport::new(quic, tcp).map(|either, _| match either {
-        futures::future::Either::Left((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
-        futures::future::Either::Right((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
-    });
+    let quic = quic.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let either = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
     Ok(TransportTimeout::new(either, HANDSHAKE_TIMEOUT).boxed())
 }
 
-fn behaviour(key: &Keypair, max_provided_keys: usize) -> Behaviour {
+fn behaviour(
+    key: &Keypair,
+    max_provided_keys: usize,
+    network: &NetworkConfig,
+    gate: Gate,
+    relay_client: relay::client::Behaviour,
+) -> Behaviour {
     let me = key.public().to_peer_id();
+    let incoming_max = u64::from(network.max_connections) * INCOMING_CONNECTIONS_PERCENT / 100;
     let limits = ConnectionLimits::default()
-        .with_max_established(Some(CONNECTIONS_MAX))
-        .with_max_established_incoming(Some(INCOMING_CONNECTIONS_MAX))
+        .with_max_established(Some(network.max_connections))
+        .with_max_established_incoming(Some(incoming_max as u32))
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
         .with_max_pending_incoming(Some(PENDING_CONNECTIONS_MAX))
         .with_max_pending_outgoing(Some(PENDING_CONNECTIONS_MAX));
@@ -112,7 +155,10 @@ fn behaviour(key: &Keypair, max_provided_keys: usize) -> Behaviour {
     let requests = request_response::Config::default()
         .with_request_timeout(REQUEST_TIMEOUT)
         .with_max_concurrent_streams(REQUESTS_PER_CONNECTION_MAX);
+    let relay = (network.relaying == Relaying::On).then(|| relay::Behaviour::new(me, relaying::config()));
+    let port_mapping = (network.port_mapping == PortMapping::On).then(upnp::tokio::Behaviour::default);
     Behaviour {
+        gate,
         limits: connection_limits::Behaviour::new(limits),
         identify: identify::Behaviour::new(identity),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
@@ -120,5 +166,9 @@ fn behaviour(key: &Keypair, max_provided_keys: usize) -> Behaviour {
         requests: request_response::Behaviour::with_codec(Codec, [(request::PROTOCOL, ProtocolSupport::Full)], requests),
         streams: libp2p_stream::Behaviour::new(),
         autonat: autonat::v1::Behaviour::new(me, autonat::v1::Config::default()),
+        relay: relay.into(),
+        relay_client,
+        hole_punching: dcutr::Behaviour::new(me),
+        port_mapping: port_mapping.into(),
     }
 }

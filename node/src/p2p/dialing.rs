@@ -28,7 +28,7 @@ struct Schedule {
 }
 
 /// The pause before the next attempt; `chance` is uniform.
-fn pause(failures: u32, chance: u32) -> Duration {
+pub(super) fn pause(failures: u32, chance: u32) -> Duration {
     let full = (RETRY_MIN * 2u32.saturating_pow(failures.min(10))).min(RETRY_MAX);
     // Between three quarters and five quarters.
     full * 3 / 4 + full.mul_f64(f64::from(chance) / f64::from(u32::MAX) / 2.0)

@@ -14,6 +14,7 @@
 
 pub(super) mod download;
 pub(super) mod fetch;
+pub(super) mod rate;
 pub(super) mod room;
 pub(super) mod serve;
 

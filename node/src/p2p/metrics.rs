@@ -18,11 +18,24 @@ pub(super) struct DropLabels {
     pub(super) reason: &'static str,
 }
 
+/// How an attempt ended to have a connection without the relay that carries it: `direct`, `failed`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct HolePunchLabels {
+    pub(super) result: &'static str,
+}
+
 #[derive(Clone, Default)]
 pub(super) struct Metrics {
     pub(super) peers: Gauge,
     pub(super) artifact_bytes_sent: Counter,
     pub(super) artifact_bytes_received: Counter,
+    pub(super) upload_bytes_delayed: Counter,
+    pub(super) download_bytes_delayed: Counter,
+    pub(super) distribution: Gauge,
+    pub(super) connections_refused: Counter,
+    pub(super) relayed_connections: Gauge,
+    pub(super) relay_places: Gauge,
+    pub(super) hole_punches: Family<HolePunchLabels, Counter>,
     pub(super) fetches: Family<FetchLabels, Counter>,
     pub(super) liars: Counter,
     pub(super) frames_dropped: Family<DropLabels, Counter>,
@@ -37,6 +50,16 @@ impl Metrics {
         p2p.register_with_unit("artifact_sent", "Bytes of artifacts sent to other nodes", Unit::Bytes, sent);
         let received = metrics.artifact_bytes_received.clone();
         p2p.register_with_unit("artifact_received", "Verified bytes of artifacts from other nodes", Unit::Bytes, received);
+        let delayed = metrics.upload_bytes_delayed.clone();
+        p2p.register_with_unit("artifact_upload_delayed", "Bytes that waited for the upload limit", Unit::Bytes, delayed);
+        let delayed = metrics.download_bytes_delayed.clone();
+        p2p.register_with_unit("artifact_download_delayed", "Bytes that waited for the download limit", Unit::Bytes, delayed);
+        p2p.register("distribution", "Whether this node serves artifacts to other nodes", metrics.distribution.clone());
+        let refused = metrics.connections_refused.clone();
+        p2p.register("connections_refused", "Connections that the rules about peers ended", refused);
+        p2p.register("relayed_connections", "Connections that another node carries", metrics.relayed_connections.clone());
+        p2p.register("relay_places", "Relays through which this node can be reached", metrics.relay_places.clone());
+        p2p.register("hole_punches", "Attempts to do without a relay, by result", metrics.hole_punches.clone());
         p2p.register("fetches", "Artifacts fetched from other nodes, by result", metrics.fetches.clone());
         p2p.register("lying_providers", "Nodes that sent wrong bytes of an artifact", metrics.liars.clone());
         p2p.register("ledger_frames_dropped", "Ledger frames that were not sent, by reason", metrics.frames_dropped.clone());

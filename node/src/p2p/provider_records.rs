@@ -52,6 +52,7 @@ fn trim(record: &mut ProviderRecord) -> bool {
 mod tests {
     use super::*;
     use crate::p2p::behaviour::{self, Behaviour, BehaviourEvent};
+    use crate::p2p::network_config::NetworkConfig;
     use crate::p2p::peer_id::peer_of;
     use crate::p2p::tests::{Setup, TestNode};
     use futures::StreamExt as _;
@@ -59,13 +60,15 @@ mod tests {
     use libp2p::kad::{GetProvidersOk, GetRecordOk, QueryId, QueryResult, Quorum, Record, RecordKey};
     use libp2p::swarm::SwarmEvent;
     use libp2p::{PeerId, Swarm};
+    use prometheus_client::metrics::counter::Counter;
     use std::time::{Duration, Instant};
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
     /// A peer that speaks the protocols and follows nobody's rules.
     fn stranger(node: &TestNode) -> Swarm<Behaviour> {
-        let mut swarm = behaviour::build(&Keypair::generate_ed25519(), 64).expect("a swarm");
+        let mut swarm =
+            behaviour::build(&Keypair::generate_ed25519(), 64, &NetworkConfig::default(), Counter::default()).expect("a swarm");
         swarm.behaviour_mut().kad.add_address(&peer_of(&node.id), node.p2p.addresses()[0].clone());
         swarm
     }

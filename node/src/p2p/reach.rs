@@ -9,6 +9,23 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+/// Whether others can reach this node, as far as those tell that were asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reachability {
+    #[default]
+    Unknown,
+    Public,
+    Private,
+}
+
+/// How this node looks from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    pub reachability: Reachability,
+    /// The relays through which it can be reached.
+    pub relays: Vec<NodeId>,
+}
+
 /// How many commands may wait for the swarm task.
 pub(super) const COMMANDS_WAITING_MAX: usize = 256;
 /// How long finding and dialing a node may take.

@@ -2,15 +2,17 @@
 //!
 //! It never blocks and never waits for another task: queues it feeds are tried, answers it owes come back as commands.
 
-use super::addresses::{AddressBook, is_loopback, peer_in, replace_ip, starts_with, usefulness};
+use super::addresses::{AddressBook, is_loopback, is_relayed, peer_in, replace_ip, starts_with, usefulness};
 use super::behaviour::{Behaviour, BehaviourEvent, IDENTITY_PROTOCOL, REQUEST_TIMEOUT};
 use super::dialing::{Dialing, Target};
 use super::ledger_frames::LedgerFrames;
-use super::metrics::Metrics;
+use super::metrics::{HolePunchLabels, Metrics};
+use super::network_config::{Distribution, Relaying};
 use super::peer_id::{node_of, peer_of};
 use super::provider_records;
-use super::reach::Command;
+use super::reach::{Command, Outside, Reachability};
 use super::request::{CODE_BUSY, CODE_TIMED_OUT, InboundRequest, NodeRequest, NodeResponse, RequestError};
+use super::reservations::Reservations;
 use super::tasks::Tasks;
 use crate::consensus::LedgerView;
 use futures::StreamExt as _;
@@ -21,9 +23,10 @@ use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
+use libp2p::{Multiaddr, PeerId, Swarm, autonat, dcutr, identify, ping, relay};
 use pyrsia_ledger::NodeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +58,14 @@ pub(super) struct SwarmTask {
     pub(super) book: AddressBook,
     /// Peers that are connected through loopback: the only ones whose loopback addresses mean this host.
     pub(super) local_peers: BTreeSet<PeerId>,
+    pub(super) outside: watch::Sender<Outside>,
+    pub(super) distribution: Distribution,
+    pub(super) relaying: Relaying,
+    pub(super) reservations: Reservations,
+    /// Connections that another node carries.
+    pub(super) relayed: BTreeMap<PeerId, BTreeSet<ConnectionId>>,
+    /// The authorized nodes, as the gate and the limits know them.
+    pub(super) members: BTreeSet<PeerId>,
     pub(super) pending: Pending,
 }
 
@@ -115,7 +126,10 @@ impl SwarmTask {
                     Ok(()) => self.set_validators(),
                     Err(_) => is_ledger_watched = false,
                 },
-                _ = tick.tick() => self.dial_what_is_due(),
+                _ = tick.tick() => {
+                    self.dial_what_is_due();
+                    self.reserve_what_is_due();
+                }
             }
         }
     }
@@ -124,6 +138,45 @@ impl SwarmTask {
         let Some(state) = self.ledger.borrow_and_update().state.clone() else { return };
         let others = state.validators().nodes().iter().filter(|node| **node != self.me).map(peer_of).collect();
         self.dialing.set_validators(&others, Instant::now());
+        let validators = state.validators();
+        let members = state.members.active().map(|(node, _)| node).chain(validators.nodes()).map(peer_of).collect();
+        if members != self.members {
+            self.set_members(members);
+        }
+    }
+
+    /// Authorized nodes are let in whoever is allowed, and when there are as many connections as there may be.
+    fn set_members(&mut self, members: BTreeSet<PeerId>) {
+        let me = peer_of(&self.me);
+        if self.distribution == Distribution::Off && members.contains(&me) && !self.members.contains(&me) {
+            tracing::warn!(
+                "this node does not distribute artifacts, but is authorized: it still serves what the ledger appoints it to keep, and what judges compare"
+            );
+        }
+        let behaviour = self.swarm.behaviour_mut();
+        self.members.difference(&members).for_each(|peer| behaviour.limits.remove_peer_id(peer));
+        members.difference(&self.members).for_each(|peer| behaviour.limits.bypass_peer_id(peer));
+        behaviour.gate.set_members(members.clone());
+        self.members = members;
+    }
+
+    fn reserve_what_is_due(&mut self) {
+        let (now, reachability) = (Instant::now(), self.outside.borrow().reachability);
+        for (relay, place) in self.reservations.due(reachability, now) {
+            match self.swarm.listen_on(place) {
+                Ok(listener) => self.reservations.asked(relay, listener),
+                Err(error) => {
+                    tracing::debug!(%relay, %error, "a relay cannot be asked");
+                    self.reservations.failed_at_once(relay, now, chance());
+                }
+            }
+        }
+    }
+
+    fn show_relays(&mut self) {
+        let relays: Vec<NodeId> = self.reservations.held().filter_map(node_of).collect();
+        self.metrics.relay_places.set(relays.len() as i64);
+        self.outside.send_modify(|outside| outside.relays = relays);
     }
 
     fn dial_what_is_due(&mut self) {
@@ -183,6 +236,7 @@ impl SwarmTask {
                 let query = self.swarm.behaviour_mut().kad.get_providers(provider_records::key_of(&of));
                 self.pending.searches.insert(query, (BTreeSet::new(), found));
             }
+            Command::Provide { .. } if self.distribution == Distribution::Off => {}
             Command::Provide { sha256 } => {
                 if let Err(error) = self.swarm.behaviour_mut().kad.start_providing(provider_records::key_of(&sha256)) {
                     tracing::debug!(%sha256, %error, "an artifact is not announced");
@@ -223,7 +277,12 @@ impl SwarmTask {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint, num_established.get() == 1);
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.forget_relayed(&peer_id, connection_id);
+                if num_established > 0 {
+                    return;
+                }
+                self.reservations.withdraw_offer(&peer_id);
                 self.dialing.disconnected(&peer_id, Instant::now(), chance());
                 self.local_peers.remove(&peer_id);
                 if let Some(node) = node_of(&peer_id) {
@@ -239,9 +298,13 @@ impl SwarmTask {
             SwarmEvent::ExpiredListenAddr { address, .. } => self.change_addresses(|addresses| {
                 addresses.retain(|known| !starts_with(known, &address));
             }),
+            SwarmEvent::ExternalAddrConfirmed { address } => self.show_address(address),
+            SwarmEvent::ExternalAddrExpired { address } => self.change_addresses(|addresses| {
+                addresses.retain(|known| !starts_with(known, &address));
+            }),
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
-            SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
-                tracing::error!(?addresses, %error, "this node listens no more on these addresses");
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                self.on_listener_closed(listener_id, addresses, reason)
             }
             _ => {}
         }
@@ -259,10 +322,20 @@ impl SwarmTask {
         for done in self.pending.connects.remove(&peer).unwrap_or_default() {
             answer(done, ());
         }
-        if is_loopback(endpoint.get_remote_address()) {
+        let is_carried = endpoint.is_relayed();
+        if is_carried {
+            self.relayed.entry(peer).or_default().insert(connection);
+        } else {
+            // Streams take any connection of a peer: the detour is of no more use.
+            for carried in self.relayed.get(&peer).into_iter().flatten() {
+                self.swarm.close_connection(*carried);
+            }
+        }
+        self.count_relayed();
+        if is_loopback(endpoint.get_remote_address()) && !is_carried {
             self.local_peers.insert(peer);
         }
-        if endpoint.is_dialer() {
+        if endpoint.is_dialer() && !is_carried {
             let address = endpoint.get_remote_address().clone();
             if self.probes.iter().any(|probe| starts_with(&address, probe) || starts_with(probe, &address)) {
                 self.swarm.behaviour_mut().autonat.add_server(peer, Some(address));
@@ -293,18 +366,54 @@ impl SwarmTask {
 
     fn on_listening(&mut self, address: Multiaddr) {
         let own = Protocol::P2p(*self.swarm.local_peer_id());
-        let shown = address.clone().with(own.clone());
+        let shown = if is_relayed(&address) { address.clone() } else { address.clone().with(own) };
         tracing::info!("Local node is listening on {:?}", shown.to_string());
-        let external = self.external_ip.and_then(|ip| replace_ip(&address, ip));
-        if let Some(external) = &external {
-            self.swarm.add_external_address(external.clone());
+        self.show_address(shown);
+        if is_relayed(&address) {
+            return;
         }
+        // A relay has to say where it is: those who have a place on it are reached at its addresses.
+        let is_relay = self.relaying == Relaying::On && self.external_ip.is_none();
+        let external = self.external_ip.and_then(|ip| replace_ip(&address, ip)).or(is_relay.then_some(address));
+        if let Some(external) = external {
+            self.swarm.add_external_address(external.clone());
+            self.show_address(external);
+        }
+    }
+
+    /// An address of this node, with or without its peer id.
+    fn show_address(&mut self, address: Multiaddr) {
+        let me = *self.swarm.local_peer_id();
+        let address = if peer_in(&address) == Some(me) { address } else { address.with(Protocol::P2p(me)) };
         self.change_addresses(|addresses| {
-            addresses.push(shown);
-            addresses.extend(external.map(|external| external.with(own)));
+            addresses.push(address);
             addresses.sort_by_key(|address| (usefulness(address), address.to_string()));
             addresses.dedup();
         });
+    }
+
+    fn on_listener_closed(&mut self, listener: ListenerId, addresses: Vec<Multiaddr>, reason: Result<(), io::Error>) {
+        if let Some(relay) = self.reservations.closed(listener, Instant::now(), chance()) {
+            tracing::info!(%relay, ?reason, "this node has no place on a relay");
+            self.change_addresses(|known| known.retain(|known| !addresses.iter().any(|gone| starts_with(known, gone))));
+            self.show_relays();
+        } else if let Err(error) = reason {
+            tracing::error!(?addresses, %error, "this node listens no more on these addresses");
+        }
+    }
+
+    fn forget_relayed(&mut self, peer: &PeerId, connection: ConnectionId) {
+        if let Some(connections) = self.relayed.get_mut(peer) {
+            connections.remove(&connection);
+            if connections.is_empty() {
+                self.relayed.remove(peer);
+            }
+        }
+        self.count_relayed();
+    }
+
+    fn count_relayed(&self) {
+        self.metrics.relayed_connections.set(self.relayed.values().map(BTreeSet::len).sum::<usize>() as i64);
     }
 
     fn change_peers(&mut self, change: impl FnOnce(&mut Vec<NodeId>)) {
@@ -330,8 +439,24 @@ impl SwarmTask {
                 provider_records::keep(request, self.swarm.behaviour_mut().kad.store_mut());
             }
             BehaviourEvent::Requests(event) => self.on_request_event(event),
-            BehaviourEvent::Autonat(libp2p::autonat::v1::Event::StatusChanged { new, .. }) => {
+            BehaviourEvent::Autonat(autonat::v1::Event::StatusChanged { new, .. }) => {
                 tracing::info!(status = ?new, "whether this node can be reached from outside");
+                let reachability = match new {
+                    autonat::v1::NatStatus::Public(_) => Reachability::Public,
+                    autonat::v1::NatStatus::Private => Reachability::Private,
+                    autonat::v1::NatStatus::Unknown => Reachability::Unknown,
+                };
+                self.outside.send_modify(|outside| outside.reachability = reachability);
+            }
+            BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
+                tracing::debug!(relay = %relay_peer_id, "this node has a place on a relay");
+                self.reservations.granted(&relay_peer_id);
+                self.show_relays();
+            }
+            BehaviourEvent::HolePunching(dcutr::Event { remote_peer_id, result }) => {
+                tracing::debug!(peer = %remote_peer_id, ?result, "an attempt to do without a relay ended");
+                let result = if result.is_ok() { "direct" } else { "failed" };
+                self.metrics.hole_punches.get_or_create(&HolePunchLabels { result }).inc();
             }
             _ => {}
         }
@@ -350,6 +475,10 @@ impl SwarmTask {
         addresses.retain(|address| peer_in(address).is_none_or(|named| named == peer) && (is_local || !is_loopback(address)));
         addresses.sort_by_key(usefulness);
         self.book.set(peer, addresses.clone());
+        let direct = addresses.iter().find(|address| !is_relayed(address));
+        if let Some(direct) = direct.filter(|_| info.protocols.contains(&relay::HOP_PROTOCOL_NAME)) {
+            self.reservations.offer(peer, direct.clone());
+        }
         for address in self.book.get(&peer) {
             self.swarm.behaviour_mut().kad.add_address(&peer, address);
         }

@@ -1,5 +1,8 @@
 //! Real nodes on loopback: consensus, block log, store and network, each on a folder of its own.
 
+mod network_config;
+mod relays;
+
 use super::*;
 use crate::consensus::{Consensus, ConsensusConfig, ConsensusTask, KeyAge, NodeStore};
 use pyrsia_ledger::event::{
@@ -37,15 +40,28 @@ pub(crate) struct Setup {
     peers: Vec<Multiaddr>,
     patience: Patience,
     artifact_budget: Option<u64>,
+    network: NetworkConfig,
 }
 
 impl Setup {
     pub(crate) fn new(seed: u8) -> Self {
-        Self { seed, listen: "/ip4/127.0.0.1/tcp/0", peers: vec![], patience: Patience::default(), artifact_budget: None }
+        Self {
+            seed,
+            listen: "/ip4/127.0.0.1/tcp/0",
+            peers: vec![],
+            patience: Patience::default(),
+            artifact_budget: None,
+            network: NetworkConfig::default(),
+        }
     }
 
     pub(crate) fn listen(self, listen: &'static str) -> Self {
         Self { listen, ..self }
+    }
+
+    /// What the operator decides about the network.
+    pub(super) fn network(self, network: NetworkConfig) -> Self {
+        Self { network, ..self }
     }
 
     pub(super) fn patience(self, patience: Patience) -> Self {
@@ -75,7 +91,7 @@ impl Setup {
         let started = Consensus::start(key.clone(), ledger, state, ConsensusConfig::default(), outgoing);
         let (consensus, consensus_task) = started.expect("the consensus starts");
         let (requests_sender, requests) = mpsc::channel(8);
-        let listen = vec![self.listen.parse().expect("an address")];
+        let listen = self.listen.split_whitespace().map(|address| address.parse().expect("an address")).collect();
         let config = P2pConfig {
             key: key.clone(),
             listen,
@@ -84,6 +100,7 @@ impl Setup {
             external_ip: None,
             max_provided_keys: KEYS_MAX,
             artifact_budget: self.artifact_budget,
+            network: self.network,
         };
         let metrics = Metrics::default();
         let started =

@@ -4,13 +4,13 @@
 //! they could not bring. The follower hashes the file in order, as far as it is there, so that little is left to do when
 //! the last chunk comes.
 
+use super::rate::RateLimit;
 use super::{PROTOCOL, RESPONSE_BYTES_MAX, Request, Response};
 use crate::artifacts::chunks::{CHUNKS_PER_RANGE, ChunkList, ClaimId, FetchPlan};
 use crate::artifacts::{ArtifactStore, Finished, Partial, StoreError};
 use crate::p2p::frame::{read_message, write_message};
 use crate::p2p::metrics::Metrics;
 use crate::p2p::peer_id::peer_of;
-use futures::AsyncReadExt as _;
 use libp2p::Stream;
 use libp2p_stream::Control;
 use pyrsia_ledger::event::BuiltArtifact;
@@ -66,6 +66,7 @@ pub(in crate::p2p) struct Download {
     /// Wakes streams that found nothing to take.
     changed: Notify,
     patience: Patience,
+    rate: Arc<RateLimit>,
     metrics: Metrics,
 }
 
@@ -81,6 +82,7 @@ impl Download {
         sha256: Sha256Digest,
         list: ChunkList,
         patience: Patience,
+        rate: Arc<RateLimit>,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
         let opened = spawn_blocking(move || {
@@ -96,7 +98,7 @@ impl Download {
         });
         let (partial, done) = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         let progress = Mutex::new(Progress { plan: FetchPlan::new(done), abandoned: false });
-        Ok(Self { partial, sha256, progress, arrived: Condvar::new(), changed: Notify::new(), patience, metrics })
+        Ok(Self { partial, sha256, progress, arrived: Condvar::new(), changed: Notify::new(), patience, rate, metrics })
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -178,7 +180,7 @@ impl Download {
             let bytes = self.partial.list().bytes_of(chunk);
             let mut buffer = buffers.pop().unwrap_or_default();
             buffer.resize((bytes.end - bytes.start) as usize, 0);
-            let arrived = match timeout(self.patience.chunk, stream.read_exact(&mut buffer)).await {
+            let arrived = match self.rate.read_exact(stream, &mut buffer, self.patience.chunk).await {
                 Ok(read) => read.map_err(ProviderFailure::from),
                 Err(_) => Err(unexpected("nothing for too long")),
             };

@@ -377,7 +377,8 @@ impl Attempt {
     async fn begin(&self, list: crate::artifacts::ChunkList) -> Result<Arc<Download>, StoreError> {
         let shared = &self.shared;
         let (sha256, patience) = (self.artifact.sha256, shared.patience);
-        let opened = Download::open(shared.store.clone(), sha256, list, patience, shared.metrics.clone()).await?;
+        let (rate, metrics) = (shared.rooms.download.clone(), shared.metrics.clone());
+        let opened = Download::open(shared.store.clone(), sha256, list, patience, rate, metrics).await?;
         let download = Arc::new(opened);
         let (following, finished) = (download.clone(), self.finished.clone());
         shared.tasks.spawn(async move {

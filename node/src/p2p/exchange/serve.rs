@@ -7,15 +7,18 @@ use super::{PROTOCOL, REQUEST_BYTES_MAX, Request, Response};
 use crate::artifacts::ArtifactStore;
 use crate::artifacts::chunks::{CHUNKS_PER_RANGE, bytes_of};
 use crate::consensus::LedgerView;
+use crate::p2p::exchange::rate::RateLimit;
 use crate::p2p::frame::{read_message, write_message};
 use crate::p2p::metrics::Metrics;
+use crate::p2p::network_config::{Distribution, NetworkConfig, STREAM_RATE_MIN};
 use crate::p2p::peer_id::node_of;
 use crate::p2p::tasks::Tasks;
+use crate::storage::retention;
 use crate::verification;
 use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::Stream;
 use libp2p_stream::{AlreadyRegistered, Control, IncomingStreams};
-use pyrsia_ledger::{NodeId, Sha256Digest};
+use pyrsia_ledger::{NodeId, Projections, Sha256Digest};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
@@ -27,7 +30,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How many streams are served at once: with two buffers each, 32 MiB.
+/// How many streams are served at once: with two buffers each, 32 MiB. Fewer where the upload is limited.
 const STREAMS_MAX: usize = 64;
 const STREAMS_PER_PEER_MAX: usize = 16;
 /// How much of a file is read at once, in bytes.
@@ -38,14 +41,17 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(in crate::p2p) struct Server {
-    pub(in crate::p2p) store: ArtifactStore,
-    pub(in crate::p2p) ledger: watch::Receiver<Arc<LedgerView>>,
-    pub(in crate::p2p) metrics: Metrics,
+    me: NodeId,
+    store: ArtifactStore,
+    ledger: watch::Receiver<Arc<LedgerView>>,
+    metrics: Metrics,
+    distribution: Distribution,
+    upload: RateLimit,
+    streams_max: usize,
 }
 
-/// The streams that each peer has open, the oldest first.
-#[derive(Default)]
-struct OpenStreams(Mutex<Open>);
+/// The streams that each peer has open, the oldest first, and how many all of them may be.
+struct OpenStreams(Mutex<Open>, usize);
 
 #[derive(Default)]
 struct Open {
@@ -75,7 +81,7 @@ impl OpenStreams {
         if own >= STREAMS_PER_PEER_MAX {
             return None;
         }
-        if open.by_peer.values().map(VecDeque::len).sum::<usize>() >= STREAMS_MAX {
+        if open.by_peer.values().map(VecDeque::len).sum::<usize>() >= self.1 {
             let most = open.by_peer.values_mut().max_by_key(|streams| streams.len())?;
             let (_, lost) = (most.len() > own + 1).then(|| most.pop_front()).flatten()?;
             lost.cancel();
@@ -108,7 +114,7 @@ pub(in crate::p2p) fn start(mut control: Control, server: Server, tasks: &Tasks)
 
 /// libp2p drops streams that are not accepted at once, so this only spawns.
 async fn accept(mut incoming: IncomingStreams, server: Arc<Server>, tasks: Tasks) {
-    let streams = Arc::new(OpenStreams::default());
+    let streams = Arc::new(OpenStreams(Mutex::default(), server.streams_max));
     while let Some((peer, stream)) = incoming.next().await {
         let Some(place) = node_of(&peer).and_then(|node| streams.enter(node)) else { continue };
         let server = server.clone();
@@ -124,6 +130,19 @@ async fn accept(mut incoming: IncomingStreams, server: Arc<Server>, tasks: Tasks
 }
 
 impl Server {
+    pub(in crate::p2p) fn new(
+        me: NodeId,
+        store: ArtifactStore,
+        ledger: watch::Receiver<Arc<LedgerView>>,
+        metrics: Metrics,
+        network: &NetworkConfig,
+    ) -> Self {
+        let enough_for = |rate: u64| (rate / STREAM_RATE_MIN) as usize;
+        let streams_max = network.upload_rate.map_or(STREAMS_MAX, |rate| enough_for(rate.bytes_per_second()).min(STREAMS_MAX));
+        let upload = RateLimit::new(network.upload_rate, metrics.upload_bytes_delayed.clone());
+        Self { me, store, ledger, metrics, distribution: network.distribution, upload, streams_max }
+    }
+
     async fn serve(&self, peer: NodeId, mut stream: Stream) -> io::Result<()> {
         while let Some(request) = timeout(IDLE_MAX, read_message::<Request>(&mut stream, REQUEST_BYTES_MAX)).await?? {
             match request {
@@ -146,9 +165,19 @@ impl Server {
     fn may_leave(&self, peer: &NodeId, sha256: &Sha256Digest) -> bool {
         let state = self.ledger.borrow().state.clone();
         state.is_some_and(|state| {
-            verification::verdict_on_bytes(&state, sha256).is_ok()
+            (verification::verdict_on_bytes(&state, sha256).is_ok() && self.distributes(&state, sha256))
                 || verification::verdict_on_revealed_bytes(&state, peer, sha256, &self.store.builds_that_brought(sha256)).is_ok()
         })
+    }
+
+    /// Whether this node gives out what is published: a keeper owes it to those who let theirs go because it has it.
+    fn distributes(&self, state: &Projections, sha256: &Sha256Digest) -> bool {
+        match self.distribution {
+            Distribution::On => true,
+            Distribution::Off => {
+                state.packages.digest(sha256).is_some_and(|(_, record)| retention::keepers(state, record).contains(&self.me))
+            }
+        }
     }
 
     async fn chunk_list(&self, peer: &NodeId, sha256: Sha256Digest) -> io::Result<Response> {
@@ -185,11 +214,20 @@ impl Server {
             if at < range.end {
                 reading = Some(read_piece(&file, &range, at, std::mem::take(&mut spare)));
             }
-            timeout(WRITE_TIMEOUT, stream.write_all(&piece)).await??;
-            self.metrics.artifact_bytes_sent.inc_by(piece.len() as u64);
+            self.send_bytes(stream, &piece).await?;
             spare = piece;
         }
         timeout(WRITE_TIMEOUT, stream.flush()).await?
+    }
+
+    /// Sends at the pace of the upload.
+    async fn send_bytes(&self, stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+        for part in bytes.chunks(self.upload.piece_bytes()) {
+            self.upload.pass(part.len()).await;
+            timeout(WRITE_TIMEOUT, stream.write_all(part)).await??;
+            self.metrics.artifact_bytes_sent.inc_by(part.len() as u64);
+        }
+        Ok(())
     }
 }
 
@@ -225,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_few_peers_cannot_keep_the_others_from_being_served() {
-        let streams = Arc::new(OpenStreams::default());
+        let streams = Arc::new(OpenStreams(Mutex::default(), STREAMS_MAX));
         let greedy: Vec<Place> = (0..2 * STREAMS_MAX).filter_map(|number| streams.enter(peer(number % 4))).collect();
         assert_eq!(greedy.len(), STREAMS_MAX);
         assert!(greedy.iter().all(|place| !place.lost.is_cancelled()));
@@ -238,7 +276,7 @@ mod tests {
 
     #[test]
     fn nothing_is_remembered_of_a_peer_that_finds_no_place() {
-        let streams = Arc::new(OpenStreams::default());
+        let streams = Arc::new(OpenStreams(Mutex::default(), STREAMS_MAX));
         let places: Vec<Place> = (0..STREAMS_MAX).map(|number| streams.enter(peer(number)).expect("a place")).collect();
         assert!(streams.enter(peer(STREAMS_MAX)).is_none() && streams.enter(peer(0)).is_none());
         assert_eq!(streams.open().by_peer.len(), places.len());
