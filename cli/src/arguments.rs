@@ -237,7 +237,7 @@ pub struct EditArguments {
     /// Port the node listens on
     #[arg(short, long, value_name = "PORT")]
     pub port: Option<String>,
-    /// Disk space for the node (e.g. "10 GB")
+    /// Disk space, kept for older tools (e.g. "10 GB"); what bounds the store of a node is its own --artifact-budget
     #[arg(short, long, value_name = "DISK_SPACE")]
     pub diskspace: Option<String>,
     /// The one network whose proofs 'pyrsia verify' believes, as its /api/v1/network shows it; an empty one takes that back
