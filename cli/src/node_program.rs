@@ -7,6 +7,7 @@ mod arguments;
 mod bucket;
 mod configuration;
 mod folders;
+mod network;
 mod storage;
 mod waits;
 

@@ -154,7 +154,11 @@ impl Bucket {
     pub(crate) fn view(&self) -> BucketView {
         let (artifacts, bytes, wrong) = self.0.copies.totals();
         let waiting = self.0.counts.waiting.load(Ordering::Relaxed);
-        BucketView { artifacts, bytes, waiting, wrong, is_reachable: self.0.health.is_well() }
+        BucketView { artifacts, bytes, waiting, wrong, is_reachable: self.is_well() }
+    }
+
+    pub(crate) fn is_well(&self) -> bool {
+        self.0.health.is_well()
     }
 
     pub(crate) fn counts(&self) -> &BucketCounts {

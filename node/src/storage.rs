@@ -82,6 +82,11 @@ impl NodeHandle {
         Ok(was_there)
     }
 
+    /// Whether this node has a bucket that does not answer.
+    pub fn bucket_is_down(&self) -> bool {
+        self.bucket().is_some_and(|bucket| !bucket.is_well())
+    }
+
     /// Whether an artifact has a copy in the bucket, as far as is known here.
     pub fn has_copy(&self, sha256: &Sha256Digest) -> bool {
         self.bucket().is_some_and(|bucket| bucket.known_copy(sha256).is_some())

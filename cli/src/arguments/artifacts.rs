@@ -20,8 +20,8 @@ pub enum ArtifactsCommand {
     Unpin(ChangeArtifactsArguments),
     /// Remove artifacts from the node; what is pinned or needed by a build stays
     #[command(arg_required_else_help = true, after_help = WHAT_HELP)]
-    Rm(ChangeArtifactsArguments),
-    /// Read every stored artifact again, and get back from other nodes what the disk has lost
+    Rm(RemoveArtifactsArguments),
+    /// Read every stored artifact again, look at the bucket, and get back from other nodes what is lost
     Scrub(ScrubArguments),
     /// Remove what is of use to nobody: downloads that nobody went on with, artifacts that nothing on the ledger names
     Gc(CollectArguments),
@@ -47,6 +47,15 @@ pub struct ChangeArtifactsArguments {
 }
 
 #[derive(Debug, Args)]
+pub struct RemoveArtifactsArguments {
+    /// Remove their copies in the bucket as well, for every node that shares it
+    #[arg(long)]
+    pub bucket: bool,
+    #[command(flatten)]
+    pub change: ChangeArtifactsArguments,
+}
+
+#[derive(Debug, Args)]
 pub struct ScrubArguments {
     /// Only show how the scrub goes, and what the last one found
     #[arg(long, conflicts_with_all = ["wait", "rate"])]
@@ -60,6 +69,9 @@ pub struct ScrubArguments {
     /// Read so much in a second (e.g. 100MiB; 0: as fast as the disk allows) [default: as the node was started]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub rate: Option<u64>,
+    /// Read every copy in the bucket as well, instead of comparing sizes
+    #[arg(long, conflicts_with = "status")]
+    pub deep: bool,
     #[command(flatten)]
     pub admin: AdminArguments,
     #[command(flatten)]

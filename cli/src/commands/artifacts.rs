@@ -23,9 +23,11 @@ const NAMED_AT_ONCE: usize = 100;
 pub(super) async fn run(command: ArtifactsCommand) -> Result<(), Failure> {
     match command {
         ArtifactsCommand::Ls(arguments) => list(arguments).await,
-        ArtifactsCommand::Pin(arguments) => change("pins", "The artifacts cannot be pinned", arguments).await,
-        ArtifactsCommand::Unpin(arguments) => change("unpins", "The artifacts cannot be unpinned", arguments).await,
-        ArtifactsCommand::Rm(arguments) => change("removals", "The artifacts cannot be removed", arguments).await,
+        ArtifactsCommand::Pin(arguments) => change("pins", "The artifacts cannot be pinned", arguments, false).await,
+        ArtifactsCommand::Unpin(arguments) => change("unpins", "The artifacts cannot be unpinned", arguments, false).await,
+        ArtifactsCommand::Rm(arguments) => {
+            change("removals", "The artifacts cannot be removed", arguments.change, arguments.bucket).await
+        }
         ArtifactsCommand::Scrub(arguments) => scrub::run(arguments).await,
         ArtifactsCommand::Gc(arguments) => collect(arguments).await,
     }
@@ -64,12 +66,12 @@ async fn list(arguments: ListArtifactsArguments) -> Result<(), Failure> {
     if arguments.output.json { print_json(&Listing { store, artifacts }) } else { print(&words::listing(&store, &artifacts)) }
 }
 
-async fn change(path: &str, what_failed: &str, arguments: ChangeArtifactsArguments) -> Result<(), Failure> {
+async fn change(path: &str, what_failed: &str, arguments: ChangeArtifactsArguments, bucket: bool) -> Result<(), Failure> {
     let node = admin(arguments.admin)?;
     let artifacts = named(&node, &arguments.what).await?;
     let mut outcomes = vec![];
     for artifacts in artifacts.chunks(NAMED_AT_ONCE) {
-        let request = ArtifactsRequest { artifacts: artifacts.to_vec() };
+        let request = ArtifactsRequest { artifacts: artifacts.to_vec(), bucket };
         let answer = node.post(&format!("/api/v1/store/{path}"), &request).await;
         let answer: ArtifactsResponse = answer.map_err(|error| admin_failure(what_failed, &error))?;
         outcomes.extend(answer.artifacts);

@@ -5,6 +5,7 @@
 use super::bucket::BucketArguments;
 use super::configuration::ConfigCommand;
 use super::folders::FolderArguments;
+use super::network::NetworkArguments;
 use super::storage::StorageArguments;
 use super::waits::WaitArguments;
 use crate::arguments::VERSION;
@@ -99,6 +100,8 @@ pub struct NodeArguments {
     #[command(flatten)]
     pub folders: FolderArguments,
     #[command(flatten)]
+    pub network: NetworkArguments,
+    #[command(flatten)]
     pub storage: StorageArguments,
     #[command(flatten)]
     pub bucket: BucketArguments,
@@ -134,6 +137,7 @@ impl NodeArguments {
         config.max_provided_keys = self.max_provided_keys;
         config.pipeline_endpoint = self.pipeline_service_endpoint.clone();
         config.mapping_service = self.mapping_service_endpoint.clone();
+        self.network.apply(&mut config);
         self.storage.apply(&mut config);
         self.bucket.apply(&mut config);
         self.waits.apply(&mut config);

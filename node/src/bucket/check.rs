@@ -5,6 +5,7 @@ use futures::TryStreamExt as _;
 use pyrsia_ledger::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Copies that are looked at in one go.
 const PAGE: usize = 1_000;
@@ -38,11 +39,15 @@ pub struct BucketCheck {
 }
 
 impl Bucket {
-    /// Looks at every known copy. `goes_on` is told how many bytes were read, and takes its time to keep the pace. What it
+    /// Looks at every known copy. `pause` is told how many bytes were read, and says how long to wait before more are. What it
     /// finds damaged or gone counts as a copy no more.
-    pub(crate) async fn check(&self, depth: BucketDepth, mut goes_on: impl AsyncFnMut(u64)) -> (BucketCheck, Vec<Sha256Digest>) {
+    pub(crate) async fn check(
+        &self,
+        depth: BucketDepth,
+        mut pause: impl FnMut(u64) -> Duration + Send,
+    ) -> (BucketCheck, Vec<Sha256Digest>) {
         let (mut check, mut lost) = (BucketCheck::default(), vec![]);
-        if let Err(error) = self.look(depth, &mut check, &mut lost, &mut goes_on).await {
+        if let Err(error) = self.look(depth, &mut check, &mut lost, &mut pause).await {
             tracing::warn!(%error, "the bucket cannot be looked at to the end");
             check.reason = Some("the bucket did not answer; the node's log says why".into());
         }
@@ -54,7 +59,7 @@ impl Bucket {
         depth: BucketDepth,
         check: &mut BucketCheck,
         lost: &mut Vec<Sha256Digest>,
-        goes_on: &mut impl AsyncFnMut(u64),
+        pause: &mut (impl FnMut(u64) -> Duration + Send),
     ) -> Result<(), BucketError> {
         // What is copied while the bucket is listed may not be listed: only what was known before can be missed.
         let mut known: BTreeMap<Sha256Digest, u64> = BTreeMap::new();
@@ -87,9 +92,9 @@ impl Bucket {
         if depth == BucketDepth::Bytes {
             for sha256 in known.into_keys().filter(|sha256| self.known_copy(sha256).is_some()).collect::<Vec<_>>() {
                 let bytes_read = &mut check.bytes_read;
-                let read = self.read_whole(&sha256, async |bytes| {
+                let read = self.read_whole(&sha256, |bytes| {
                     *bytes_read += bytes;
-                    goes_on(bytes).await;
+                    pause(bytes)
                 });
                 match read.await {
                     Ok(BucketRead::Found(_)) => {}

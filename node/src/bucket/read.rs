@@ -8,6 +8,7 @@ use pyrsia_ledger::Sha256Digest;
 use pyrsia_ledger::event::BuiltArtifact;
 use sha2::{Digest as _, Sha256};
 use std::ops::Range;
+use std::time::Duration;
 
 /// What the bucket has of an artifact.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,11 +85,12 @@ impl Bucket {
         }
     }
 
-    /// Reads all of a copy; whether it is there. One with other bytes is noted to be damaged. `goes_on` is told how many bytes were read.
+    /// Reads all of a copy; whether it is there. One with other bytes is noted to be damaged. `pause` is told how many bytes were read, and says how
+    /// long to wait before more are.
     pub(super) async fn read_whole(
         &self,
         sha256: &Sha256Digest,
-        mut goes_on: impl AsyncFnMut(u64),
+        mut pause: impl FnMut(u64) -> Duration + Send,
     ) -> Result<BucketRead<u64>, BucketError> {
         let path = self.artifact_path(sha256);
         let Some(size_bytes) = self.size(&path).await? else { return Ok(BucketRead::NotThere) };
@@ -100,7 +102,10 @@ impl Bucket {
             read += piece.len() as u64;
             add(&self.0.counts.read_bytes, piece.len() as u64);
             hasher.update(&piece);
-            goes_on(piece.len() as u64).await;
+            let pause = pause(piece.len() as u64);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
         }
         let found = Sha256Digest::new(hasher.finalize().into());
         if found != *sha256 || read != size_bytes {

@@ -1,1 +1,250 @@
+//! The bucket against object storages of the crate's own: one in memory, and one in a folder.
 
+use super::write::Copied;
+use super::*;
+use crate::artifacts::ArtifactStore;
+use crate::p2p::tests::{TestNode, artifact, in_time, noise};
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use pyrsia_ledger::event::BuiltArtifact;
+use std::io::Write as _;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const MIB: usize = 1 << 20;
+
+/// A bucket in memory, its records, and a store before it.
+pub(crate) struct Fixture {
+    pub(crate) bucket: Bucket,
+    objects: Arc<dyn ObjectStore>,
+    store: ArtifactStore,
+    folder: TempDir,
+}
+
+fn location(objects: &Arc<dyn ObjectStore>) -> Location {
+    let prefix = ObjectPath::from("a/prefix");
+    Location { objects: objects.clone(), prefix, url: "memory".into(), id: Sha256Digest::of(b"memory") }
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        Self::with(Arc::new(InMemory::new()))
+    }
+
+    fn with(objects: Arc<dyn ObjectStore>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let bucket = Bucket::behind(location(&objects), folder.path()).expect("opens");
+        let store = ArtifactStore::open(&folder.path().join("store")).expect("opens");
+        Self { bucket, objects, store, folder }
+    }
+
+    /// The same bucket after a restart, or for another node when `folder` is another.
+    fn again(&self, folder: &Path) -> Bucket {
+        Bucket::behind(location(&self.objects), folder).expect("opens")
+    }
+
+    fn keep(&self, bytes: &[u8]) -> BuiltArtifact {
+        let mut ingest = self.store.begin().expect("begins");
+        ingest.write_all(bytes).expect("writes");
+        ingest.commit(None).expect("commits");
+        artifact("alpine:1", bytes)
+    }
+
+    pub(crate) async fn copy(&self, store: &ArtifactStore, sha256: Sha256Digest) {
+        self.bucket.copy(store, sha256).await.expect("is copied");
+    }
+
+    /// Replaces an object by something else.
+    pub(crate) async fn overwrite(&self, artifact: &BuiltArtifact, bytes: Vec<u8>) {
+        self.objects.put(&self.bucket.artifact_path(&artifact.sha256), bytes.into()).await.expect("puts");
+    }
+
+    async fn object(&self, path: &ObjectPath) -> Option<Vec<u8>> {
+        Some(self.objects.get(path).await.ok()?.bytes().await.expect("reads").to_vec())
+    }
+}
+
+#[tokio::test]
+async fn an_artifact_is_copied_under_its_digest_and_its_chunks_are_found_again() {
+    let fixture = Fixture::new();
+    for (size, has_list) in [(0, false), (1, false), (MIB, false), (MIB + 1, true), (9 * MIB + 5, true)] {
+        let bytes = noise(size, size as u64);
+        let kept = fixture.keep(&bytes);
+        assert_eq!(fixture.bucket.copy(&fixture.store, kept.sha256).await.expect("copies"), Copied::Written);
+        assert_eq!(fixture.bucket.known_copy(&kept.sha256), Some(size as u64));
+        let name = kept.sha256.to_string();
+        let path = ObjectPath::from(format!("a/prefix/sha256/{}/{name}", &name[..2]));
+        assert_eq!(fixture.object(&path).await, Some(bytes.clone()), "{size}");
+        assert_eq!(fixture.object(&ObjectPath::from(format!("{path}.chunks"))).await.is_some(), has_list, "{size}");
+        let list = fixture.bucket.chunk_list(&kept).await.expect("answers");
+        let BucketRead::Found(list) = list else { panic!("{size}: no list") };
+        assert_eq!(Some(&list), fixture.store.chunk_list(&kept.sha256).expect("reads").as_ref());
+        let tail = size as u64 / 2..size as u64;
+        let read = fixture.bucket.read(&kept.sha256, tail.clone()).await.expect("answers");
+        assert_eq!(read, BucketRead::Found(bytes::Bytes::copy_from_slice(&bytes[size / 2..])));
+        assert!(fixture.bucket.still_has(&kept.sha256).await);
+    }
+    fixture.bucket.probe().await.expect("is tried out");
+    assert_eq!(fixture.bucket.view().artifacts, 5);
+    assert_eq!(fixture.again(fixture.folder.path()).view().artifacts, 5, "a restart forgets none");
+}
+
+#[tokio::test]
+async fn another_nodes_copy_counts_once_it_was_read_and_a_damaged_one_is_written_anew() {
+    let fixture = Fixture::new();
+    let other_folder = tempfile::tempdir().expect("a temporary folder");
+    for size in [1_000, 9 * MIB] {
+        let kept = fixture.keep(&noise(size, 3));
+        assert_eq!(fixture.bucket.copy(&fixture.store, kept.sha256).await.expect("copies"), Copied::Written);
+        let other = fixture.again(other_folder.path());
+        assert_eq!(other.known_copy(&kept.sha256), None);
+        assert_eq!(other.copy(&fixture.store, kept.sha256).await.expect("looks"), Copied::WasThere);
+        assert_eq!(other.known_copy(&kept.sha256), Some(size as u64));
+        // Somebody who never saw it, after it rotted.
+        fixture.overwrite(&kept, noise(size, 4)).await;
+        let third = fixture.again(&other_folder.path().join(size.to_string()));
+        assert_eq!(third.copy(&fixture.store, kept.sha256).await.expect("mends"), Copied::Written);
+        assert_eq!((third.view().wrong, third.counts().wrong.load(Ordering::Relaxed)), (0, 1));
+        assert_eq!(fixture.object(&third.artifact_path(&kept.sha256)).await, Some(noise(size, 3)));
+    }
+}
+
+#[tokio::test]
+async fn a_copy_with_another_size_a_false_list_or_other_bytes_is_no_copy() {
+    let fixture = Fixture::new();
+    let kept: Vec<BuiltArtifact> = (1..=5).map(|seed| fixture.keep(&noise(2 * MIB, seed))).collect();
+    for artifact in &kept {
+        fixture.copy(&fixture.store, artifact.sha256).await;
+    }
+    let [short, false_list, rotten, gone, whole] = &kept[..] else { unreachable!("five were kept") };
+    fixture.overwrite(short, noise(MIB, 1)).await;
+    fixture.overwrite(rotten, noise(2 * MIB, 9)).await;
+    let bucket = &fixture.bucket;
+    fixture.objects.put(&bucket.list_path(&false_list.sha256), noise(64, 1).into()).await.expect("puts");
+    fixture.objects.delete(&bucket.artifact_path(&gone.sha256)).await.expect("deletes");
+    assert!(matches!(bucket.chunk_list(false_list).await, Err(BucketError::Wrong { .. })));
+    assert_eq!(bucket.chunk_list(false_list).await.expect("knows"), BucketRead::NotThere, "it is not asked for it again");
+    assert!(!bucket.still_has(&false_list.sha256).await);
+    let (check, lost) = bucket.check(BucketDepth::Sizes, |_| Duration::ZERO).await;
+    let expected = BucketCheck { copies: 3, wrong: 1, gone: 1, unknown: 1, ..BucketCheck::default() };
+    assert_eq!((check, lost.len()), (expected, 2), "sizes do not tell the rotten one");
+    let (check, lost) = bucket.check(BucketDepth::Bytes, |_| Duration::ZERO).await;
+    assert_eq!((check.copies, check.wrong, check.gone, lost), (2, 1, 0, vec![rotten.sha256]));
+    assert_eq!(check.bytes_read, 4 * MIB as u64);
+    assert!(bucket.still_has(&whole.sha256).await && !bucket.still_has(&gone.sha256).await && !bucket.still_has(&short.sha256).await);
+    let again = fixture.again(fixture.folder.path());
+    assert_eq!((again.view().artifacts, again.view().wrong), (1, 3), "a restart knows what is damaged");
+}
+
+#[tokio::test]
+async fn a_rotten_artifact_gets_no_copy() {
+    let fixture = Fixture::new();
+    for size in [1_000, 9 * MIB] {
+        let kept = fixture.keep(&noise(size, 5));
+        let path = fixture.store.blob_path(&kept.sha256);
+        std::fs::write(&path, noise(size, 6)).expect("rots");
+        assert!(matches!(fixture.bucket.copy(&fixture.store, kept.sha256).await, Err(BucketError::Rotten)));
+        assert_eq!(fixture.object(&fixture.bucket.artifact_path(&kept.sha256)).await, None);
+        assert_eq!(fixture.bucket.known_copy(&kept.sha256), None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_removed_is_gone_with_its_list() {
+    let fixture = Fixture::new();
+    let kept = fixture.keep(&noise(2 * MIB, 1));
+    fixture.copy(&fixture.store, kept.sha256).await;
+    assert!(fixture.bucket.remove(&kept.sha256).await.expect("removes"));
+    assert!(!fixture.bucket.remove(&kept.sha256).await.expect("removes nothing"));
+    let left: Vec<_> = futures::StreamExt::collect(fixture.objects.list(None)).await;
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(fixture.bucket.view().artifacts, 0);
+}
+
+#[tokio::test]
+async fn a_folder_that_vanishes_is_a_bucket_that_is_left_alone_until_it_is_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let place = folder.path().join("bucket");
+    std::fs::create_dir(&place).expect("makes");
+    let url = url::Url::from_directory_path(&place).expect("a URL");
+    let config = BucketConfig { url, endpoint: None, region: None, credentials: None, allow_http: false };
+    let bucket = Bucket::open(&config, folder.path()).await.expect("opens");
+    let store = ArtifactStore::open(&folder.path().join("store")).expect("opens");
+    let mut ingest = store.begin().expect("begins");
+    ingest.write_all(b"bytes").expect("writes");
+    let stored = ingest.commit(None).expect("commits");
+    // A file where the folder was: nothing can be made in it.
+    std::fs::remove_dir(&place).expect("removes");
+    std::fs::write(&place, b"").expect("writes");
+    assert!(bucket.copy(&store, stored.sha256).await.is_err());
+    assert!(!bucket.is_well());
+    assert!(matches!(bucket.copy(&store, stored.sha256).await, Err(BucketError::Resting { .. })));
+    assert_eq!(bucket.known_copy(&stored.sha256), None);
+    std::fs::remove_file(&place).expect("removes");
+    std::fs::create_dir(&place).expect("makes");
+    let copied = in_time(async {
+        loop {
+            match bucket.copy(&store, stored.sha256).await {
+                Ok(copied) => return copied,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    });
+    assert_eq!(copied.await, Copied::Written);
+    assert!(bucket.is_well());
+}
+
+async fn fetch(node: &TestNode, artifact: &BuiltArtifact) -> Result<(), crate::p2p::FetchError> {
+    in_time(node.p2p.fetch(artifact, vec![])).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_bucket_has_leaves_the_disk_of_its_keeper_and_comes_back_without_a_peer() {
+    let fixture = Fixture::new();
+    let sizes = [3 * MIB as u64, 3 * MIB as u64];
+    let founder = crate::p2p::tests::Setup::new(1).budget(4 * MIB as u64).bucket(fixture.bucket.clone()).start().await;
+    founder.found().await;
+    let mut published = vec![];
+    for (seed, size) in sizes.into_iter().enumerate() {
+        let bytes = noise(size as usize, seed as u64 + 1);
+        founder.keep(&bytes);
+        published.push((founder.publish(&format!("alpine:{seed}"), &bytes).await, bytes));
+    }
+    // Of the two, which this node alone keeps for the network, only one that has a copy may leave.
+    assert_eq!(founder.store.usage().artifacts, 2);
+    for (artifact, _) in &published {
+        fixture.copy(&founder.store, artifact.sha256).await;
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while founder.store.usage().artifacts > 1 {
+        assert!(std::time::Instant::now() < deadline, "nothing leaves");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // To bring one back takes the place of the other.
+    for (artifact, bytes) in published.iter().chain(&published) {
+        fetch(&founder, artifact).await.expect("comes back from the bucket");
+        assert_eq!(founder.stored(artifact).as_ref(), Some(bytes));
+        assert_eq!(founder.store.usage().artifacts, 1);
+    }
+    assert!(fixture.bucket.counts().recalled.load(Ordering::Relaxed) >= 3);
+
+    // A peer gets from this node what is in its bucket alone.
+    let peer = crate::p2p::tests::Setup::new(2).peer(&founder).start().await;
+    peer.wait_for_state(|state| state.packages.digest(&published[1].0.sha256).is_some()).await;
+    let (away, bytes) = published.iter().find(|(artifact, _)| !founder.store.contains(&artifact.sha256)).expect("one is away");
+    fetch(&peer, away).await.expect("comes from the bucket of the other node");
+    assert_eq!(peer.stored(away).as_ref(), Some(bytes));
+    assert!(!founder.store.contains(&away.sha256), "it touched no disk there");
+
+    // The bucket lies: nothing of it is stored, and the peer brings what it kept.
+    fixture.overwrite(away, noise(3 * MIB, 77)).await;
+    fetch(&founder, away).await.expect("comes from the peer");
+    assert_eq!(founder.stored(away).as_ref(), Some(bytes));
+    assert_eq!(fixture.bucket.view().wrong, 1);
+    fixture.copy(&founder.store, away.sha256).await;
+    assert_eq!(fixture.bucket.view().wrong, 0);
+    assert_eq!(fixture.object(&fixture.bucket.artifact_path(&away.sha256)).await.as_ref(), Some(bytes));
+    peer.stop().await;
+    founder.stop().await;
+}

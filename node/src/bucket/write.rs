@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 /// What is put in one request, and the parts of what is larger: 64 GiB have 8192 of the 10,000 parts that the services take.
@@ -63,7 +64,7 @@ impl Bucket {
         // A damaged copy is replaced; anything else is left as it is and looked at.
         let is_wrong = self.0.copies.is_wrong(&source.sha256);
         let is_there = !is_wrong && self.size(&path).await?.is_some();
-        if is_there && let BucketRead::Found(_) = self.read_whole(&source.sha256, async |_| {}).await? {
+        if is_there && let BucketRead::Found(_) = self.read_whole(&source.sha256, |_| Duration::ZERO).await? {
             self.put_list(source).await?;
             return Ok(Copied::WasThere);
         }
@@ -85,7 +86,7 @@ impl Bucket {
             Created::Made => Ok(Copied::Written),
             Created::NotSupported => self.put(&path, bytes.into()).await.map(|()| Copied::Written),
             // Another node was faster, or an attempt of this one arrived whose answer did not.
-            Created::WasThere => match self.read_whole(&source.sha256, async |_| {}).await? {
+            Created::WasThere => match self.read_whole(&source.sha256, |_| Duration::ZERO).await? {
                 BucketRead::Found(_) => Ok(Copied::WasThere),
                 BucketRead::NotThere => Err(BucketError::Unusable { why: "an object is there and is not".into() }),
             },

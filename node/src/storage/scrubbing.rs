@@ -287,11 +287,9 @@ impl Shared {
         let Some(bucket) = &self.bucket else { return };
         let (begun, mut read) = (Instant::now(), 0);
         let depth = self.record().depth;
-        let checking = bucket.check(depth, async |bytes| {
+        let checking = bucket.check(depth, |bytes| {
             read += bytes;
-            while let Some(pause) = self.pause(begun, read) {
-                tokio::time::sleep(pause).await;
-            }
+            self.pause(begun, read).unwrap_or_default()
         });
         let Some((check, lost)) = stop.run_until_cancelled(checking).await else { return };
         self.note(|running| running.bucket = Some(check));
@@ -336,7 +334,7 @@ impl Shared {
                 return false;
             }
             match self.pause(begun, read) {
-                Some(pause) => std::thread::sleep(pause),
+                Some(pause) => std::thread::sleep(pause.min(PAUSE_MAX)),
                 None => return true,
             }
         }

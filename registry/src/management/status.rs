@@ -5,7 +5,7 @@ use super::{json, package_types};
 use crate::metrics;
 use crate::server::Front;
 use crate::wire::{
-    AbsentNodeView, CandidateView, ConsensusStatus, JudgeSummaryView, JudgingView, MemberView, NetworkView, NodeStatus,
+    AbsentNodeView, CandidateView, ConsensusStatus, ExchangeView, JudgeSummaryView, JudgingView, MemberView, NetworkView, NodeStatus,
     OfferedVerifierView, PassView, PhaseView, RunningHeightView, VerifierView,
 };
 use poem::Response;
@@ -15,6 +15,7 @@ use pyrsia_ledger::projection::verifiers::Module;
 use pyrsia_ledger::{NodeId, PackageType, Projections, Sha256Digest};
 use pyrsia_node::builds::judging::{JudgeSummary, JudgingSummary, PhaseSummary, judging};
 use pyrsia_node::consensus::{ConsensusView, RoundStep, RunningHeight, Silence};
+use pyrsia_node::p2p::{Distribution, Rate, Reachability};
 use pyrsia_node::{NodeHandle, OfferedVerifier};
 
 /// The description of `/api/v1` (OpenAPI 3.1).
@@ -25,9 +26,14 @@ pub(crate) fn live() -> Result<Response, Refused> {
     Ok(text("ok\n"))
 }
 
+/// What a node that goes on without its bucket says.
+const BUCKET_IS_DOWN: &str = "ok\nthe bucket does not answer: the node goes on with its disk and its peers\n";
+
 /// The node follows a network and can say what is published.
 pub(crate) fn ready(front: &Front) -> Result<Response, Refused> {
     match &front.node.ledger().state {
+        // Nothing that is asked of the node needs the bucket.
+        Some(_) if front.node.bucket_is_down() => Ok(text(BUCKET_IS_DOWN)),
         Some(_) => Ok(text("ok\n")),
         None => Err(Refused::no_network()),
     }
@@ -99,6 +105,25 @@ fn judging_view(summary: JudgingSummary) -> JudgingView {
     }
 }
 
+fn exchange_view(node: &NodeHandle) -> ExchangeView {
+    let (network, outside) = (node.network_config(), node.outside());
+    ExchangeView {
+        distribution: match network.distribution {
+            Distribution::On => "on".to_owned(),
+            Distribution::Off => "off".to_owned(),
+        },
+        upload_rate: network.upload_rate.map(Rate::bytes_per_second),
+        download_rate: network.download_rate.map(Rate::bytes_per_second),
+        max_connections: network.max_connections,
+        reachability: match outside.reachability {
+            Reachability::Unknown => "unknown".to_owned(),
+            Reachability::Public => "public".to_owned(),
+            Reachability::Private => "private".to_owned(),
+        },
+        relays: outside.relays,
+    }
+}
+
 fn why_silent(silence: Silence) -> String {
     match silence {
         Silence::LostLedger { answered, needed } => format!(
@@ -150,6 +175,7 @@ pub(crate) fn network_view(state: &Projections, node: &NodeHandle) -> NetworkVie
         offered_verifiers: node.offered_verifiers().into_iter().map(offered_view).collect(),
         consensus: consensus_status(&node.consensus()),
         judging: judging_view(judging(state)),
+        exchange: exchange_view(node),
         peers_count: node.peers().len(),
     }
 }

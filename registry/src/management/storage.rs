@@ -39,7 +39,7 @@ pub(crate) fn artifacts(front: &Front, request: &Request) -> Result<Response, Re
 }
 
 fn listed(listing: ArtifactListing) -> StoredArtifactView {
-    let ArtifactListing { stored, is_pinned, standing, published, is_at_risk } = listing;
+    let ArtifactListing { stored, is_pinned, standing, published, is_at_risk, place } = listing;
     let (coordinate, artifact_id) = published.unzip();
     let (package_type, package) = coordinate.map(|coordinate| (coordinate.package_type, coordinate.id.into())).unzip();
     StoredArtifactView {
@@ -52,11 +52,12 @@ fn listed(listing: ArtifactListing) -> StoredArtifactView {
         package,
         artifact_id: artifact_id.map(|id| id.to_string()),
         at_risk: is_at_risk,
+        place,
     }
 }
 
 pub(crate) fn store(front: &Front) -> Result<Response, Refused> {
-    let StorageView { usage, budget_bytes, pinned, missing_pins, scrub } = front.node.storage();
+    let StorageView { usage, budget_bytes, pinned, missing_pins, scrub, bucket } = front.node.storage();
     let view = StoreView {
         artifacts: usage.artifacts,
         bytes: usage.bytes,
@@ -65,6 +66,7 @@ pub(crate) fn store(front: &Front) -> Result<Response, Refused> {
         pinned,
         missing_pins,
         scrub,
+        bucket,
     };
     Ok(json(StatusCode::OK, &view))
 }
@@ -75,6 +77,8 @@ pub(crate) enum Wish {
     Pin,
     Unpin,
     Remove,
+    /// From the bucket as well.
+    RemoveEverywhere,
 }
 
 impl Wish {
@@ -82,16 +86,21 @@ impl Wish {
         match self {
             Self::Pin => "pinning an artifact",
             Self::Unpin => "unpinning an artifact",
-            Self::Remove => "removing an artifact",
+            Self::Remove | Self::RemoveEverywhere => "removing an artifact",
         }
     }
 }
 
 pub(crate) async fn change(front: &Front, wish: Wish, mut request: Request) -> Result<Response, Refused> {
-    let ArtifactsRequest { artifacts } = body::read(&mut request).await?;
+    let ArtifactsRequest { artifacts, bucket } = body::read(&mut request).await?;
     if !front.admin.is_known_to(request.headers()) {
         return Err(Refused::without_admin_token(wish.what()));
     }
+    let wish = match wish {
+        Wish::Remove if bucket => Wish::RemoveEverywhere,
+        _ if bucket => return Err(Refused::bad_request("only removals are for the bucket as well".to_owned())),
+        wish => wish,
+    };
     let mut outcomes = vec![];
     for sha256 in artifacts {
         let outcome = changed(front, wish, sha256).await?;
@@ -113,20 +122,31 @@ async fn changed(front: &Front, wish: Wish, sha256: Sha256Digest) -> Result<Arti
             false => ArtifactChange::WasNotPinned,
         },
         Wish::Remove => match front.node.remove_artifact(sha256).await? {
+            Leaving::Gone if front.node.has_copy(&sha256) => ArtifactChange::RemovedFromDisk,
             Leaving::Gone => ArtifactChange::Removed,
+            Leaving::NotHere if front.node.has_copy(&sha256) => ArtifactChange::InBucketAlone,
             Leaving::NotHere => ArtifactChange::NotHere,
             Leaving::Pinned => ArtifactChange::IsPinned,
             Leaving::Needed | Leaving::InUse => ArtifactChange::IsNeeded,
+        },
+        // What stays on the disk keeps its copy: it would be made again.
+        Wish::RemoveEverywhere => match front.node.remove_artifact(sha256).await? {
+            Leaving::Pinned => ArtifactChange::IsPinned,
+            Leaving::Needed | Leaving::InUse => ArtifactChange::IsNeeded,
+            left @ (Leaving::Gone | Leaving::NotHere) => match front.node.remove_copy(sha256).await? || left == Leaving::Gone {
+                true => ArtifactChange::Removed,
+                false => ArtifactChange::NotHere,
+            },
         },
     })
 }
 
 pub(crate) async fn scrub(front: &Front, mut request: Request) -> Result<Response, Refused> {
-    let ScrubRequest { bytes_per_second } = body::read(&mut request).await?;
+    let ScrubRequest { bytes_per_second, bucket } = body::read(&mut request).await?;
     if !front.admin.is_known_to(request.headers()) {
         return Err(Refused::without_admin_token("starting a scrub"));
     }
-    let state = front.node.scrub(bytes_per_second);
+    let state = front.node.scrub(bytes_per_second, bucket);
     Ok(json(StatusCode::ACCEPTED, &ScrubResponse { state }))
 }
 
@@ -147,6 +167,12 @@ impl From<StorageError> for Refused {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Unknown(_) => Self::not_found(error.to_string()),
+            StorageError::NoBucket => Self::bad_request(error.to_string()),
+            // The text names the service, which the log alone is told.
+            StorageError::Bucket(ref cause) => {
+                tracing::error!(error = cause as &dyn std::error::Error, "the bucket cannot be changed");
+                Self::unavailable("the bucket does not do what it is asked; the node's log says why".to_owned())
+            }
             StorageError::Store(ref cause) => on_disk(cause),
             StorageError::Stopped => Self::unavailable(error.to_string()),
         }

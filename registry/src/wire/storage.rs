@@ -1,7 +1,8 @@
 //! What is stored on a node, and how it is looked after.
 
 use pyrsia_ledger::{PackageType, Sha256Digest};
-use pyrsia_node::storage::{ScrubStart, ScrubView, Standing};
+use pyrsia_node::bucket::{BucketDepth, BucketView};
+use pyrsia_node::storage::{Place, ScrubStart, ScrubView, Standing};
 use serde::{Deserialize, Serialize};
 
 /// `GET /api/v1/artifacts`.
@@ -26,6 +27,8 @@ pub struct StoredArtifactView {
     pub artifact_id: Option<String>,
     /// Whether it is not given out under that package, because a key was compromised.
     pub at_risk: bool,
+    /// Where its bytes are. Of what is in the bucket alone the last use is not known.
+    pub place: Place,
 }
 
 /// `GET /api/v1/store`.
@@ -41,6 +44,8 @@ pub struct StoreView {
     /// Pinned artifacts that are not here.
     pub missing_pins: Vec<Sha256Digest>,
     pub scrub: ScrubView,
+    /// Absent without one.
+    pub bucket: Option<BucketView>,
 }
 
 /// `POST /api/v1/store/pins`, `/unpins` and `/removals`.
@@ -48,6 +53,9 @@ pub struct StoreView {
 #[serde(deny_unknown_fields)]
 pub struct ArtifactsRequest {
     pub artifacts: Vec<Sha256Digest>,
+    /// Removals only: their copies in the bucket as well.
+    #[serde(default)]
+    pub bucket: bool,
 }
 
 /// What became of the wish for each artifact, in the order of the wish.
@@ -76,6 +84,10 @@ pub enum ArtifactChange {
     IsPinned,
     /// Not removed: a build needs it.
     IsNeeded,
+    /// Its copy in the bucket stays.
+    RemovedFromDisk,
+    /// It was not on the disk, and its copy in the bucket stays.
+    InBucketAlone,
     /// Neither published nor stored.
     Unknown,
 }
@@ -94,6 +106,9 @@ pub struct ScrubRequest {
     /// The pace; 0 is as fast as the disk allows, absent what the node was started with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
+    /// How closely the bucket is looked at.
+    #[serde(default)]
+    pub bucket: BucketDepth,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

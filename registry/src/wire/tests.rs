@@ -2,6 +2,7 @@ use super::*;
 use crate::management::status::OPENAPI;
 use pyrsia_ledger::event::{BuildSource, PinnedSource};
 use pyrsia_ledger::projection::builds::Tally;
+use pyrsia_node::bucket::{BucketCheck, BucketView};
 use pyrsia_node::storage::{Finding, ScrubPass, ScrubView};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -65,6 +66,7 @@ const SCHEMAS: &[(&str, Through)] = &[
     ("JudgeSummaryView", through::<JudgeSummaryView>),
     ("AbsentNodeView", through::<AbsentNodeView>),
     ("RunningHeightView", through::<RunningHeightView>),
+    ("ExchangeView", through::<ExchangeView>),
     ("NetworkView", through::<NetworkView>),
     ("MemberView", through::<MemberView>),
     ("CandidateView", through::<CandidateView>),
@@ -107,6 +109,8 @@ const SCHEMAS: &[(&str, Through)] = &[
     ("ArtifactsPage", through::<ArtifactsPage>),
     ("StoredArtifactView", through::<StoredArtifactView>),
     ("StoreView", through::<StoreView>),
+    ("BucketView", through::<BucketView>),
+    ("BucketCheck", through::<BucketCheck>),
     ("ScrubView", through::<ScrubView>),
     ("ScrubPass", through::<ScrubPass>),
     ("ScrubFinding", through::<Finding>),

@@ -4,6 +4,7 @@ use super::{admin, store, words};
 use crate::arguments::ScrubArguments;
 use crate::commands::{admin_failure, node, print, print_json};
 use crate::exit::Failure;
+use pyrsia_node::bucket::BucketDepth;
 use pyrsia_node::storage::{ScrubStart, ScrubView};
 use pyrsia_registry::wire::{ScrubRequest, ScrubResponse};
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ pub(super) async fn run(arguments: ScrubArguments) -> Result<(), Failure> {
     }
     let client = admin(arguments.admin)?;
     let before = store(&client).await?.scrub.last.map(|last| last.started_ms);
-    let request = ScrubRequest { bytes_per_second: arguments.rate };
+    let bucket = if arguments.deep { BucketDepth::Bytes } else { BucketDepth::Sizes };
+    let request = ScrubRequest { bytes_per_second: arguments.rate, bucket };
     let answer = client.post("/api/v1/store/scrubs", &request).await;
     let answer: ScrubResponse = answer.map_err(|error| admin_failure("The scrub cannot be started", &error))?;
     if !arguments.wait {

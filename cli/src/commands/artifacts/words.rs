@@ -1,7 +1,7 @@
 //! What a node stores, in words.
 
 use crate::size;
-use pyrsia_node::storage::{ScrubPass, Standing};
+use pyrsia_node::storage::{Place, ScrubPass, Standing};
 use pyrsia_registry::wire::{ArtifactChange, ArtifactOutcome, CollectResponse, LeftoverView, StoreView, StoredArtifactView};
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
@@ -22,11 +22,15 @@ pub(super) fn listing(store: &StoreView, artifacts: &[StoredArtifactView]) -> St
         let _ = writeln!(text, "{words}");
     };
     for artifact in artifacts {
+        let used = match artifact.place {
+            Place::Disk | Place::DiskAndBucket => format!("used {}", moment(artifact.last_use_ms)),
+            Place::Bucket => "in the bucket alone      ".to_owned(),
+        };
         line(format!(
-            "{}  {:>8}  used {}  {}{}",
+            "{}  {:>8}  {}  {}{}",
             artifact.sha256,
             size::shown(artifact.size_bytes),
-            moment(artifact.last_use_ms),
+            used,
             named(artifact),
             marks(artifact)
         ));
@@ -36,6 +40,11 @@ pub(super) fn listing(store: &StoreView, artifacts: &[StoredArtifactView]) -> St
         None => ", and nothing bounds them (--artifact-budget)".to_owned(),
     };
     line(format!("{} artifacts with {}{budget}; {} pinned.", store.artifacts, size::shown(store.bytes), store.pinned));
+    if let Some(bucket) = &store.bucket {
+        let state = if bucket.is_reachable { "" } else { "; it does not answer" };
+        let (artifacts, bytes, waiting) = (bucket.artifacts, size::shown(bucket.bytes), bucket.waiting);
+        line(format!("{artifacts} copies with {bytes} in the bucket; {waiting} artifacts wait for one{state}."));
+    }
     for missing in &store.missing_pins {
         line(format!("{missing}  is pinned and not here"));
     }
@@ -55,6 +64,7 @@ fn marks(artifact: &StoredArtifactView) -> String {
         (artifact.pinned, "pinned"),
         (artifact.standing == Standing::Kept, "kept for the network"),
         (artifact.at_risk, "at risk"),
+        (artifact.place == Place::DiskAndBucket, "in the bucket too"),
     ];
     let marks: Vec<&str> = marks.into_iter().filter(|(holds, _)| *holds).map(|(_, mark)| mark).collect();
     if marks.is_empty() { String::new() } else { format!(" ({})", marks.join(", ")) }
@@ -70,6 +80,8 @@ pub(super) fn outcomes(outcomes: &[ArtifactOutcome]) -> String {
         ArtifactChange::NotHere => "is not here",
         ArtifactChange::IsPinned => "is pinned, and stays",
         ArtifactChange::IsNeeded => "is needed by a build that is not over, and stays",
+        ArtifactChange::RemovedFromDisk => "is removed from the disk; its copy in the bucket stays (--bucket removes it)",
+        ArtifactChange::InBucketAlone => "is not on the disk; its copy in the bucket stays (--bucket removes it)",
         ArtifactChange::Unknown => "is neither published nor stored on this node",
     };
     outcomes.iter().map(|artifact| format!("{}  {}\n", artifact.sha256, said(artifact.outcome))).collect()
@@ -114,11 +126,22 @@ pub(super) fn result(pass: &ScrubPass) -> String {
     let _ = writeln!(text, "Scrub begun {}{ended}: {}.", moment(pass.started_ms), progress(pass));
     for finding in &pass.findings {
         let became = match (&finding.reason, finding.healed) {
-            (_, true) => "came back from other nodes".to_owned(),
+            (_, true) => "came back".to_owned(),
             (Some(reason), false) => format!("did not come back: {reason}"),
             (None, false) => "did not come back".to_owned(),
         };
         let _ = writeln!(text, "{}  {}; it {became}", finding.sha256, finding.why);
+    }
+    if let Some(bucket) = &pass.bucket {
+        let read = match bucket.bytes_read {
+            0 => String::new(),
+            bytes => format!(", {} read", size::shown(bytes)),
+        };
+        let (copies, wrong, gone) = (bucket.copies, bucket.wrong, bucket.gone);
+        let _ = writeln!(text, "{copies} copies in the bucket{read}: {wrong} damaged, {gone} gone.");
+        if let Some(reason) = &bucket.reason {
+            let _ = writeln!(text, "The look at the bucket was not finished: {reason}.");
+        }
     }
     if pass.unreadable > 0 {
         let _ = writeln!(text, "{} artifacts could not be read; the node's log says why.", pass.unreadable);
@@ -143,6 +166,7 @@ mod tests {
             package: None,
             artifact_id: None,
             at_risk: false,
+            place: Place::Disk,
         }
     }
 
@@ -163,6 +187,7 @@ mod tests {
             pinned: 2,
             missing_pins: vec![Sha256Digest::of(b"gone")],
             scrub: ScrubView::default(),
+            bucket: None,
         };
         let text = listing(&store, &[published, artifact(Standing::Unnamed)]);
         assert!(
@@ -202,7 +227,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("it came back from other nodes\n") && text.contains("did not come back: no node is connected\n"),
+            text.contains("it came back\n") && text.contains("did not come back: no node is connected\n"),
             "{text}"
         );
         assert!(text.ends_with("1 artifacts could not be read; the node's log says why.\n"), "{text}");
