@@ -4,6 +4,7 @@
 //! leave through the one verdict of [`crate::verification`].
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ed25519_dalek::SigningKey;
@@ -24,7 +25,7 @@ use crate::builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
 use crate::consensus::{ConsensusHandle, ConsensusView, LedgerView};
 use crate::metrics::NodeMetrics;
 use crate::mounts::documents::Documents;
-use crate::p2p::{FetchError, P2pHandle};
+use crate::p2p::{Feed, FetchError, Fetched, Incoming, P2pHandle};
 use crate::package_types::PackageTypes;
 use crate::revocation::{self, Revocation, RevokeError};
 use crate::storage::{Scrubbing, retention};
@@ -66,6 +67,34 @@ pub struct OpenArtifact {
     pub media_type: String,
     pub coordinate: PackageCoordinate,
     pub record: ArtifactRecord,
+}
+
+impl OpenArtifact {
+    fn new(file: File, coordinate: PackageCoordinate, record: ArtifactRecord) -> Self {
+        let artifact = &record.artifact;
+        let (size_bytes, sha256, media_type) = (artifact.size_bytes, artifact.sha256, artifact.media_type.clone());
+        Self { file, size_bytes, sha256, media_type, coordinate, record }
+    }
+}
+
+/// A published artifact, and where its bytes are.
+pub enum ServedArtifact {
+    Stored(OpenArtifact),
+    Arriving(ArrivingArtifact),
+}
+
+/// A published artifact that other nodes are sending.
+pub struct ArrivingArtifact {
+    pub coordinate: PackageCoordinate,
+    pub record: ArtifactRecord,
+    incoming: Incoming,
+}
+
+impl ArrivingArtifact {
+    /// Bytes of it, once the first of them are verified: a failure before that is an error here.
+    pub async fn feed(self, range: Range<u64>) -> Result<Feed, ArtifactError> {
+        self.incoming.feed(range).await.map_err(|error| fetch_error(&self.record.artifact.artifact_id, error))
+    }
 }
 
 /// Why an artifact is not handed out.
@@ -212,29 +241,42 @@ impl NodeHandle {
 
     /// A published artifact, fetched from other nodes and verified first if it is not here.
     pub async fn open_artifact(&self, package_type: &PackageType, id: &ArtifactId) -> Result<OpenArtifact, ArtifactError> {
-        let (coordinate, record, builders) = {
-            let view = self.ledger();
-            let state = view.state.as_deref().ok_or(ArtifactError::NoNetwork)?;
-            let (coordinate, record) = verification::verdict(state, package_type, id).map_err(unpublished(package_type, id))?;
-            (coordinate.clone(), record.clone(), retention::builders(state, record))
-        };
+        let (coordinate, record, builders) = self.vouched(package_type, id)?;
         let file = match self.stored(id, record.artifact.sha256).await? {
             Some(file) => file,
             None => {
                 self.node.p2p.fetch(&record.artifact, builders).await.map_err(|error| fetch_error(id, error))?;
-                let gone = || ArtifactError::Unavailable { id: id.clone(), reason: "it was removed as it came".into() };
-                self.stored(id, record.artifact.sha256).await?.ok_or_else(gone)?
+                self.just_fetched(id, record.artifact.sha256).await?
             }
         };
-        let artifact = &record.artifact;
-        Ok(OpenArtifact {
-            file,
-            size_bytes: artifact.size_bytes,
-            sha256: artifact.sha256,
-            media_type: artifact.media_type.clone(),
-            coordinate,
-            record,
-        })
+        Ok(OpenArtifact::new(file, coordinate, record))
+    }
+
+    /// The same for who passes its bytes on, which may begin while they arrive.
+    pub async fn serve_artifact(&self, package_type: &PackageType, id: &ArtifactId) -> Result<ServedArtifact, ArtifactError> {
+        let (coordinate, record, builders) = self.vouched(package_type, id)?;
+        if let Some(file) = self.stored(id, record.artifact.sha256).await? {
+            return Ok(ServedArtifact::Stored(OpenArtifact::new(file, coordinate, record)));
+        }
+        match self.node.p2p.begin_fetch(&record.artifact, builders).await.map_err(|error| fetch_error(id, error))? {
+            Fetched::Incoming(incoming) => Ok(ServedArtifact::Arriving(ArrivingArtifact { coordinate, record, incoming })),
+            Fetched::Stored => {
+                let file = self.just_fetched(id, record.artifact.sha256).await?;
+                Ok(ServedArtifact::Stored(OpenArtifact::new(file, coordinate, record)))
+            }
+        }
+    }
+
+    /// The record that vouches for an artifact, and who built it.
+    fn vouched(
+        &self,
+        package_type: &PackageType,
+        id: &ArtifactId,
+    ) -> Result<(PackageCoordinate, ArtifactRecord, Vec<NodeId>), ArtifactError> {
+        let view = self.ledger();
+        let state = view.state.as_deref().ok_or(ArtifactError::NoNetwork)?;
+        let (coordinate, record) = verification::verdict(state, package_type, id).map_err(unpublished(package_type, id))?;
+        Ok((coordinate.clone(), record.clone(), retention::builders(state, record)))
     }
 
     /// Whether the file of an artifact is here as it was when its bytes were last found right; counts as a use of it. One look at a file, which a
@@ -299,6 +341,11 @@ impl NodeHandle {
     /// Metrics in the text format of Prometheus.
     pub fn metrics(&self) -> String {
         self.node.metrics.text(&self.node.consensus, &self.node.store, self.node.artifact_budget)
+    }
+
+    async fn just_fetched(&self, id: &ArtifactId, sha256: Sha256Digest) -> Result<File, ArtifactError> {
+        let gone = || ArtifactError::Unavailable { id: id.clone(), reason: "it was removed as it came".into() };
+        self.stored(id, sha256).await?.ok_or_else(gone)
     }
 
     async fn stored(&self, id: &ArtifactId, sha256: Sha256Digest) -> Result<Option<File>, ArtifactError> {

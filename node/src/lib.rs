@@ -38,10 +38,11 @@ pub use builds::view::{
 };
 pub use builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
 pub use config::{JudgePatience, NodeConfig, StorageConfig};
-pub use handle::{ArtifactError, NodeHandle, OpenArtifact};
+pub use handle::{ArrivingArtifact, ArtifactError, NodeHandle, OpenArtifact, ServedArtifact};
 pub use libp2p::Multiaddr;
 pub use mounts::{MountError, MountTarget, MountedDocument};
 pub use node::{FatalError, Node, StartError};
+pub use p2p::Feed;
 pub use revocation::{Revocation, RevokeError, Revoked};
 pub use standing::NotStanding;
 pub use verifier_approval::{ApproveVerifierError, OfferedVerifier, VerifierApproval};

@@ -32,7 +32,8 @@ mod swarm_task;
 mod tasks;
 
 pub use access::{InvalidPeerRule, PeerAccess, PeerRule};
-pub use exchange::fetch::FetchError;
+pub use exchange::feed::Feed;
+pub use exchange::fetch::{FetchError, Fetched, Incoming};
 pub use network_config::{
     CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN, Distribution, NetworkConfig, PortMapping, Rate, RateTooLow, Relaying,
 };
@@ -321,6 +322,11 @@ impl P2pHandle {
     /// All who want the same artifact share one download.
     pub async fn fetch(&self, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<(), FetchError> {
         self.fetcher.fetch(artifact, builders).await
+    }
+
+    /// The same for who reads it, which may begin before it is all here.
+    pub async fn begin_fetch(&self, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<Fetched, FetchError> {
+        self.fetcher.begin(artifact, builders).await
     }
 
     /// Announces in the distributed hash table that this node has an artifact, as far as there is room for keys.

@@ -13,13 +13,14 @@ use poem::{Body, Request, Response, ResponseBuilder};
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::projection::packages::ArtifactRecord;
 use pyrsia_ledger::{ArtifactId, PackageType, Sha256Digest};
-use pyrsia_node::{ArtifactError, OpenArtifact};
+use pyrsia_node::{ArtifactError, OpenArtifact, ServedArtifact};
 use std::io::{self, Read as _, SeekFrom};
 use std::time::SystemTime;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
+mod arriving;
 mod short;
 use short::SHORT_BYTES_MAX;
 pub(crate) use short::ShortArtifacts;
@@ -30,6 +31,7 @@ const READ_BYTES: usize = 256 * 1_024;
 /// How artifacts of a kind are sent.
 pub(crate) struct Form {
     pub(crate) media_type: MediaType,
+    /// Whether parts of it are of use to a client, also while the rest is on its way here.
     pub(crate) ranges: bool,
     /// A header that repeats the digest, as some protocols want it.
     pub(crate) digest_header: Option<&'static str>,
@@ -80,7 +82,17 @@ pub(crate) async fn answer(
     {
         return Ok(known.plan(request.method(), request.headers()).with_bytes(&bytes));
     }
-    let opened = front.node.open_artifact(package_type, id).await?;
+    let opened = match form.ranges {
+        true => front.node.serve_artifact(package_type, id).await?,
+        false => ServedArtifact::Stored(front.node.open_artifact(package_type, id).await?),
+    };
+    let opened = match opened {
+        ServedArtifact::Stored(opened) => opened,
+        ServedArtifact::Arriving(artifact) => {
+            let plan = Facts::new(form, &artifact.record, now).plan(request.method(), request.headers());
+            return Ok(arriving::answer(plan, artifact).await?);
+        }
+    };
     // An id can have got a new build meanwhile: what was opened is what is described.
     let plan = Facts::new(form, &opened.record, now).plan(request.method(), request.headers());
     let unreadable = |error| {

@@ -9,6 +9,7 @@ mod http {
     mod image;
     mod pipeline;
 
+    mod arriving;
     mod maven;
     mod mistakes;
     mod mount;

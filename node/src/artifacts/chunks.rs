@@ -6,7 +6,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use pyrsia_ledger::tree::{self, CHUNK_BYTES};
 use pyrsia_ledger::{NodeId, Sha256Digest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 /// The largest artifact that is stored or moved, in bytes: its chunk list is 2 MiB and fits in one message.
@@ -162,14 +162,25 @@ pub struct FetchPlan {
     done: Bitmap,
     /// Start and end of ranges nobody has taken, lowest first, so that the file fills from its beginning.
     free: BTreeMap<u64, u64>,
+    /// Ranges that go before the others, because somebody waits for them.
+    preferred: VecDeque<Range<u64>>,
     claims: BTreeMap<ClaimId, Claim>,
     next_claim: u64,
+    /// Who had taken a chunk that another one brought first.
+    outpaced: BTreeSet<NodeId>,
 }
 
 impl FetchPlan {
     /// The plan for what `done` does not have.
     pub fn new(done: Bitmap) -> Self {
-        let mut plan = Self { free: BTreeMap::new(), claims: BTreeMap::new(), next_claim: 0, done };
+        let mut plan = Self {
+            done,
+            free: BTreeMap::new(),
+            preferred: VecDeque::new(),
+            claims: BTreeMap::new(),
+            next_claim: 0,
+            outpaced: BTreeSet::new(),
+        };
         plan.release(0..plan.done.count);
         plan
     }
@@ -190,19 +201,50 @@ impl FetchPlan {
         self.done.missing()
     }
 
+    /// Who had taken a chunk that another provider, asked for it later, brought first.
+    pub fn outpaced(&self) -> &BTreeSet<NodeId> {
+        &self.outpaced
+    }
+
+    /// What is free of these chunks goes before everything that nobody has asked to go first.
+    pub fn prefer(&mut self, chunks: Range<u64>) {
+        if !chunks.is_empty() {
+            self.preferred.push_back(chunks);
+        }
+    }
+
     /// Gives `provider` the next range. When nothing is free, it may double what another provider is slow to bring.
     pub fn take(&mut self, provider: NodeId) -> Option<(ClaimId, Range<u64>)> {
-        if let Some((start, end)) = self.free.pop_first() {
-            let cut = end.min(start + CHUNKS_PER_RANGE);
-            if cut < end {
-                self.free.insert(cut, end);
-            }
-            return Some(self.claim(provider, start..cut));
+        if let Some(range) = self.take_free() {
+            return Some(self.claim(provider, range));
         }
         let (_, slow) = self.claims.iter_mut().find(|(_, claim)| claim.provider != provider && !claim.doubled)?;
         slow.doubled = true;
         let rest = slow.rest.clone();
         Some(self.claim(provider, rest))
+    }
+
+    fn take_free(&mut self) -> Option<Range<u64>> {
+        while let Some(wanted) = self.preferred.front().cloned() {
+            let reaches_in = self.free.range(..=wanted.start).next_back().filter(|(_, end)| **end > wanted.start);
+            let begins_in = || self.free.range(wanted.start..).next().filter(|(start, _)| **start < wanted.end);
+            match reaches_in.or_else(begins_in).map(|(start, end)| (*start, *end)) {
+                Some((start, end)) => return Some(self.cut(start..end, start.max(wanted.start), wanted.end)),
+                None => self.preferred.pop_front(),
+            };
+        }
+        let (start, end) = self.free.first_key_value().map(|(start, end)| (*start, *end))?;
+        Some(self.cut(start..end, start, end))
+    }
+
+    /// Takes as much of a free range as may be asked for at once, from a chunk in it on and up to `limit`.
+    fn cut(&mut self, free: Range<u64>, from: u64, limit: u64) -> Range<u64> {
+        let cut = free.end.min(limit).min(from + CHUNKS_PER_RANGE);
+        self.free.remove(&free.start);
+        for rest in [free.start..from, cut..free.end].into_iter().filter(|rest| !rest.is_empty()) {
+            self.free.insert(rest.start, rest.end);
+        }
+        from..cut
     }
 
     fn claim(&mut self, provider: NodeId, range: Range<u64>) -> (ClaimId, Range<u64>) {
@@ -214,18 +256,29 @@ impl FetchPlan {
 
     /// The next chunk of a claim is verified and written. Whether it was still missing.
     pub fn finish_chunk(&mut self, id: ClaimId, chunk: u64) -> bool {
+        let mut provider = None;
         if let Some(claim) = self.claims.get_mut(&id) {
+            provider = Some(claim.provider);
             claim.rest.start = claim.rest.start.max(chunk + 1);
             if claim.rest.is_empty() {
                 self.claims.remove(&id);
             }
         }
-        self.done.insert(chunk)
+        let is_new = self.done.insert(chunk);
+        if is_new {
+            let earlier = self.claims.range(..id).map(|(_, claim)| claim);
+            let slower = earlier.filter(|claim| claim.rest.contains(&chunk)).map(|claim| claim.provider);
+            self.outpaced.extend(slower.filter(|slower| Some(*slower) != provider));
+        }
+        is_new
     }
 
     /// The stream of a claim is gone: what it did not bring is free again, unless another stream is fetching it.
     pub fn give_back(&mut self, id: ClaimId) {
         if let Some(claim) = self.claims.remove(&id) {
+            // Who was to bring the same brings it no more, and another one may.
+            let shares = |other: &&mut Claim| other.rest.start < claim.rest.end && claim.rest.start < other.rest.end;
+            self.claims.values_mut().filter(shares).for_each(|other| other.doubled = false);
             self.release(claim.rest);
         }
     }
@@ -275,6 +328,45 @@ mod tests {
         assert!(plan.is_complete());
     }
 
+    #[test]
+    fn what_somebody_waits_for_goes_first_and_the_rest_in_order_after_it() {
+        let mut plan = FetchPlan::new(Bitmap::new(40));
+        plan.prefer(20..30);
+        plan.prefer(38..40);
+        let mut taken = vec![];
+        while let Some((id, range)) = plan.take(node(1)) {
+            taken.push(range.clone());
+            range.for_each(|chunk| assert!(plan.finish_chunk(id, chunk)));
+        }
+        assert_eq!(taken, [20..28, 28..30, 38..40, 0..8, 8..16, 16..20, 30..38]);
+        plan.prefer(0..40);
+        assert!(plan.take(node(1)).is_none() && plan.is_complete());
+    }
+
+    #[test]
+    fn a_provider_that_others_overtake_is_remembered_and_one_that_is_only_last_is_not() {
+        let mut plan = FetchPlan::new(Bitmap::new(3));
+        let (slow, _) = plan.take(node(1)).expect("everything is free");
+        assert!(plan.finish_chunk(slow, 0));
+        let (fast, range) = plan.take(node(2)).expect("the slow one's rest");
+        assert!(plan.finish_chunk(slow, 1));
+        assert!(!plan.finish_chunk(fast, 1), "the one that was asked first came first");
+        assert!(plan.outpaced().is_empty());
+        assert!(range.end == 3 && plan.finish_chunk(fast, 2));
+        assert_eq!(plan.outpaced().iter().collect::<Vec<_>>(), [&node(1)]);
+    }
+
+    #[test]
+    fn what_a_second_provider_gives_up_is_doubled_again() {
+        let mut plan = FetchPlan::new(Bitmap::new(2));
+        let (_slow, _) = plan.take(node(1)).expect("everything is free");
+        let (vanishes, _) = plan.take(node(2)).expect("the slow one's rest");
+        plan.give_back(vanishes);
+        let (fast, range) = plan.take(node(2)).expect("nobody else brings it");
+        assert_eq!(range, 0..2);
+        assert!(plan.finish_chunk(fast, 0) && plan.finish_chunk(fast, 1) && plan.is_complete());
+    }
+
     proptest! {
         #[test]
         fn a_bitmap_reads_back_what_it_wrote(count in 0u64..70, chunks in prop::collection::vec(0u64..80, 0..40)) {
@@ -294,7 +386,7 @@ mod tests {
         fn no_chunk_is_ever_forgotten(
             count in 0u64..60,
             have in prop::collection::vec(0u64..60, 0..20),
-            steps in prop::collection::vec((0u8..3, 0u8..4, 0usize..8), 0..200),
+            steps in prop::collection::vec((0u8..4, 0u8..4, 0usize..8), 0..200),
         ) {
             let mut done = Bitmap::new(count);
             for chunk in have {
@@ -315,6 +407,7 @@ mod tests {
                         }
                     }
                     2 if !open.is_empty() => plan.give_back(open.remove(which % open.len()).0),
+                    3 => plan.prefer(which as u64 * 7..(which as u64 + u64::from(provider)) * 9),
                     _ => {}
                 }
                 for chunk in 0..count {

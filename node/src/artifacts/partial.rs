@@ -112,6 +112,11 @@ impl Partial {
         &self.list
     }
 
+    /// A handle that reads what has come and holds no lock: whoever keeps it longer than the download is in nobody's way.
+    pub(crate) fn reader(&self) -> Result<File, StoreError> {
+        File::open(&self.path).on_disk("open", &self.path)
+    }
+
     /// The chunks that are here already, each one hashed.
     pub(crate) fn resume(&self) -> Result<Bitmap, StoreError> {
         let count = self.list.count();

@@ -12,7 +12,9 @@
 //! The ledger binds the chunk list and with it each chunk, so a peer needs no trust: a wrong chunk is noticed when it
 //! arrives, never written, and its sender is not asked for this artifact again.
 
+pub(super) mod conduct;
 pub(super) mod download;
+pub(super) mod feed;
 pub(super) mod fetch;
 pub(super) mod rate;
 pub(super) mod room;

@@ -1,6 +1,6 @@
 //! A lone node with its registry, and a client.
 
-use pyrsia_node::{Node, NodeConfig};
+use pyrsia_node::{Multiaddr, Node, NodeConfig};
 use pyrsia_registry::{Registry, RegistryConfig};
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -23,7 +23,13 @@ pub(super) struct Fixture {
 impl Fixture {
     /// A node that follows no network.
     pub(super) async fn without_network() -> Self {
-        Self::start(None, "http://127.0.0.1:9", &[]).await
+        Self::start(None, vec![], "http://127.0.0.1:9", &[]).await
+    }
+
+    /// A node that follows the network of another one and builds nothing.
+    pub(super) async fn following(other: &Self) -> Self {
+        let peer = other.node.handle().addresses()[0].clone();
+        Self::start(None, vec![peer], "http://127.0.0.1:9", &[]).await
     }
 
     /// A node that has founded a network.
@@ -33,10 +39,10 @@ impl Fixture {
 
     /// Such a node, in whose folder of verifiers somebody dropped `modules`.
     pub(super) async fn founded_with(pipeline_url: &str, modules: &[(&str, Vec<u8>)]) -> Self {
-        Self::start(Some("test".to_owned()), pipeline_url, modules).await
+        Self::start(Some("test".to_owned()), vec![], pipeline_url, modules).await
     }
 
-    async fn start(init_network: Option<String>, pipeline_url: &str, modules: &[(&str, Vec<u8>)]) -> Self {
+    async fn start(init_network: Option<String>, peers: Vec<Multiaddr>, pipeline_url: &str, modules: &[(&str, Vec<u8>)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let verifiers = folder.path().join("verifiers");
         std::fs::create_dir(&verifiers).expect("a folder of verifiers");
@@ -45,7 +51,8 @@ impl Fixture {
         }
         let config = NodeConfig {
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
-            listen_only: true,
+            listen_only: peers.is_empty(),
+            peers,
             init_network,
             pipeline_endpoint: pipeline_url.parse().expect("a URL"),
             verifiers_path: Some(verifiers),

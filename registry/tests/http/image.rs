@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 pub(super) const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// An image with one layer of a few hundred kilobytes.
+/// An image with one layer.
 pub(super) struct Image {
     pub(super) manifest: Vec<u8>,
     pub(super) config: Vec<u8>,
@@ -14,8 +14,12 @@ pub(super) struct Image {
 }
 
 impl Image {
+    /// With a few hundred kilobytes.
     pub(super) fn new() -> Self {
-        let layer: Vec<u8> = (0..700_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[..1].to_vec()).collect();
+        Self::of((0..700_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[..1].to_vec()).collect())
+    }
+
+    pub(super) fn of(layer: Vec<u8>) -> Self {
         let diff_id = Sha256Digest::of(&layer).to_oci();
         let config = json!({
             "architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [diff_id]},

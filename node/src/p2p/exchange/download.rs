@@ -2,8 +2,9 @@
 //!
 //! Streams take ranges of chunks from one plan, verify each chunk before it is written at its place, and give back what
 //! they could not bring. The follower hashes the file in order, as far as it is there, so that little is left to do when
-//! the last chunk comes.
+//! the last chunk comes. Who reads what has come is told of each chunk ([`super::feed`]).
 
+use super::feed::{Arrivals, Arriving};
 use super::rate::RateLimit;
 use super::{PROTOCOL, RESPONSE_BYTES_MAX, Request, Response};
 use crate::artifacts::chunks::{CHUNKS_PER_RANGE, ChunkList, ClaimId, FetchPlan};
@@ -52,6 +53,8 @@ pub(in crate::p2p) enum ProviderFailure {
     #[error("it sent wrong bytes")]
     Lied,
     #[error("it sent {0}")]
+    Stalled(&'static str),
+    #[error("it sent {0}")]
     Stream(#[from] io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,6 +66,8 @@ pub(in crate::p2p) struct Download {
     progress: Mutex<Progress>,
     /// Wakes the follower.
     arrived: Condvar,
+    /// Wakes whoever reads what has come.
+    arrivals: Arrivals,
     /// Wakes streams that found nothing to take.
     changed: Notify,
     patience: Patience,
@@ -94,11 +99,23 @@ impl Download {
                 }
             };
             let done = partial.resume()?;
-            Ok::<_, StoreError>((partial, done))
+            let arrivals = Arrivals::new(partial.reader()?, partial.list(), done.clone());
+            Ok::<_, StoreError>((partial, done, arrivals))
         });
-        let (partial, done) = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let (partial, done, arrivals) = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         let progress = Mutex::new(Progress { plan: FetchPlan::new(done), abandoned: false });
-        Ok(Self { partial, sha256, progress, arrived: Condvar::new(), changed: Notify::new(), patience, rate, metrics })
+        let (arrived, changed) = (Condvar::new(), Notify::new());
+        Ok(Self { partial, sha256, progress, arrived, arrivals, changed, patience, rate, metrics })
+    }
+
+    /// To read it while it arrives, which is of use only where there is more than the chunk that waits for the whole.
+    pub(super) fn arriving(&self) -> Option<Arriving> {
+        (self.partial.list().count() > 1).then(|| self.arrivals.arriving())
+    }
+
+    /// The providers that others overtook.
+    pub(super) fn outpaced(&self) -> Vec<NodeId> {
+        self.progress().plan.outpaced().iter().copied().collect()
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -118,7 +135,10 @@ impl Download {
             !progress.abandoned
         };
         match self.partial.finish(wait_for)? {
-            Finished::Stored => Ok(()),
+            Finished::Stored => {
+                self.arrivals.stored();
+                Ok(())
+            }
             Finished::Abandoned => Err(FollowError::Abandoned),
             Finished::Wrong { found } => {
                 self.partial.discard();
@@ -130,6 +150,7 @@ impl Download {
     /// Ends the follower. What has come stays on disk.
     pub(super) fn abandon(&self) {
         self.progress().abandoned = true;
+        self.arrivals.ended();
         self.arrived.notify_all();
         self.changed.notify_waiters();
     }
@@ -150,6 +171,7 @@ impl Download {
                 if progress.plan.is_complete() || progress.abandoned {
                     return Ok(());
                 }
+                self.arrivals.take_wanted().into_iter().for_each(|chunks| progress.plan.prefer(chunks));
                 progress.plan.take(provider)
             };
             let Some((claim, range)) = taken else {
@@ -182,7 +204,7 @@ impl Download {
             buffer.resize((bytes.end - bytes.start) as usize, 0);
             let arrived = match self.rate.read_exact(stream, &mut buffer, self.patience.chunk).await {
                 Ok(read) => read.map_err(ProviderFailure::from),
-                Err(_) => Err(unexpected("nothing for too long")),
+                Err(_) => Err(ProviderFailure::Stalled("nothing for too long")),
             };
             // One chunk is verified and written while the next one comes in.
             if let Some(before) = keeping.take() {
@@ -214,6 +236,7 @@ impl Download {
             self.partial.note(chunk, progress.plan.done())?;
             self.metrics.artifact_bytes_received.inc_by(bytes.len() as u64);
             self.arrived.notify_all();
+            self.arrivals.chunk_came(chunk);
         }
         if progress.plan.is_complete() {
             self.changed.notify_waiters();
@@ -288,7 +311,7 @@ async fn ask(stream: &mut Stream, request: &Request, patience: Duration) -> Resu
         Ok(Ok(Some(response))) => Ok(response),
         Ok(Ok(None)) => Err(unexpected("the end of the stream")),
         Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(unexpected("no answer in time")),
+        Err(_) => Err(ProviderFailure::Stalled("no answer in time")),
     }
 }
 

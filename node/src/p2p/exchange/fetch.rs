@@ -2,9 +2,11 @@
 //!
 //! Providers are tried in this order: the builders that the ledger names, the connected nodes, the distributed hash table.
 //! Several bring chunks at once. One that lies is not asked for that artifact again; one that stalls or vanishes costs only
-//! the chunks it had taken. What has come stays on disk, so the next attempt goes on from there.
+//! the chunks it had taken, and comes last for a while. What has come stays on disk, so the next attempt goes on from there.
 
+use super::conduct::{Liars, Slow};
 use super::download::{Download, FollowError, Patience, ProviderFailure, ask_chunk_list, is_worth_a_second_stream, open_stream};
+use super::feed::{Arriving, Feed};
 use super::room::Rooms;
 use crate::artifacts::{ARTIFACT_BYTES_MAX, ArtifactStore, StoreError};
 use crate::p2p::metrics::{FetchLabels, Metrics};
@@ -13,9 +15,10 @@ use crate::p2p::tasks::Tasks;
 use libp2p_stream::Control;
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{NodeId, Sha256Digest};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -31,8 +34,6 @@ const SECOND_STREAMS_MAX: usize = 8;
 const FRUITLESS_ROUNDS_MAX: u32 = 4;
 /// The pause after the first fruitless round: a provider may not have seen the newest block yet. It doubles.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
-/// Proven lies that are remembered, oldest forgotten first.
-const LIARS_MAX: usize = 1_024;
 
 /// Why an artifact could not be fetched.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -76,6 +77,43 @@ impl FetchError {
 
 type Outcome = Option<Result<(), FetchError>>;
 
+/// How far a fetch is, for all who want the artifact.
+#[derive(Clone)]
+enum Flight {
+    Sought,
+    Arriving(Arriving),
+    Landed(Result<(), FetchError>),
+}
+
+/// An artifact that somebody wants to read.
+pub enum Fetched {
+    Stored,
+    Incoming(Incoming),
+}
+
+/// An artifact of which chunks are coming.
+pub struct Incoming {
+    arriving: Arriving,
+    flight: watch::Receiver<Flight>,
+}
+
+impl Incoming {
+    /// The bytes of a range, when the first of them may leave; until then the reason of a failure is known.
+    pub async fn feed(self, range: Range<u64>) -> Result<Feed, FetchError> {
+        match self.arriving.feed(range).await {
+            Some(feed) => Ok(feed),
+            None => Err(landed(self.flight).await.err().unwrap_or(FetchError::Stopped)),
+        }
+    }
+}
+
+async fn landed(mut flight: watch::Receiver<Flight>) -> Result<(), FetchError> {
+    match &*flight.wait_for(|flight| matches!(flight, Flight::Landed(_))).await.map_err(|_| FetchError::Stopped)? {
+        Flight::Landed(outcome) => outcome.clone(),
+        Flight::Sought | Flight::Arriving(_) => unreachable!("the wait was for a landing"),
+    }
+}
+
 /// A cheap handle; all clones share the downloads.
 #[derive(Clone)]
 pub(in crate::p2p) struct Fetcher(Arc<Shared>);
@@ -90,33 +128,10 @@ struct Shared {
     patience: Patience,
     slots: Semaphore,
     second_streams: Semaphore,
-    flights: Mutex<BTreeMap<Sha256Digest, watch::Receiver<Outcome>>>,
+    flights: Mutex<BTreeMap<Sha256Digest, watch::Receiver<Flight>>>,
     liars: Mutex<Liars>,
+    slow: Mutex<Slow>,
     tasks: Tasks,
-}
-
-/// Who was caught with wrong bytes of what: named by the root of its chunks, because a judge may have revealed the digest of
-/// another's bytes with a false root, and nobody is a liar who does not have what never was.
-#[derive(Default)]
-struct Liars {
-    known: BTreeSet<(Sha256Digest, NodeId)>,
-    oldest_first: VecDeque<(Sha256Digest, NodeId)>,
-}
-
-impl Liars {
-    /// Whether this is new.
-    fn remember(&mut self, chunk_root: Sha256Digest, node: NodeId) -> bool {
-        if !self.known.insert((chunk_root, node)) {
-            return false;
-        }
-        self.oldest_first.push_back((chunk_root, node));
-        if self.oldest_first.len() > LIARS_MAX
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
-    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -137,6 +152,7 @@ impl Fetcher {
             second_streams: Semaphore::new(SECOND_STREAMS_MAX),
             flights: Mutex::default(),
             liars: Mutex::default(),
+            slow: Mutex::default(),
             tasks,
         }))
     }
@@ -151,12 +167,24 @@ impl Fetcher {
         if self.0.store.contains(&artifact.sha256) {
             return Ok(());
         }
-        let mut flight = self.join(artifact, builders)?;
-        let outcome = flight.wait_for(Option::is_some).await.map_err(|_| FetchError::Stopped)?;
-        outcome.clone().expect("the wait was for an outcome")
+        landed(self.join(artifact, builders)?).await
     }
 
-    fn join(&self, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<watch::Receiver<Outcome>, FetchError> {
+    /// Returns when the artifact is in the store, or can be read while it arrives: one of several chunks. It goes on to its end whoever reads it.
+    pub(in crate::p2p) async fn begin(&self, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<Fetched, FetchError> {
+        if self.0.store.contains(&artifact.sha256) {
+            return Ok(Fetched::Stored);
+        }
+        let mut flight = self.join(artifact, builders)?;
+        let begun = flight.wait_for(|flight| !matches!(flight, Flight::Sought)).await.map_err(|_| FetchError::Stopped)?.clone();
+        match begun {
+            Flight::Arriving(arriving) => Ok(Fetched::Incoming(Incoming { arriving, flight })),
+            Flight::Landed(outcome) => outcome.map(|()| Fetched::Stored),
+            Flight::Sought => unreachable!("the wait was for another state"),
+        }
+    }
+
+    fn join(&self, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<watch::Receiver<Flight>, FetchError> {
         let mut flights = locked(&self.0.flights);
         if let Some(flight) = flights.get(&artifact.sha256) {
             return Ok(flight.clone());
@@ -164,24 +192,29 @@ impl Fetcher {
         if flights.len() >= FETCHES_WAITING_MAX {
             return Err(FetchError::Busy);
         }
-        let (land, flight) = watch::channel(None);
+        let (land, flight) = watch::channel(Flight::Sought);
         flights.insert(artifact.sha256, flight.clone());
         let (shared, artifact) = (self.0.clone(), artifact.clone());
         self.0.tasks.spawn_to_the_end(async move {
             let stopping = shared.tasks.stopping();
-            let fetched = stopping.run_until_cancelled(shared.fetch(&artifact, builders)).await;
+            let fetched = stopping.run_until_cancelled(shared.fetch(&artifact, builders, &land)).await;
             let outcome = fetched.unwrap_or(Err(FetchError::Stopped));
             locked(&shared.flights).remove(&artifact.sha256);
             let result = outcome.as_ref().map_or_else(FetchError::label, |()| "fetched");
             shared.metrics.fetches.get_or_create(&FetchLabels { result }).inc();
-            land.send_replace(Some(outcome));
+            land.send_replace(Flight::Landed(outcome));
         });
         Ok(flight)
     }
 }
 
 impl Shared {
-    async fn fetch(self: &Arc<Self>, artifact: &BuiltArtifact, builders: Vec<NodeId>) -> Result<(), FetchError> {
+    async fn fetch(
+        self: &Arc<Self>,
+        artifact: &BuiltArtifact,
+        builders: Vec<NodeId>,
+        flight: &watch::Sender<Flight>,
+    ) -> Result<(), FetchError> {
         let _slot = self.slots.acquire().await.map_err(|_| FetchError::Stopped)?;
         if artifact.size_bytes > ARTIFACT_BYTES_MAX {
             return Err(FetchError::TooLarge { size_bytes: artifact.size_bytes });
@@ -190,9 +223,10 @@ impl Shared {
             return Ok(());
         }
         let _room = self.rooms.take(artifact).await?;
-        let started = std::time::Instant::now();
-        let attempt = Attempt::new(self.clone(), artifact.clone());
+        let started = Instant::now();
+        let attempt = Attempt::new(self.clone(), artifact.clone(), flight.clone());
         let outcome = attempt.rounds(&builders).await;
+        attempt.note_outpaced();
         attempt.close().await;
         if matches!(&outcome, Err(FetchError::Store(error)) if error.is_disk_full()) {
             attempt.discard();
@@ -216,6 +250,7 @@ struct Attempt {
     artifact: BuiltArtifact,
     download: OnceCell<Arc<Download>>,
     finished: watch::Sender<Outcome>,
+    flight: watch::Sender<Flight>,
 }
 
 impl Drop for Attempt {
@@ -227,8 +262,8 @@ impl Drop for Attempt {
 }
 
 impl Attempt {
-    fn new(shared: Arc<Shared>, artifact: BuiltArtifact) -> Arc<Self> {
-        Arc::new(Self { shared, artifact, download: OnceCell::new(), finished: watch::Sender::new(None) })
+    fn new(shared: Arc<Shared>, artifact: BuiltArtifact, flight: watch::Sender<Flight>) -> Arc<Self> {
+        Arc::new(Self { shared, artifact, download: OnceCell::new(), finished: watch::Sender::new(None), flight })
     }
 
     /// How many chunks have not come; all of them before the chunk list is known.
@@ -305,6 +340,12 @@ impl Attempt {
         Ok(Err(if reasons.is_empty() { "no node is connected".into() } else { reasons.join("; ") }))
     }
 
+    fn note_outpaced(&self) {
+        let outpaced = self.download.get().map(|download| download.outpaced()).unwrap_or_default();
+        let mut slow = locked(&self.shared.slow);
+        outpaced.into_iter().for_each(|node| slow.remember(node, Instant::now()));
+    }
+
     /// Remembers what a provider did; says it in words.
     fn note(&self, node: NodeId, failure: &ProviderFailure) -> String {
         let BuiltArtifact { sha256, chunk_root, .. } = self.artifact;
@@ -312,11 +353,14 @@ impl Attempt {
             self.shared.metrics.liars.inc();
             tracing::warn!(%node, %sha256, "a node sent wrong bytes of an artifact and is not asked for it again");
         }
+        if matches!(failure, ProviderFailure::Stalled(_)) {
+            locked(&self.shared.slow).remember(node, Instant::now());
+        }
         format!("{node}: {failure}")
     }
 
-    /// Nodes to try: connected builders, other connected nodes, builders that must be dialed, and who the distributed hash
-    /// table names.
+    /// Nodes to try: connected builders, other connected nodes, builders that must be dialed, those of all these that were slow of late, and who
+    /// the distributed hash table names.
     fn candidates(self: &Arc<Self>, builders: &[NodeId]) -> mpsc::Receiver<NodeId> {
         let (found, candidates) = mpsc::channel(1);
         let (attempt, builders) = (self.clone(), builders.to_vec());
@@ -324,7 +368,8 @@ impl Attempt {
             let shared = &attempt.shared;
             let connected = shared.reach.peers.borrow().clone();
             let (near, far): (Vec<_>, Vec<_>) = builders.into_iter().partition(|node| connected.binary_search(node).is_ok());
-            let known = near.into_iter().chain(connected.iter().copied()).chain(far).collect();
+            let mut known: Vec<NodeId> = near.into_iter().chain(connected.iter().copied()).chain(far).collect();
+            locked(&shared.slow).put_last(&mut known, Instant::now());
             let mut tried = BTreeSet::from([shared.me]);
             if attempt.offer(known, &mut tried, &found).await {
                 let providers = shared.reach.find_providers(attempt.artifact.sha256).await;
@@ -337,7 +382,7 @@ impl Attempt {
     /// Offers each node once, and none that lied about this artifact. Whether more are wanted.
     async fn offer(&self, nodes: Vec<NodeId>, tried: &mut BTreeSet<NodeId>, found: &mpsc::Sender<NodeId>) -> bool {
         for node in nodes {
-            let lied = locked(&self.shared.liars).known.contains(&(self.artifact.chunk_root, node));
+            let lied = locked(&self.shared.liars).has(self.artifact.chunk_root, node);
             if !lied && tried.insert(node) && found.send(node).await.is_err() {
                 return false;
             }
@@ -367,7 +412,7 @@ impl Attempt {
             let Ok(stream) = open_stream(&shared.control, &node, &shared.patience).await else { return Ok(()) };
             match download.bring(node, stream).await {
                 // The provider may not want to serve two streams; the first one shows whether it is of use.
-                Err(ProviderFailure::Stream(_) | ProviderFailure::Unavailable) => Ok(()),
+                Err(ProviderFailure::Stream(_) | ProviderFailure::Stalled(_) | ProviderFailure::Unavailable) => Ok(()),
                 ended => ended,
             }
         };
@@ -380,6 +425,9 @@ impl Attempt {
         let (rate, metrics) = (shared.rooms.download.clone(), shared.metrics.clone());
         let opened = Download::open(shared.store.clone(), sha256, list, patience, rate, metrics).await?;
         let download = Arc::new(opened);
+        if let Some(arriving) = download.arriving() {
+            self.flight.send_replace(Flight::Arriving(arriving));
+        }
         let (following, finished) = (download.clone(), self.finished.clone());
         shared.tasks.spawn(async move {
             let outcome = match spawn_blocking(move || following.follow()).await {

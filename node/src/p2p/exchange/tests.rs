@@ -1,6 +1,8 @@
 //! Artifacts between real nodes, and from peers that speak the protocol and mean no good.
 
 use super::download::Patience;
+use super::feed::Feed;
+use super::fetch::Fetched;
 use super::*;
 use crate::p2p::FetchError;
 use crate::p2p::frame::{read_message, write_message};
@@ -14,6 +16,7 @@ use libp2p::{Multiaddr, Stream, Swarm, Transport as _};
 use pyrsia_ledger::event::{BuiltArtifact, NodeAuthorizationApproved};
 use pyrsia_ledger::tree::CHUNK_BYTES;
 use pyrsia_ledger::{Event, NodeId};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -141,6 +144,81 @@ fn received(node: &TestNode) -> u64 {
     node.metrics.artifact_bytes_received.get()
 }
 
+/// Reads a range while it arrives, or afterwards.
+async fn read(node: &TestNode, artifact: &BuiltArtifact, from: &[NodeId], range: Range<usize>) -> Vec<u8> {
+    match in_time(node.p2p.begin_fetch(artifact, from.to_vec())).await.expect("begins") {
+        Fetched::Incoming(incoming) => {
+            let feed = in_time(incoming.feed(range.start as u64..range.end as u64)).await.expect("comes");
+            let (read, whole) = drain(feed, usize::MAX).await;
+            assert!(whole, "broken off after {} bytes", read.len());
+            read
+        }
+        Fetched::Stored => node.stored(artifact).expect("is stored")[range].to_vec(),
+    }
+}
+
+/// Begins to read an artifact that is not here.
+async fn feed(node: &TestNode, artifact: &BuiltArtifact, from: &[NodeId], range: Range<usize>) -> Result<Feed, FetchError> {
+    match in_time(node.p2p.begin_fetch(artifact, from.to_vec())).await? {
+        Fetched::Incoming(incoming) => in_time(incoming.feed(range.start as u64..range.end as u64)).await,
+        Fetched::Stored => panic!("nobody has read of it yet"),
+    }
+}
+
+/// What comes of it, and whether that is all.
+async fn drain(mut feed: Feed, bytes_max: usize) -> (Vec<u8>, bool) {
+    let mut got = vec![];
+    while got.len() < bytes_max {
+        match in_time(feed.next()).await {
+            Some(Ok(piece)) => got.extend(piece),
+            Some(Err(_)) => return (got, false),
+            None => break,
+        }
+    }
+    (got, true)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_gets_what_has_come_before_the_rest_does_and_the_end_when_all_is_verified() {
+    let bytes = noise(7 * MIB, 12);
+    let (founder, wanting, artifact) = network_of_two(&bytes).await;
+    let stalling = Rogue::connect(&wanting, bytes.clone(), Habit::StallAt(5)).await;
+    let mut reader = feed(&wanting, &artifact, &[stalling.id], 0..bytes.len()).await.expect("its beginning comes");
+    let middle = feed(&wanting, &artifact, &[stalling.id], 3 * MIB + 5..4 * MIB + 9).await.expect("comes too");
+    let (read, whole) = drain(middle, usize::MAX).await;
+    assert!(whole && read == bytes[3 * MIB + 5..4 * MIB + 9]);
+    let mut read = vec![];
+    while read.len() < 5 * MIB {
+        read.extend(in_time(reader.next()).await.expect("more").expect("reads"));
+    }
+    assert!(!wanting.store.contains(&artifact.sha256));
+    founder.keep(&bytes);
+    let (rest, whole) = drain(reader, usize::MAX).await;
+    assert!(whole && [read, rest].concat() == bytes);
+    assert!(wanting.store.contains(&artifact.sha256), "the last chunk comes when the whole is in the store");
+    wanting.stop().await;
+    founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_gets_no_byte_of_a_liar_and_is_broken_off_when_nobody_else_has_the_rest() {
+    let bytes = noise(5 * MIB, 13);
+    for wrong in [0, 2, 4] {
+        let (founder, wanting, artifact) = network_of_two(&bytes).await;
+        let liar = Rogue::connect(&wanting, bytes.clone(), Habit::LieAbout(wrong)).await;
+        match feed(&wanting, &artifact, &[liar.id], 0..bytes.len()).await {
+            Err(error) => assert!(wrong == 0 && matches!(error, FetchError::Unavailable { .. }), "{wrong}: {error}"),
+            Ok(reader) => {
+                let (read, whole) = drain(reader, usize::MAX).await;
+                assert!(wrong > 0 && !whole && bytes.starts_with(&read) && read.len() <= wrong as usize * MIB, "{}", read.len());
+            }
+        }
+        assert!(!wanting.store.contains(&artifact.sha256));
+        wanting.stop().await;
+        founder.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_artifact_moves_on_from_node_to_node_by_tcp_and_by_quic() {
     let bytes = noise(20 * MIB + 123, 1);
@@ -165,7 +243,15 @@ async fn many_who_want_the_same_artifact_share_one_download() {
     let (founder, wanting, artifact) = network_of_two(&bytes).await;
     founder.keep(&bytes);
     let all = (0..16).map(|_| wanting.p2p.fetch(&artifact, vec![founder.id]));
-    for fetched in in_time(futures::future::join_all(all)).await {
+    let readers = (0..64).map(async |number| {
+        let range = if number % 2 == 0 { 0..bytes.len() } else { number * 70_000..bytes.len() - number };
+        assert!(read(&wanting, &artifact, &[founder.id], range.clone()).await == bytes[range], "reader {number}");
+    });
+    // Who leaves in the middle ends nothing.
+    let leaver = feed(&wanting, &artifact, &[founder.id], 0..bytes.len()).await.expect("reads");
+    drain(leaver, 1).await;
+    let (all, _) = in_time(futures::future::join(futures::future::join_all(all), futures::future::join_all(readers))).await;
+    for fetched in all {
         fetched.expect("fetches");
     }
     let fetches = wanting.metrics.fetches.get_or_create(&FetchLabels { result: "fetched" }).get();
@@ -245,12 +331,13 @@ async fn a_liar_costs_nothing_but_its_own_chunk_and_is_not_asked_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_stalls_or_vanishes_only_costs_time() {
-    for habit in [Habit::StallAt(2), Habit::VanishAt(2)] {
+    for habit in [Habit::StallAt(2), Habit::VanishAt(2), Habit::StallAt(23), Habit::VanishAt(23)] {
         let bytes = noise(24 * MIB, 6);
         let (founder, wanting, artifact) = network_of_two(&bytes).await;
         founder.keep(&bytes);
         let bad = Rogue::connect(&wanting, bytes.clone(), habit).await;
-        in_time(wanting.p2p.fetch(&artifact, vec![bad.id, founder.id])).await.expect("fetches");
+        let read = read(&wanting, &artifact, &[bad.id, founder.id], 0..bytes.len()).await;
+        assert!(read == bytes, "a reader sees nothing of it");
         assert_eq!(wanting.stored(&artifact), Some(bytes));
         wanting.stop().await;
         founder.stop().await;
@@ -284,7 +371,8 @@ async fn a_download_goes_on_where_it_stopped_even_after_a_restart() {
         founder.keep(&bytes);
         let wanting = Setup::new(2).peer(&founder).patience(hasty()).start_in(folder.path()).await;
         wanting.wait_for_peers(|peers| peers.contains(&founder.id)).await;
-        in_time(wanting.p2p.fetch(&artifact, vec![founder.id])).await.expect("fetches the rest");
+        let read = read(&wanting, &artifact, &[founder.id], 0..bytes.len()).await;
+        assert!(read == bytes, "stopped at chunk {stop_at}");
         assert_eq!(wanting.stored(&artifact).as_deref(), Some(bytes.as_slice()));
         assert_eq!(before + received(&wanting), artifact.size_bytes + damaged, "stopped at chunk {stop_at}");
         assert_eq!(std::fs::read_dir(folder.path().join("partial")).expect("lists").count(), 0);
