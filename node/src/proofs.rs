@@ -37,7 +37,7 @@ impl NodeHandle {
 }
 
 /// What a signature of DSSE v1 is over (protocol, "Signature Definition"). Nothing else that a node signs begins with its first word.
-fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     bytes.extend_from_slice(payload);
     bytes

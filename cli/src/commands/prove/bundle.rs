@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
 use pyrsia_ledger::publication_proof::{Judge, Stand, Verified};
 use pyrsia_ledger::{BuildId, NetworkId, NodeId, Sha256Digest};
+use pyrsia_node::proofs::pre_authentication_encoding;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -148,7 +149,7 @@ fn opened(line: usize, text: &str) -> Result<(NodeId, Statement), BundleError> {
     let holds = || {
         let key = VerifyingKey::from_bytes(keyid.public_key()).ok()?;
         let signature = ed25519_dalek::Signature::from_slice(&signature).ok()?;
-        key.verify_strict(&signed_bytes(&payload), &signature).ok()
+        key.verify_strict(&pre_authentication_encoding(PAYLOAD_TYPE, &payload), &signature).ok()
     };
     holds().ok_or(BundleError::Signature { line })?;
     let statement: Statement = serde_json::from_slice(&payload).map_err(|error| malformed(error.to_string()))?;
@@ -156,12 +157,6 @@ fn opened(line: usize, text: &str) -> Result<(NodeId, Statement), BundleError> {
         return Err(malformed("its payload is of another type".into()));
     }
     Ok((keyid, statement))
-}
-
-/// What a signature is over (DSSE v1, protocol, "Signature Definition").
-fn signed_bytes(payload: &[u8]) -> Vec<u8> {
-    let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len());
-    [head.as_bytes(), payload].concat()
 }
 
 /// Whether the subjects are artifacts of the proof: all of them, byte by byte, but for a judge that vouched, which built others.

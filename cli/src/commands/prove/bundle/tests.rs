@@ -45,7 +45,7 @@ fn statements(shown: &Verified, proof: Sha256Digest) -> Vec<Value> {
 
 fn envelope(statement: &Value, seed: u8) -> Value {
     let payload = statement.to_string().into_bytes();
-    let signature = key(seed).sign(&signed_bytes(&payload));
+    let signature = key(seed).sign(&pre_authentication_encoding(PAYLOAD_TYPE, &payload));
     json!({ "payloadType": PAYLOAD_TYPE, "payload": STANDARD.encode(&payload), "signatures": [
         { "keyid": node_id_of(&key(seed)).to_string(), "sig": STANDARD.encode(signature.to_bytes()) }] })
 }
