@@ -15,6 +15,7 @@ pub mod instant_pipeline;
 pub mod maven;
 pub mod maven_repository;
 pub mod network;
+pub mod object_storage;
 pub mod program;
 pub mod random;
 pub mod relay;

@@ -23,10 +23,16 @@ const CLIENTS: [(&str, &str, &str); 12] = [
 
 /// Releases of Maven that Debian has no package of, one for each transport that is maintained.
 const MAVENS: [&str; 2] = ["3.9.11", "4.0.0-rc-4"];
+/// An object storage that speaks S3 and checks signatures, with what it needs to keep its objects in a folder.
+const S3PROXY: &str = "2.6.0";
+/// What it needs for the storages of others alone.
+const S3PROXY_WITHOUT: &str = "com.amazonaws,com.azure,com.microsoft.azure,com.nimbusds,io.netty,io.projectreactor,io.projectreactor.netty,net.java.dev.jna";
 /// Their folder in the target folder; what lies there stays between runs.
 const FETCHED: &str = "clients";
 /// How often a release is tried to be had.
 const FETCH_TRIES: usize = 3;
+/// The plugin and goal that fetch a program with all it needs.
+const COPY_ALL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
 /// The plugin and goal that fetch a file from the repository that Maven itself knows.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy";
 
@@ -44,10 +50,13 @@ pub(crate) fn missing() -> Vec<String> {
     let fetched = |version: &&str| maven(version).is_ok_and(|folder| folder.is_dir());
     let mavens = MAVENS.iter().filter(|version| !fetched(version));
     missing.extend(mavens.map(|version| format!("Maven {version} (cargo xtask clients): Maven packages with a client of today")));
+    if !s3proxy().is_ok_and(|folder| folder.is_dir()) {
+        missing.push(format!("S3Proxy {S3PROXY} (cargo xtask clients): a bucket behind the store"));
+    }
     missing
 }
 
-/// Fetches the releases of Maven that are not here, by the Maven that is.
+/// Fetches the releases of Maven and the object storage that are not here, by the Maven that is.
 pub(crate) fn fetch() -> Result<()> {
     for version in MAVENS {
         let folder = maven(version)?;
@@ -75,7 +84,40 @@ pub(crate) fn fetch() -> Result<()> {
         std::fs::remove_dir_all(&unpacked)?;
         println!("{}", folder.display());
     }
+    fetch_s3proxy()
+}
+
+fn fetch_s3proxy() -> Result<()> {
+    let folder = s3proxy()?;
+    if !folder.is_dir() {
+        let cache = folder.parent().context("it has a folder")?;
+        let unpacked = empty_folder(cache, S3PROXY)?;
+        let (project, jars) = (unpacked.join("pom.xml"), unpacked.join("jars"));
+        std::fs::write(
+            &project,
+            format!(
+                "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion><groupId>pyrsia</groupId>\
+             <artifactId>object-storage</artifactId><version>1</version><dependencies><dependency><groupId>org.gaul</groupId>\
+             <artifactId>s3proxy</artifactId><version>{S3PROXY}</version></dependency></dependencies></project>"
+            ),
+        )?;
+        let mut copy = Command::new("mvn");
+        copy.args(["--batch-mode", "--quiet", COPY_ALL, "-DincludeScope=runtime", "--file"]).arg(&project);
+        copy.arg(format!("-DexcludeGroupIds={S3PROXY_WITHOUT}"));
+        copy.arg(option("outputDirectory", &jars)).arg(option("maven.repo.local", &cache.join("local")));
+        run_patiently(&mut copy)?;
+        ensure!(jars.join(format!("s3proxy-{S3PROXY}.jar")).is_file(), "{} holds no S3Proxy", jars.display());
+        std::fs::rename(&jars, &folder)?;
+        std::fs::remove_dir_all(&unpacked)?;
+    }
+    println!("{}", folder.display());
     Ok(())
+}
+
+/// The network may fail where nothing is wrong.
+fn run_patiently(command: &mut Command) -> Result<()> {
+    let ran = (1..FETCH_TRIES).any(|_| run(command).is_ok());
+    if ran { Ok(()) } else { run(command) }
 }
 
 /// An empty folder to unpack in, beside the place of what is unpacked.
@@ -89,6 +131,10 @@ fn option(name: &str, folder: &Path) -> std::ffi::OsString {
     let mut option = std::ffi::OsString::from(format!("-D{name}="));
     option.push(folder);
     option
+}
+
+fn s3proxy() -> Result<PathBuf> {
+    built(&format!("{FETCHED}/s3proxy-{S3PROXY}"))
 }
 
 fn maven(version: &str) -> Result<PathBuf> {

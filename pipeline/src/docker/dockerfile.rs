@@ -5,9 +5,11 @@
 
 use std::fmt;
 
+use self::healthcheck::Healthcheck;
 use self::logical_line::{LogicalLine, logical_lines};
 
 pub(super) mod expand;
+mod healthcheck;
 mod logical_line;
 pub(super) mod words;
 
@@ -71,6 +73,7 @@ pub(super) enum Action {
     Volume(Vec<String>),
     Entrypoint(Vec<String>),
     Cmd(Vec<String>),
+    Healthcheck(Healthcheck),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,6 +216,7 @@ impl<'a> Instruction<'a> {
         match self.keyword.as_str() {
             "COPY" => return self.copy(CopyKeyword::Copy).map(Action::Copy),
             "ADD" => return self.copy(CopyKeyword::Add).map(Action::Copy),
+            "HEALTHCHECK" => return Healthcheck::read(self).map(Action::Healthcheck),
             _ => {}
         }
         if let Some(problem) = not_covered(&self.keyword) {
@@ -305,7 +309,7 @@ fn not_covered(keyword: &str) -> Option<&'static str> {
     Some(match keyword {
         "RUN" => "commands are not run by the embedded builder; run a docker engine beside the pipeline, or copy finished files",
         "MAINTAINER" => "it is deprecated; write LABEL org.opencontainers.image.authors=…",
-        "HEALTHCHECK" | "SHELL" | "ONBUILD" | "STOPSIGNAL" => {
+        "SHELL" | "ONBUILD" | "STOPSIGNAL" => {
             "it is not covered by the embedded builder; run a docker engine beside the pipeline"
         }
         _ => return None,

@@ -273,6 +273,7 @@ impl<'a> ImageBuilder<'a> {
                 self.set("Cmd", json!(words));
                 self.cmd_is_own = true;
             }
+            Action::Healthcheck(check) => self.set("Healthcheck", check.to_json()),
         }
         Ok(none)
     }

@@ -13,6 +13,7 @@ mod lists;
 mod maven;
 mod membership;
 mod npm;
+mod object_storage;
 mod predecessor;
 mod proofs;
 mod tutorial;
