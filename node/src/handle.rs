@@ -27,6 +27,7 @@ use crate::metrics::NodeMetrics;
 use crate::mounts::documents::Documents;
 use crate::p2p::{Feed, FetchError, Fetched, Incoming, P2pHandle};
 use crate::package_types::PackageTypes;
+use crate::request_context;
 use crate::revocation::{self, Revocation, RevokeError};
 use crate::storage::{Scrubbing, retention};
 use crate::verification::{self, Withheld};
@@ -275,7 +276,7 @@ impl NodeHandle {
     ) -> Result<(PackageCoordinate, ArtifactRecord, Vec<NodeId>), ArtifactError> {
         let view = self.ledger();
         let state = view.state.as_deref().ok_or(ArtifactError::NoNetwork)?;
-        let (coordinate, record) = verification::verdict(state, package_type, id).map_err(unpublished(package_type, id))?;
+        let (coordinate, record) = verdict(state, package_type, id)?;
         Ok((coordinate.clone(), record.clone(), retention::builders(state, record)))
     }
 
@@ -302,7 +303,7 @@ impl NodeHandle {
     ) -> Result<(PackageCoordinate, ArtifactRecord), ArtifactError> {
         let view = self.ledger();
         let state = view.state.as_deref().ok_or(ArtifactError::NoNetwork)?;
-        let (coordinate, record) = verification::verdict(state, package_type, id).map_err(unpublished(package_type, id))?;
+        let (coordinate, record) = verdict(state, package_type, id)?;
         Ok((coordinate.clone(), record.clone()))
     }
 
@@ -354,6 +355,17 @@ impl NodeHandle {
         let opened = opened.map_err(std::io::Error::other).and_then(|opened| opened);
         opened.map_err(|error| ArtifactError::Damaged { id: id.clone(), reason: error.to_string() })
     }
+}
+
+/// The one verdict, kept for the request that it is asked for.
+fn verdict<'a>(
+    state: &'a Projections,
+    package_type: &PackageType,
+    id: &ArtifactId,
+) -> Result<(&'a PackageCoordinate, &'a ArtifactRecord), ArtifactError> {
+    let verdict = verification::verdict(state, package_type, id);
+    request_context::note_verdict(&verdict);
+    verdict.map_err(unpublished(package_type, id))
 }
 
 fn unpublished<'a>(package_type: &'a PackageType, id: &'a ArtifactId) -> impl Fn(Withheld) -> ArtifactError + 'a {

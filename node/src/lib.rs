@@ -16,6 +16,7 @@ pub mod artifacts;
 pub mod consensus;
 pub mod p2p;
 pub mod proofs;
+pub mod request_context;
 pub mod storage;
 pub mod verification;
 
@@ -43,6 +44,7 @@ pub use libp2p::Multiaddr;
 pub use mounts::{MountError, MountTarget, MountedDocument};
 pub use node::{FatalError, Node, StartError};
 pub use p2p::Feed;
+pub use request_context::{RequestContext, Verdict};
 pub use revocation::{Revocation, RevokeError, Revoked};
 pub use standing::NotStanding;
 pub use verifier_approval::{ApproveVerifierError, OfferedVerifier, VerifierApproval};

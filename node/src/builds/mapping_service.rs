@@ -10,6 +10,7 @@ use reqwest::{Client, StatusCode};
 use url::Url;
 
 use super::mapping_info::{MappingInfo, prototype_name};
+use crate::request_context;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whoever asks for a build waits for the mapping, so the service has to be quick.
@@ -48,7 +49,7 @@ impl MappingService {
         url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
         // The URL is the operator's own and may carry a password.
         let broken = |error: reqwest::Error| self.problem(format!("does not answer: {}", error.without_url()));
-        let mut response = self.http.get(url).send().await.map_err(broken)?;
+        let mut response = self.http.get(url).headers(request_context::outgoing_headers()).send().await.map_err(broken)?;
         match response.status() {
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::OK => {}

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::mapping_info::{MappingInfo, PinnedMapping};
+use crate::request_context;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pipeline that sends nothing for so long hangs. There is no limit on a whole download: artifacts may be large.
@@ -219,7 +220,7 @@ impl PipelineClient {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.endpoint))
+        self.http.request(method, format!("{}{path}", self.endpoint)).headers(request_context::outgoing_headers())
     }
 }
 

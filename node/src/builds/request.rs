@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::background::BackgroundWishes;
 use super::pipeline_client::quoted;
@@ -25,6 +26,7 @@ use crate::consensus::{ConsensusHandle, ProposeError};
 use crate::ledger_wait::{self, Waited};
 use crate::p2p::{InboundRequest, NodeRequest, NodeResponse, P2pHandle, WireReceipt};
 use crate::package_types::PackageTypes;
+use crate::request_context::RequestContext;
 use crate::verifiers::Verifiers;
 
 /// How long a block with a request is waited for.
@@ -245,14 +247,20 @@ impl Wishes {
         }
         drop(background);
         let wishes = self.clone();
-        tokio::spawn(async move {
+        let asked_by = RequestContext::current();
+        let work = async move {
             let _place = place;
             let coordinate = wish.coordinate.clone();
-            match wishes.request(wish).await {
+            let receipt = match asked_by {
+                Some(request) => request.scope(wishes.request(wish)).await,
+                None => wishes.request(wish).await,
+            };
+            match receipt {
                 Ok(receipt) => tracing::info!(%coordinate, ?receipt, "requested a build of what is not published"),
                 Err(error) => tracing::info!(%coordinate, %error, "a build of what is not published cannot be requested"),
             }
-        });
+        };
+        tokio::spawn(work.in_current_span());
         Ok(())
     }
 

@@ -6,7 +6,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// How a fetch ended: `fetched`, `unavailable`, `damaged`, `no_room`, `failed`.
+/// How a fetch can end.
+const FETCH_RESULTS: [&str; 5] = ["fetched", "unavailable", "damaged", "no_room", "failed"];
+
+/// How a fetch ended, one of [`FETCH_RESULTS`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct FetchLabels {
     pub(super) result: &'static str,
@@ -60,6 +63,10 @@ impl Metrics {
         p2p.register("relayed_connections", "Connections that another node carries", metrics.relayed_connections.clone());
         p2p.register("relay_places", "Relays through which this node can be reached", metrics.relay_places.clone());
         p2p.register("hole_punches", "Attempts to do without a relay, by result", metrics.hole_punches.clone());
+        // A series that appears with its first event hides that event from `rate`.
+        for result in FETCH_RESULTS {
+            drop(metrics.fetches.get_or_create(&FetchLabels { result }));
+        }
         p2p.register("fetches", "Artifacts fetched from other nodes, by result", metrics.fetches.clone());
         p2p.register("lying_providers", "Nodes that sent wrong bytes of an artifact", metrics.liars.clone());
         p2p.register("ledger_frames_dropped", "Ledger frames that were not sent, by reason", metrics.frames_dropped.clone());
