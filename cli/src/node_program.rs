@@ -87,7 +87,7 @@ async fn start_registry(
 ) -> Result<(Registry, String), Failure> {
     let admin_token =
         admin_token::of_node(artifact_path).map_err(|error| Failure::because("the admin token cannot be kept", &error))?;
-    let config = RegistryConfig { address, admin_token: admin_token.clone(), public_url };
+    let config = RegistryConfig { public_url, ..RegistryConfig::new(address, admin_token.clone()) };
     let registry =
         Registry::start(node.handle(), config).await.map_err(|error| Failure::because("the node cannot serve HTTP", &error))?;
     if let Err(error) = admin_token::share(registry.address().port(), &admin_token) {

@@ -1,82 +1,77 @@
-//! What happens round every request: its id, its line in the access log, its count, and the end of a panic.
+//! What happens round every request: its id, its place in a trace, its line in the access log, its counts, and the end of a panic.
 
+mod exchange;
+mod trace;
+mod watched_body;
+
+pub use exchange::AccessLog;
+
+use crate::metrics::Surface;
 use crate::router;
 use crate::server::Front;
+use exchange::Exchange;
 use futures::FutureExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes, Incoming};
 use poem::http::uri::Scheme;
-use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Request, Response};
+use pyrsia_node::RequestContext;
+use pyrsia_node::request_context::REQUEST_ID;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tracing::Instrument;
+use watched_body::WatchedBody;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// A longer request id of a client is not repeated.
-const REQUEST_ID_BYTES_MAX: usize = 64;
+/// Whom a request came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) peer: SocketAddr,
+    /// What the system has taken for this client so far, heads and all.
+    pub(crate) written_bytes: Arc<AtomicU64>,
+}
 
-pub(crate) async fn answer(front: &Front, peer: SocketAddr, request: hyper::Request<Incoming>) -> Response {
-    let begun = Instant::now();
-    let id = request_id(request.headers());
-    let line = format!("{} {} {:?}", request.method(), request.uri().path(), request.version());
-    let (referer, agent) = (quoted(request.headers(), header::REFERER), quoted(request.headers(), header::USER_AGENT));
-    let surface = router::surface(front, request.uri().path());
+pub(crate) async fn answer(
+    front: Arc<Front>,
+    connection: Connection,
+    request: hyper::Request<Incoming>,
+) -> hyper::Response<impl Body<Data = Bytes, Error = io::Error>> {
+    let context = RequestContext::new(request.headers().get(REQUEST_ID).map(HeaderValue::as_bytes));
+    let surface = router::surface(&front, request.uri().path());
+    let span = span(surface, context.id());
+    trace::begin(&span, &request, connection.peer);
+    let mut exchange = Exchange::begin(front.clone(), connection, &request, surface, context.clone(), span.clone());
 
-    let span = tracing::debug_span!("request", id = id.to_str().unwrap_or_default());
     let request: Request = (request, LocalAddr::default(), RemoteAddr::default(), Scheme::HTTP).into();
-    let answered = AssertUnwindSafe(router::answer(front, request)).catch_unwind().instrument(span).await;
+    let answering = AssertUnwindSafe(router::answer(&front, request)).catch_unwind();
+    let answered = context.clone().scope(answering.instrument(span.clone())).await;
     let mut response = answered.unwrap_or_else(|_| {
-        tracing::error!(request = line, "answering a request panicked");
+        span.in_scope(|| tracing::error!("answering a request panicked"));
         Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish()
     });
 
-    let elapsed = begun.elapsed();
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
+    head(response.headers_mut(), &context);
+    let response: hyper::Response<_> = response.into();
+    exchange.answered(&response);
+    response.map(|body| WatchedBody::new(body, exchange))
+}
+
+/// What the head of every answer says.
+fn head(headers: &mut HeaderMap, context: &RequestContext) {
+    headers.insert(REQUEST_ID, HeaderValue::from_str(context.id()).expect("a request id is visible ASCII"));
     // Bytes of others are served here: a browser must not take them for a page or a script.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let status = response.status().as_u16();
-    front.metrics.answered(surface, status, elapsed);
-    tracing::info!(target: "pyrsia_registry", "{peer} \"{line}\" {status} {referer} {agent} {elapsed:?}");
-    response
 }
 
-/// The client's own id where it sent one that can stand in a log, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let sane = |value: &&HeaderValue| {
-        let bytes = value.as_bytes();
-        (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
-    };
-    let fresh = || HeaderValue::try_from(uuid::Uuid::new_v4().to_string()).expect("a uuid is a header value");
-    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(fresh)
-}
-
-/// A header between quotes, which it cannot end itself; `-` when there is none.
-fn quoted(headers: &HeaderMap, name: HeaderName) -> String {
-    let text = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
-    format!("\"{}\"", text.replace('"', "'"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_header_cannot_forge_the_rest_of_a_log_line() {
-        let headers = HeaderMap::from_iter([(header::USER_AGENT, HeaderValue::from_static(r#"x" 200 "y (linux\)"#))]);
-        assert_eq!(quoted(&headers, header::USER_AGENT), r#""x' 200 'y (linux\)""#);
-        assert_eq!(quoted(&headers, header::REFERER), "\"-\"");
-    }
-
-    #[test]
-    fn a_request_keeps_the_id_it_came_with_unless_it_is_unfit() {
-        let with = |id: &str| HeaderMap::from_iter([(REQUEST_ID, id.parse().expect("a header"))]);
-        assert_eq!(request_id(&with("abc-1")), "abc-1");
-        for unfit in ["", "a b", &"a".repeat(REQUEST_ID_BYTES_MAX + 1)] {
-            assert_eq!(request_id(&with(unfit)).len(), 36, "{unfit:?}");
-        }
-        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+/// What every line of log of the request stands in; its name is also that of the trace's span, hence one for each surface.
+fn span(surface: Surface, request_id: &str) -> tracing::Span {
+    match surface {
+        Surface::Docker => tracing::info_span!("docker", request_id, otel.kind = "server"),
+        Surface::Maven => tracing::info_span!("maven", request_id, otel.kind = "server"),
+        Surface::Packages => tracing::info_span!("packages", request_id, otel.kind = "server"),
+        Surface::Management => tracing::info_span!("management", request_id, otel.kind = "server"),
     }
 }

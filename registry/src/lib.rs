@@ -29,4 +29,5 @@ mod not_served;
 mod ranges;
 mod uri;
 
-pub use server::{Registry, RegistryConfig, RegistryError};
+pub use access::AccessLog;
+pub use server::{DRAIN_TIMEOUT, Registry, RegistryConfig, RegistryError};

@@ -3,7 +3,7 @@
 //! Speaks HTTP/1.1 through hyper. A connection carries one request at a time, so the limit on connections bounds everything
 //! that is in work at once.
 
-use crate::access;
+use crate::access::{self, AccessLog, Connection};
 use crate::admin::AdminToken;
 use crate::content::ShortArtifacts;
 use crate::docker::{Catalog, Proofs};
@@ -22,10 +22,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 #[cfg(target_os = "linux")]
@@ -47,8 +48,8 @@ const HEADERS_MAX: usize = 100;
 const HEAD_BYTES_MAX: usize = 32 * 1_024;
 /// A client that takes no byte of an answer for this long is cut off.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(120);
-/// Answers in work are given this long when the server stops.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Answers in work are given this long when the server stops, unless the configuration says otherwise.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long accepting rests after the system refused a connection, usually for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -59,6 +60,25 @@ pub struct RegistryConfig {
     pub admin_token: String,
     /// The address clients know this node by, where that is not the host they name, as behind a proxy: links in documents begin with it.
     pub public_url: Option<String>,
+    pub access_log: AccessLog,
+    /// For how long a stopping server answers as before while `/readyz` says that it stops, so that a load balancer sees it.
+    pub stop_grace: Duration,
+    /// Answers in work are given this long after that.
+    pub drain_timeout: Duration,
+}
+
+impl RegistryConfig {
+    /// One that logs requests, and stops without a grace.
+    pub fn new(address: SocketAddr, admin_token: String) -> Self {
+        Self {
+            address,
+            admin_token,
+            public_url: None,
+            access_log: AccessLog::default(),
+            stop_grace: Duration::ZERO,
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -85,13 +105,22 @@ pub(crate) struct Front {
     pub(crate) catalog: Catalog,
     pub(crate) proofs: Proofs,
     pub(crate) public_url: Option<String>,
+    pub(crate) access_log: AccessLog,
+    /// Cancelled when the server begins to stop; it still answers then.
+    pub(crate) leaving: CancellationToken,
+    /// Cancelled when answers in work are cut off.
+    pub(crate) cut: CancellationToken,
 }
 
 /// A running HTTP server in front of a node.
 pub struct Registry {
     address: SocketAddr,
+    front: Arc<Front>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    stop_grace: Duration,
+    drain_timeout: Duration,
+    /// None once it has been joined.
+    task: Option<JoinHandle<()>>,
 }
 
 impl Registry {
@@ -113,10 +142,14 @@ impl Registry {
             catalog: Catalog::default(),
             proofs: Proofs::new(),
             public_url: config.public_url,
+            access_log: config.access_log,
+            leaving: CancellationToken::new(),
+            cut: CancellationToken::new(),
         };
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(accept(listener, Arc::new(front), stop.clone()));
-        Ok(Self { address, stop, task })
+        let (front, stop) = (Arc::new(front), CancellationToken::new());
+        let task = Some(tokio::spawn(accept(listener, front.clone(), stop.clone())));
+        let RegistryConfig { stop_grace, drain_timeout, .. } = config;
+        Ok(Self { address, front, stop, stop_grace, drain_timeout, task })
     }
 
     /// Where it listens, with the port the system chose when none was given.
@@ -124,12 +157,52 @@ impl Registry {
         self.address
     }
 
-    /// Takes no new connection, lets answers in work come to their end for a bounded time, and closes.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the HTTP server did not end in order");
+    /// Drains, and closes.
+    pub async fn stop(mut self) {
+        self.drain().await;
+        self.close().await;
+    }
+
+    /// Says that it stops and answers on for the grace; then takes no new connection, closes idle ones, and waits until the answers
+    /// in work have come to their end or their time is over. May be given up at any moment.
+    pub async fn drain(&mut self) {
+        self.front.leaving.cancel();
+        if !self.stop_grace.is_zero() {
+            tracing::info!("/readyz says that the node stops; requests are answered for another {:?}", self.stop_grace);
+            tokio::time::sleep(self.stop_grace).await;
         }
+        self.stop.cancel();
+        let in_work = self.front.metrics.in_flight();
+        if in_work > 0 {
+            tracing::info!("answers in work: {in_work}; they have {:?} to come to their end", self.drain_timeout);
+        }
+        let Some(task) = &mut self.task else { return };
+        match tokio::time::timeout(self.drain_timeout, task).await {
+            Ok(ended) => {
+                report(ended);
+                self.task = None;
+                if in_work > 0 {
+                    tracing::info!("every answer in work has come to its end");
+                }
+            }
+            Err(_) => tracing::warn!("answers still in work when their time was over: {}", self.front.metrics.in_flight()),
+        }
+    }
+
+    /// Closes at once; answers in work are cut off.
+    pub async fn close(mut self) {
+        self.front.leaving.cancel();
+        self.stop.cancel();
+        self.front.cut.cancel();
+        if let Some(task) = self.task.take() {
+            report(task.await);
+        }
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the HTTP server did not end in order");
     }
 }
 
@@ -177,9 +250,9 @@ async fn accept(listener: TcpListener, front: Arc<Front>, stop: CancellationToke
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
-        tracing::warn!("answers that were still in work have been cut off");
-        connections.shutdown().await;
+    tokio::select! {
+        () = drained => {}
+        () = front.cut.cancelled() => connections.shutdown().await,
     }
 }
 
@@ -191,15 +264,17 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, stop: Can
         let outbox = Outbox::default();
         (outbox::FileSocket::new(stream, outbox.clone()), outbox)
     };
+    let written_bytes = Arc::new(AtomicU64::new(0));
+    let connection = Connection { peer, written_bytes: written_bytes.clone() };
     let service = service_fn(move |request| {
-        let front = front.clone();
+        let (front, connection) = (front.clone(), connection.clone());
         #[cfg(target_os = "linux")]
         let request = {
             let mut request: hyper::Request<hyper::body::Incoming> = request;
             request.extensions_mut().insert(outbox.clone());
             request
         };
-        async move { Ok::<hyper::Response<_>, Infallible>(access::answer(&front, peer, request).await.into()) }
+        async move { Ok::<_, Infallible>(access::answer(front, connection, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -208,7 +283,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, stop: Can
         .header_read_timeout(HEAD_READ_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(StallGuard::new(stream, WRITE_STALL_MAX)), service);
+        .serve_connection(TokioIo::new(StallGuard::new(stream, WRITE_STALL_MAX, written_bytes)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -285,6 +285,9 @@ pub struct Problem {
     pub title: String,
     pub status: u16,
     pub detail: String,
+    /// By which the node's log names the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// `GET /status` and `GET /api/v1/status`; the first three fields are those of the seed documents.

@@ -12,12 +12,15 @@ mod http {
     mod arriving;
     mod maven;
     mod mistakes;
+    mod monitoring;
     mod mount;
     mod network;
     mod pages;
     mod proofs;
     mod pull;
+    mod requests;
     mod search;
+    mod stopping;
     mod storage;
     mod tiles;
 }

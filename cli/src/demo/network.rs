@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use pyrsia_ledger::{NodeId, PackageType, Projections};
 use pyrsia_node::{Authorized, Multiaddr, Node, NodeConfig, NodeHandle};
 use pyrsia_pipeline::{BuilderChoice, Config, LocalSources, MappingLocation, Pipeline, RunningPipeline};
-use pyrsia_registry::{Registry, RegistryConfig};
+use pyrsia_registry::{AccessLog, Registry, RegistryConfig};
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ impl Network {
         let data = folder.join("regular-node");
         let regular = start_node(&data, node_config(&data, &known)).await?;
         let admin_token = admin_token::of_node(&data).map_err(|error| failed("the admin token cannot be kept")(&error))?;
-        let config = RegistryConfig { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), admin_token, public_url: None };
+        let config = RegistryConfig { access_log: AccessLog::Off, ..RegistryConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), admin_token) };
         let registry =
             Registry::start(regular.handle(), config).await.map_err(|error| failed("the registry cannot start")(&error))?;
         let network = Self { builders, regular, registry };

@@ -4,7 +4,7 @@ use crate::pages;
 use crate::wire::{ErrorBody, ErrorEntry, Problem};
 use poem::Response;
 use poem::http::{Method, StatusCode, header};
-use pyrsia_node::{ApproveVerifierError, AuthorizeError, NotStanding, RevokeError, WishError};
+use pyrsia_node::{ApproveVerifierError, AuthorizeError, NotStanding, RequestContext, RevokeError, WishError};
 
 /// Which form an error has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,8 @@ impl Refused {
             }
             Dialect::Problem => {
                 let title = self.status.canonical_reason().unwrap_or(self.code).to_owned();
-                let problem = Problem { title, status: self.status.as_u16(), detail: self.message };
+                let request_id = RequestContext::current().map(|request| request.id().to_owned());
+                let problem = Problem { title, status: self.status.as_u16(), detail: self.message, request_id };
                 json("application/problem+json", serde_json::to_vec(&problem))
             }
             Dialect::Page => pages::refusal(self.status, &self.message),

@@ -29,8 +29,11 @@ pub(crate) fn live() -> Result<Response, Refused> {
 /// What a node that goes on without its bucket says.
 const BUCKET_IS_DOWN: &str = "ok\nthe bucket does not answer: the node goes on with its disk and its peers\n";
 
-/// The node follows a network and can say what is published.
+/// The node follows a network and can say what is published, and goes on doing so.
 pub(crate) fn ready(front: &Front) -> Result<Response, Refused> {
+    if front.leaving.is_cancelled() {
+        return Err(Refused::unavailable("this node is stopping".to_owned()));
+    }
     match &front.node.ledger().state {
         // Nothing that is asked of the node needs the bucket.
         Some(_) if front.node.bucket_is_down() => Ok(text(BUCKET_IS_DOWN)),

@@ -8,7 +8,7 @@ use crate::wire::Problem;
 use poem::Response;
 use poem::http::{StatusCode, header};
 use pyrsia_ledger::{ArtifactId, PackageType};
-use pyrsia_node::{ArtifactError, MountError, WishError};
+use pyrsia_node::{ArtifactError, MountError, RequestContext, WishError};
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MavenError {
@@ -56,7 +56,8 @@ impl MavenError {
         if let Self::Path(PathError::Prefixes) = self {
             return Response::builder().status(status).header(header::CONTENT_TYPE, "text/plain").body(self.to_string());
         }
-        let problem = Problem { title: title.to_owned(), status: status.as_u16(), detail: self.to_string() };
+        let request_id = RequestContext::current().map(|request| request.id().to_owned());
+        let problem = Problem { title: title.to_owned(), status: status.as_u16(), detail: self.to_string(), request_id };
         let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, "application/problem+json");
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response = response.header(header::ALLOW, "GET, HEAD");

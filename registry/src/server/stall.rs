@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,13 +14,21 @@ use tokio::time::Sleep;
 pub(super) struct StallGuard<S> {
     stream: S,
     patience: Duration,
+    /// What the stream has taken so far.
+    written_bytes: Arc<AtomicU64>,
     /// Runs while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StallGuard<S> {
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, deadline: None }
+    pub(super) fn new(stream: S, patience: Duration, written_bytes: Arc<AtomicU64>) -> Self {
+        Self { stream, patience, written_bytes, deadline: None }
+    }
+
+    fn count(&self, progress: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(written)) = progress {
+            self.written_bytes.fetch_add(*written as u64, Ordering::Relaxed);
+        }
     }
 
     fn watch<T>(&mut self, context: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -42,6 +52,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.count(&progress);
         self.watch(context, progress)
     }
 
@@ -51,6 +62,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        self.count(&progress);
         self.watch(context, progress)
     }
 
@@ -77,9 +89,10 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_nothing_is_given_up() {
         let (near, _far_that_never_reads) = tokio::io::duplex(8);
-        let mut guarded = StallGuard::new(near, Duration::from_millis(20));
+        let written = Arc::new(AtomicU64::new(0));
+        let mut guarded = StallGuard::new(near, Duration::from_millis(20), written.clone());
         guarded.write_all(b"fits").await.expect("there is room");
         let error = guarded.write_all(&[0; 64]).await.expect_err("there is none left");
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!((error.kind(), written.load(Ordering::Relaxed)), (io::ErrorKind::TimedOut, 8));
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 pub(super) const TOKEN: &str = "the-admin-token-of-this-test";
 /// How long anything may take that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Fixture {
     pub(super) node: Node,
@@ -61,7 +61,7 @@ impl Fixture {
         };
         let node = Node::start(config).await.expect("the node starts");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = RegistryConfig { address, admin_token: TOKEN.to_owned(), public_url: None };
+        let config = RegistryConfig::new(address, TOKEN.to_owned());
         let registry = Registry::start(node.handle(), config).await.expect("the registry starts");
         Self { node, registry, client: reqwest::Client::new(), folder }
     }
@@ -76,6 +76,10 @@ impl Fixture {
 
     pub(super) async fn head(&self, path: &str) -> Response {
         self.client.head(self.url(path)).send().await.expect("an answer")
+    }
+
+    pub(super) async fn text(&self, path: &str) -> String {
+        self.get(path).await.text().await.expect("text")
     }
 
     pub(super) async fn json(&self, path: &str) -> Value {

@@ -262,6 +262,6 @@ async fn no_path_leads_out_of_the_repository_and_nothing_can_be_deployed() {
     assert!(problem(nowhere, 503).await.contains("follows no network"));
     assert_eq!(fixture.get("/maven2/org/example/demo/maven-metadata.xml").await.status(), 503);
     let metrics = fixture.get("/metrics").await.text().await.expect("text");
-    assert!(metrics.contains(r#"pyrsia_http_requests_total{surface="Maven",status="405"} 4"#), "{metrics}");
+    assert!(metrics.contains(r#"pyrsia_http_requests_total{handler="maven",method="PUT",code="405"} "#), "{metrics}");
     fixture.stop().await;
 }

@@ -166,9 +166,8 @@ async fn a_document_is_made_of_what_is_published_with_links_to_the_node_as_the_c
 
     // A second HTTP side of the same node, behind a proxy.
     let config = RegistryConfig {
-        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        admin_token: TOKEN.to_owned(),
         public_url: Some("https://packages.example/".to_owned()),
+        ..RegistryConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), TOKEN.to_owned())
     };
     let proxied = Registry::start(fixture.node.handle(), config).await.expect("the registry starts");
     let url = format!("http://{}/demo/d/left@", proxied.address());
