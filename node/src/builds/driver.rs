@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::judge::{self, Case, Judge};
 use super::leftovers::Leftovers;
@@ -261,7 +262,12 @@ impl Driver {
             progress.running = true;
         }
         let runner = self.runner.clone();
-        let run = self.work.spawn(async move { Ended::Run(runner.run(&order).await) });
+        let coordinate = &order.coordinate;
+        let span = tracing::info_span!(
+            parent: None, "build", build_id = %id, package_type = %coordinate.package_type, package = %coordinate.id
+        );
+        let run = async move { Ended::Run(runner.run(&order).await) };
+        let run = self.work.spawn(run.instrument(span));
         self.working.insert(run.id(), Working { id, kind: Kind::Run, abort: run });
     }
 
@@ -279,7 +285,9 @@ impl Driver {
         let Some((case, build)) = Case::of(state, &id, progress.sealed.clone()).zip(judge::candidate(state, &id)) else { return };
         self.runner.progress.enter(&id, LocalPhase::Vouching);
         let judge = self.judge.clone();
-        let work = self.work.spawn(async move { Ended::Vouched(judge.vouch(&case, &build).await) });
+        let span = tracing::info_span!(parent: None, "vouch", build_id = %id, candidate = %candidate);
+        let work = async move { Ended::Vouched(judge.vouch(&case, &build).await) };
+        let work = self.work.spawn(work.instrument(span));
         self.working.insert(work.id(), Working { id, kind: Kind::Vouch, abort: work });
     }
 
@@ -290,7 +298,8 @@ impl Driver {
         let groups = judge::groups(state, &id);
         self.runner.progress.enter(&id, LocalPhase::Comparing);
         let judge = self.judge.clone();
-        let work = self.work.spawn(async move { Ended::Compared(judge.compare(&case, &groups).await) });
+        let work = async move { Ended::Compared(judge.compare(&case, &groups).await) };
+        let work = self.work.spawn(work.instrument(tracing::info_span!(parent: None, "compare", build_id = %id)));
         self.working.insert(work.id(), Working { id, kind: Kind::Compare, abort: work });
     }
 

@@ -16,6 +16,7 @@ use pyrsia_ledger::signed::EVENT_BYTES_MAX;
 use pyrsia_ledger::{BuildId, Event, NodeId, PackageCoordinate, Projections, Sha256Digest};
 use pyrsia_verifiers::{Comparison, Difference, DifferenceReport, InputFile, Outcome, PublishedArtifact, Verifier};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use super::output::{self, FetchLimits, OutputError};
 use super::run::{ENVELOPE_BYTES, text_of};
@@ -122,7 +123,7 @@ impl Judge {
             let _place = place;
             verifier.check(coordinate.as_str(), &lent)
         });
-        let checked = checked.await;
+        let checked = checked.instrument(tracing::info_span!("verify", verifier = %case.verifier, files = files.len())).await;
         match checked {
             Ok(Outcome::Done(published)) => verdict(own, candidate, &published, &self.digests(&files, candidate)),
             Ok(Outcome::Refused(refusal)) => different(&format!("the verifier refuses it: {refusal}")),

@@ -21,6 +21,7 @@ use pyrsia_ledger::{ArtifactId, BuildId, Event, PackageCoordinate, Sha256Digest}
 use pyrsia_verifiers::{InputFile, Outcome, PublishedArtifact, Verifier};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::mapping_info::{MappingInfo, PinnedMapping, contradiction};
 use super::notes::{Note, Notes};
@@ -337,7 +338,8 @@ impl Runner {
         };
         let inputs: Vec<InputFile> = files.iter().map(input).collect();
         let (verifier, coordinate) = (verifier.clone(), order.coordinate.id.clone());
-        let checked = tokio::task::spawn_blocking(move || verifier.check(coordinate.as_str(), &inputs)).await;
+        let span = tracing::info_span!("verify", verifier = %order.verifier, files = inputs.len());
+        let checked = tokio::task::spawn_blocking(move || verifier.check(coordinate.as_str(), &inputs)).instrument(span).await;
         match checked {
             Ok(Outcome::Done(published)) => {
                 let built: Vec<(BuiltArtifact, String)> =
