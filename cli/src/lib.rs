@@ -17,5 +17,6 @@ pub mod node_client;
 pub mod logging;
 pub mod node_program;
 pub mod open_files;
+pub mod traces;
 
 pub mod demo;

@@ -2,10 +2,12 @@
 //!
 //! Directives match the beginning of a target, so `pyrsia=debug` covers every crate of this workspace.
 
+use crate::traces::TraceLayer;
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// What a node says when `RUST_LOG` is not set. The hash table would warn every few minutes that a lone node knows nobody.
 pub const NODE_DEFAULT: &str = "warn,libp2p_kad=error,pyrsia=info";
@@ -23,22 +25,24 @@ pub enum LogFormat {
 #[error("RUST_LOG is not a list of directives such as pyrsia=debug,libp2p=info")]
 pub struct LogFilterError(#[from] tracing_subscriber::filter::ParseError);
 
-/// Starts logging for the whole process. `RUST_LOG` wins over `default`.
-pub fn start(format: LogFormat, default: &str) -> Result<(), LogFilterError> {
+/// Starts logging for the whole process. `RUST_LOG` wins over `default`. What goes to `traces` is chosen there, not by `RUST_LOG`.
+pub fn start(format: LogFormat, default: &str, traces: Option<TraceLayer>) -> Result<(), LogFilterError> {
     let wanted = std::env::var("RUST_LOG").ok().filter(|directives| !directives.trim().is_empty());
     let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(default))?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_timer(SystemTime)
         // Such an error is printed to stderr, and panics where stderr is what failed: a log that nobody reads any longer,
         // as that of `pyrsia_node 2>&1 | head`, must not end the tasks that write to it.
         .log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(traces);
     match format {
         LogFormat::Text => {
-            lines.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).finish().init()
+            let with_ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            registry.with(lines.with_ansi(with_ansi).with_filter(filter)).init();
         }
-        LogFormat::Json => lines.json().flatten_event(true).finish().init(),
+        // The innermost span says which request a line is about; the list would say it again.
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_span_list(false).with_filter(filter)).init(),
     }
     Ok(())
 }

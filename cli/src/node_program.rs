@@ -7,8 +7,12 @@ mod arguments;
 mod bucket;
 mod configuration;
 mod folders;
+mod health;
 mod network;
+mod stopping;
 mod storage;
+mod supervisor;
+mod telemetry;
 mod waits;
 
 pub use arguments::NodeArguments;
@@ -17,45 +21,70 @@ use crate::admin_token;
 use crate::exit::Failure;
 use crate::logging;
 use crate::open_files;
+use crate::traces::Traces;
 use configuration::Asked;
 use pyrsia_node::{Node, NodeConfig};
 use pyrsia_registry::{Registry, RegistryConfig};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
+use stopping::Signals;
 use tracing::{info, warn};
+use tracing_subscriber::Layer;
+
+/// How long work on threads that cannot be interrupted may go on when all else has ended.
+const RUNTIME_END_MAX: Duration = Duration::from_secs(5);
 
 pub fn main() -> ExitCode {
     let done = configuration::read(std::env::args_os().collect(), &|name| std::env::var_os(name)).and_then(|asked| match asked {
         Asked::Node(arguments, file) => run(*arguments, file.as_deref()).map(|()| ExitCode::SUCCESS),
+        Asked::Health(health, listens_on) => {
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            health.run(listens_on).map(|()| ExitCode::SUCCESS)
+        }
         Asked::Done(code) => Ok(code),
     });
     done.unwrap_or_else(|failure| failure.report("error: "))
 }
 
 fn run(arguments: NodeArguments, file: Option<&Path>) -> Result<(), Failure> {
-    logging::start(arguments.log_format, logging::NODE_DEFAULT)
+    // The only failure left here is that another provider stands already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("the node cannot start", &error))?;
+    let traces = arguments.telemetry.traces().map(|config| Traces::start(&config, "pyrsia_node", runtime.handle().clone()));
+    let traces = traces.transpose().map_err(|error| Failure::because("traces cannot be made", &error))?;
+    let layer = traces.as_ref().map(|traces| traces.layer().boxed());
+    logging::start(arguments.log_format, logging::NODE_DEFAULT, layer)
         .map_err(|error| Failure::because("logging cannot start", &error))?;
     if let Some(file) = file {
         info!("The settings of {} hold where neither a flag nor a variable says otherwise", file.display());
     }
     open_files::allow_many();
-    // The only failure left here is that another provider stands already, which is as good.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     arguments.folders.folders().prepare()?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("the node cannot start", &error))?;
-    runtime.block_on(serve(arguments))
+    let end = runtime.block_on(async {
+        let end = serve(arguments).await;
+        if let Some(traces) = traces {
+            traces.stop().await;
+        }
+        end
+    });
+    runtime.shutdown_timeout(RUNTIME_END_MAX);
+    end
 }
 
 async fn serve(arguments: NodeArguments) -> Result<(), Failure> {
-    let stop = stop_signal()?;
+    let mut signals = Signals::receive()?;
     let address = SocketAddr::new(arguments.host, arguments.port);
     let config = arguments.node_config();
     let (artifact_path, stands_alone) = (config.artifact_path.clone(), stands_alone(&config));
     let ledger_path = config.ledger_path.clone();
-    let public_url = arguments.public_url.map(String::from);
+    let mut registry_config = RegistryConfig::new(address, String::new());
+    registry_config.public_url = arguments.public_url.map(String::from);
+    arguments.telemetry.apply(arguments.log_format, &mut registry_config);
+    let drain = registry_config.stop_grace.saturating_add(registry_config.drain_timeout);
     let mut node = Node::start(config).await.map_err(|error| start_failure(&error, &ledger_path))?;
-    let (registry, admin_token) = match start_registry(&node, address, public_url, &artifact_path).await {
+    let (registry, admin_token) = match start_registry(&node, registry_config, &artifact_path).await {
         Ok(started) => started,
         Err(failure) => {
             node.stop().await;
@@ -63,31 +92,30 @@ async fn serve(arguments: NodeArguments) -> Result<(), Failure> {
         }
     };
     announce(&node, registry.address(), stands_alone);
+    supervisor::ready();
     let end = tokio::select! {
-        signal = stop => {
+        signal = signals.next() => {
             info!("{signal} received, the node stops");
             Ok(())
         }
         fatal = node.failed() => Err(Failure::because("the node cannot go on", &fatal)),
     };
+    supervisor::stopping(drain);
     if let Err(error) = admin_token::withdraw(registry.address().port(), &admin_token) {
         warn!("the admin token that was left for the pyrsia CLI cannot be removed: {error}");
     }
-    registry.stop().await;
-    node.stop().await;
-    info!("the node has stopped");
+    stopping::stop(node, registry, &mut signals).await;
     end
 }
 
 async fn start_registry(
     node: &Node,
-    address: SocketAddr,
-    public_url: Option<String>,
+    config: RegistryConfig,
     artifact_path: &Path,
 ) -> Result<(Registry, String), Failure> {
     let admin_token =
         admin_token::of_node(artifact_path).map_err(|error| Failure::because("the admin token cannot be kept", &error))?;
-    let config = RegistryConfig { public_url, ..RegistryConfig::new(address, admin_token.clone()) };
+    let config = RegistryConfig { admin_token: admin_token.clone(), ..config };
     let registry =
         Registry::start(node.handle(), config).await.map_err(|error| Failure::because("the node cannot serve HTTP", &error))?;
     if let Err(error) = admin_token::share(registry.address().port(), &admin_token) {
@@ -133,30 +161,4 @@ fn announce(node: &Node, http: SocketAddr, stands_alone: bool) {
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
     info!("Pyrsia Node will start running on {ip}:{}", http.port());
-}
-
-/// Resolves with the name of the signal that asks the program to stop. Registered before anything starts, so that a signal
-/// during the start is not lost.
-#[cfg(unix)]
-fn stop_signal() -> Result<impl Future<Output = &'static str>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let on = |kind| signal(kind).map_err(|error| Failure::because("signals cannot be received", &error));
-    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> Result<impl Future<Output = &'static str>, Failure> {
-    Ok(async {
-        // Without a handler the system ends the program by itself.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        "Ctrl-C"
-    })
 }

@@ -5,8 +5,10 @@
 use super::bucket::BucketArguments;
 use super::configuration::ConfigCommand;
 use super::folders::FolderArguments;
+use super::health::HealthArguments;
 use super::network::NetworkArguments;
 use super::storage::StorageArguments;
+use super::telemetry::TelemetryArguments;
 use super::waits::WaitArguments;
 use crate::arguments::VERSION;
 use crate::exit;
@@ -107,6 +109,8 @@ pub struct NodeArguments {
     pub bucket: BucketArguments,
     #[command(flatten)]
     pub waits: WaitArguments,
+    #[command(flatten)]
+    pub telemetry: TelemetryArguments,
     #[command(subcommand)]
     pub command: Option<NodeCommand>,
 }
@@ -116,6 +120,8 @@ pub enum NodeCommand {
     /// Check, show and describe the settings, and start nothing
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ask a running node how it is; the exit code is 1 when it is not well
+    Health(HealthArguments),
 }
 
 impl NodeArguments {
@@ -153,7 +159,7 @@ fn host(text: &str) -> Result<IpAddr, String> {
     }
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{error}; a URL is written like http://localhost:8080"))?;
     if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("only http and https URLs can be used".to_owned()) }
 }

@@ -16,11 +16,13 @@ mod show;
 pub(super) use environment::Variables;
 
 use super::arguments::{NodeArguments, NodeCommand};
+use super::health::HealthArguments;
 use crate::exit::Failure;
 use clap::{Args, Subcommand};
 use layers::Layers;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -57,6 +59,8 @@ pub struct ShowArguments {
 pub(super) enum Asked {
     /// To be a node, with the settings of this file as well.
     Node(Box<NodeArguments>, Option<PathBuf>),
+    /// To ask the node that these settings would start, where it listens by them.
+    Health(HealthArguments, SocketAddr),
     /// Something that is done.
     Done(ExitCode),
 }
@@ -69,6 +73,9 @@ pub(super) fn read(line: Vec<OsString>, variables: &Variables<'_>) -> Result<Ask
     }
     refuse_errors(&layers)?;
     let (arguments, _) = layers.arguments().unwrap_or_else(|error| error.exit());
+    if let Some(NodeCommand::Health(health)) = layers.command {
+        return Ok(Asked::Health(health, SocketAddr::new(arguments.host, arguments.port)));
+    }
     Ok(Asked::Node(Box::new(arguments), layers.file))
 }
 

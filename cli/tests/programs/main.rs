@@ -5,6 +5,8 @@ mod configuration;
 mod fixture;
 mod lone_node;
 mod offline;
+#[cfg(target_os = "linux")]
+mod telemetry;
 mod verifiers;
 
 use fixture::{PYRSIA, PYRSIA_NODE, ended, free_port, program, run, run_with_input};
