@@ -77,7 +77,11 @@ pub(super) fn scalar(setting: &Setting, word: &OsStr) -> Option<String> {
     Some(match setting.kind {
         Kind::Boolean => text,
         Kind::Integer { .. } => text.trim_start_matches('+').parse::<u64>().ok()?.to_string(),
-        Kind::Number => Value::Float(text.parse().ok()?).to_string(),
+        // A whole number is one in TOML as well, and reads back as it was written.
+        Kind::Number => match text.parse() {
+            Ok(whole) => Value::Integer(whole).to_string(),
+            Err(_) => Value::Float(text.parse().ok()?).to_string(),
+        },
         Kind::Size | Kind::Path | Kind::Url | Kind::Text => Value::String(text).to_string(),
     })
 }
