@@ -1,4 +1,4 @@
-//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|consensus|verifiers]`.
+//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|consensus|verifiers|mirror]`.
 //!
 //! Each figure stands beside that of an ordinary tool on the same machine in the same run, because absolute figures of a
 //! shared machine say little. Starts the optimized programs as a user does, on loopback, in a temporary folder.
@@ -7,6 +7,7 @@ mod consensus;
 mod full_blocks;
 mod latency;
 mod memory;
+mod mirror;
 mod transfer;
 mod usage;
 mod validators;
@@ -21,10 +22,13 @@ async fn main() -> Result<()> {
     if let ["verifiers", modules] = words.as_slice() {
         return verifiers::measure_modules(modules);
     }
+    if words == ["mirror"] {
+        return mirror::measure().await;
+    }
     let tasks = match words.as_slice() {
         [] => vec!["transfer", "latency", "consensus", "verifiers"],
         [task @ ("transfer" | "latency" | "consensus" | "verifiers")] => vec![*task],
-        _ => bail!("usage: pyrsia-benches [transfer|latency|consensus|verifiers]"),
+        _ => bail!("usage: pyrsia-benches [transfer|latency|consensus|verifiers|mirror]"),
     };
     println!("| what | measured |\n|---|---|");
     for task in tasks {

@@ -19,6 +19,8 @@ pub struct Node {
     pub port: u16,
     folder: PathBuf,
     arguments: Vec<String>,
+    /// What it writes to its log.
+    log: String,
     /// Where it is plugged in, if it has a network namespace of its own.
     socket: Option<Socket>,
     program: Option<Program>,
@@ -40,7 +42,13 @@ impl Node {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         // A connection to a program that was killed must not be used again.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
-        Self { name: name.to_owned(), port: free_port(), folder, arguments, socket, program: None, http }
+        let log = "pyrsia=debug".to_owned();
+        Self { name: name.to_owned(), port: free_port(), folder, arguments, log, socket, program: None, http }
+    }
+
+    /// Has it write other lines to its log from the next start on.
+    pub fn log(&mut self, directives: &str) {
+        directives.clone_into(&mut self.log);
     }
 
     /// Starts the program on the folder as it is, and waits until it answers.
@@ -62,7 +70,7 @@ impl Node {
             None => Command::new(ours("pyrsia_node")),
         };
         command.current_dir(&self.folder).args(&self.arguments).args(["-p", &self.port.to_string()]);
-        command.env("RUST_LOG", "pyrsia=debug").env("DEV_MODE", "on").env("XDG_STATE_HOME", state_home(&self.folder));
+        command.env("RUST_LOG", &self.log).env("DEV_MODE", "on").env("XDG_STATE_HOME", state_home(&self.folder));
         for name in ["PYRSIA_ARTIFACT_PATH", "PYRSIA_BLOCKCHAIN_PATH", "PYRSIA_KEYPAIR", "PYRSIA_EXTERNAL_IP"] {
             command.env_remove(name);
         }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 pub struct Upstream {
     pub url: String,
-    _program: Program,
+    program: Program,
 }
 
 impl Upstream {
@@ -29,6 +29,10 @@ impl Upstream {
             reqwest::get(format!("{url}/v2/")).await.ok().filter(|response| response.status().is_success()).map(drop)
         })
         .await;
-        Self { url, _program: program }
+        Self { url, program }
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.program.id()
     }
 }
