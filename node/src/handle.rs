@@ -25,7 +25,7 @@ use crate::builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
 use crate::consensus::{ConsensusHandle, ConsensusView, LedgerView};
 use crate::metrics::NodeMetrics;
 use crate::mounts::documents::Documents;
-use crate::p2p::{Feed, FetchError, Fetched, Incoming, P2pHandle};
+use crate::p2p::{Feed, FetchError, Fetched, Incoming, NetworkConfig, Outside, P2pHandle};
 use crate::package_types::PackageTypes;
 use crate::request_context;
 use crate::revocation::{self, Revocation, RevokeError};
@@ -180,6 +180,16 @@ impl NodeHandle {
     /// Where this node can be reached; the first is the most useful to others on this host.
     pub fn addresses(&self) -> Vec<Multiaddr> {
         self.node.p2p.addresses()
+    }
+
+    /// What the operator decided about the network.
+    pub fn network_config(&self) -> &NetworkConfig {
+        self.node.p2p.network_config()
+    }
+
+    /// How this node looks from outside.
+    pub fn outside(&self) -> Outside {
+        self.node.p2p.outside()
     }
 
     pub fn package_types(&self) -> Vec<PackageTypeInfo> {

@@ -330,7 +330,23 @@ pub struct NetworkView {
     pub consensus: ConsensusStatus,
     /// How the builds and their judges stand.
     pub judging: JudgingView,
+    pub exchange: ExchangeView,
     pub peers_count: usize,
+}
+
+/// What the node gives other nodes, and how they reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeView {
+    /// `on` or `off`.
+    pub distribution: String,
+    /// Bytes of artifacts a second; absent: no limit.
+    pub upload_rate: Option<u64>,
+    pub download_rate: Option<u64>,
+    pub max_connections: u32,
+    /// `public`, `private` or `unknown`.
+    pub reachability: String,
+    /// The nodes through which others reach this one.
+    pub relays: Vec<NodeId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
