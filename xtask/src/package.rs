@@ -118,6 +118,8 @@ fn image(programs: &Path) -> Result<()> {
     let tag = format!("v{VERSION}");
     for words in [
         &["init", "--quiet", "--initial-branch=main"][..],
+        // No program is a small change of another one: looking for that takes longer than a pipeline waits for a source.
+        &["config", "core.bigFileThreshold", "1m"],
         &["add", "--all"],
         &["commit", "--quiet", "--no-gpg-sign", "--message", &message],
         &["tag", "--no-sign", &tag],
