@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
+use tracing::Instrument;
 
 /// Artifacts that are fetched at once; more wait.
 const FETCHES_MAX: usize = 8;
@@ -195,7 +196,9 @@ impl Fetcher {
         let (land, flight) = watch::channel(Flight::Sought);
         flights.insert(artifact.sha256, flight.clone());
         let (shared, artifact) = (self.0.clone(), artifact.clone());
-        self.0.tasks.spawn_to_the_end(async move {
+        // Below the request that was the first to want it, as far as one did; the others wait for the same.
+        let span = tracing::info_span!("fetch", sha256 = %artifact.sha256, size_bytes = artifact.size_bytes);
+        let fetch = async move {
             let stopping = shared.tasks.stopping();
             let fetched = stopping.run_until_cancelled(shared.fetch(&artifact, builders, &land)).await;
             let outcome = fetched.unwrap_or(Err(FetchError::Stopped));
@@ -203,7 +206,8 @@ impl Fetcher {
             let result = outcome.as_ref().map_or_else(FetchError::label, |()| "fetched");
             shared.metrics.fetches.get_or_create(&FetchLabels { result }).inc();
             land.send_replace(Flight::Landed(outcome));
-        });
+        };
+        self.0.tasks.spawn_to_the_end(fetch.instrument(span));
         Ok(flight)
     }
 }
