@@ -108,11 +108,7 @@ async fn serve(arguments: NodeArguments) -> Result<(), Failure> {
     end
 }
 
-async fn start_registry(
-    node: &Node,
-    config: RegistryConfig,
-    artifact_path: &Path,
-) -> Result<(Registry, String), Failure> {
+async fn start_registry(node: &Node, config: RegistryConfig, artifact_path: &Path) -> Result<(Registry, String), Failure> {
     let admin_token =
         admin_token::of_node(artifact_path).map_err(|error| Failure::because("the admin token cannot be kept", &error))?;
     let config = RegistryConfig { admin_token: admin_token.clone(), ..config };

@@ -65,7 +65,10 @@ impl Network {
         let data = folder.join("regular-node");
         let regular = start_node(&data, node_config(&data, &known)).await?;
         let admin_token = admin_token::of_node(&data).map_err(|error| failed("the admin token cannot be kept")(&error))?;
-        let config = RegistryConfig { access_log: AccessLog::Off, ..RegistryConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), admin_token) };
+        let config = RegistryConfig {
+            access_log: AccessLog::Off,
+            ..RegistryConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), admin_token)
+        };
         let registry =
             Registry::start(regular.handle(), config).await.map_err(|error| failed("the registry cannot start")(&error))?;
         let network = Self { builders, regular, registry };
