@@ -3,6 +3,7 @@
 use super::servers::Server;
 use crate::usage::Usage;
 use anyhow::{Context, Result, ensure};
+use pyrsia_tests::image::MANIFEST_TYPE;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
@@ -165,7 +166,7 @@ impl fmt::Display for Small {
 pub(super) fn small(folder: &Path, method: &str, server: &Server, path: &str) -> Result<Small> {
     let url = format!("http://{}{path}", server.address);
     let script = folder.join(format!("{method}.lua"));
-    std::fs::write(&script, format!("wrk.method = \"{method}\"\n"))?;
+    std::fs::write(&script, format!("wrk.method = \"{method}\"\nwrk.headers[\"Accept\"] = \"{MANIFEST_TYPE}\"\n"))?;
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", &super::CLIENT_CORE.to_string(), "wrk", "--threads", "1", "--connections", SMALL_CLIENTS]);
     command.args(["--duration", SMALL_SECONDS, "--latency", "--script"]).arg(&script).arg(&url);
