@@ -29,10 +29,11 @@ const BUILDS: &str = super::waits::HEADING;
 const LOGGING: &str = "Logging";
 
 const SETTINGS_HELP: &str = "Settings:
-  Every option but --config and --rejoin-without-journal can also be given by an environment variable (PYRSIA_ARTIFACT_PATH
-  for --artifact-path, several values with commas; DEV_MODE for --dev-mode and PYRSIA_NODE_BUILD_TIMEOUT for
-  --build-timeout) and in the file that --config names ('pyrsia_node config example' prints one). A flag wins over a
-  variable, a variable over the file. RUST_LOG says what is logged, e.g. pyrsia=debug";
+  Every option but --config and --rejoin-without-journal can also be given by an environment
+  variable (PYRSIA_ARTIFACT_PATH for --artifact-path, several values with commas; DEV_MODE for
+  --dev-mode, PYRSIA_NODE_BUILD_TIMEOUT for --build-timeout) and in the file of --config, which
+  'pyrsia_node config example' shows. A flag wins over a variable, a variable over the file.
+  RUST_LOG says what is logged, e.g. pyrsia=debug";
 
 #[derive(Debug, Parser)]
 #[command(name = "pyrsia_node", version = VERSION, about = "A node of the decentralized package network")]

@@ -28,15 +28,17 @@ pub(super) fn outcome(layers: &Layers, variables: &[String]) -> Outcome {
         match layers.arguments() {
             Ok((arguments, _)) => findings.extend(together(&arguments, layers)),
             // Rules between arguments that the parser itself knows.
-            Err(error) => findings.push(Finding::error(Place::Default, first_line(&error))),
+            Err(error) => findings.push(Finding::error(Place::Together, sentence(&error))),
         }
     }
     Outcome { findings, file: layers.file.as_ref().map(|path| path.display().to_string()) }
 }
 
-fn first_line(error: &clap::Error) -> String {
+/// What the parser says about arguments that do not go together, in one line and without its advice.
+fn sentence(error: &clap::Error) -> String {
     let text = error.to_string();
-    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 impl Outcome {

@@ -59,7 +59,7 @@ pub(super) fn parse(bytes: &[u8], path: &Path, settings: &[Setting]) -> Layer {
 fn line(finding: &Finding) -> Option<usize> {
     match finding.place {
         Place::File { line, .. } => Some(line),
-        Place::WholeFile(_) | Place::Variable(_) | Place::Flag(_) | Place::Default => None,
+        Place::WholeFile(_) | Place::Variable(_) | Place::Flag(_) | Place::Default | Place::Together => None,
     }
 }
 

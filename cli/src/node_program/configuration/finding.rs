@@ -28,6 +28,8 @@ pub(super) enum Place {
     Variable(String),
     Flag(String),
     Default,
+    /// Several of them together.
+    Together,
 }
 
 impl Place {
@@ -51,6 +53,7 @@ impl fmt::Display for Place {
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(flag) => write!(f, "--{flag}"),
             Self::Default => f.write_str("default"),
+            Self::Together => f.write_str("all together"),
         }
     }
 }
@@ -86,7 +89,7 @@ impl Finding {
         let (file, line, column) = match &self.place {
             Place::File { path, line, column } => (Some(path), Some(line), Some(column)),
             Place::WholeFile(path) => (Some(path), None, None),
-            Place::Variable(_) | Place::Flag(_) | Place::Default => (None, None, None),
+            Place::Variable(_) | Place::Flag(_) | Place::Default | Place::Together => (None, None, None),
         };
         serde_json::json!({
             "column": column,

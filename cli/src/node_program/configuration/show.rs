@@ -54,7 +54,7 @@ fn source(place: &Place) -> &'static str {
         Place::File { .. } | Place::WholeFile(_) => "file",
         Place::Variable(_) => "environment",
         Place::Flag(_) => "flag",
-        Place::Default => "default",
+        Place::Default | Place::Together => "default",
     }
 }
 

@@ -50,7 +50,12 @@ fn samples(setting: &Setting) -> Vec<String> {
         "-name",
         hex.as_str(),
     ];
-    words.iter().filter(|word| setting.check(OsStr::new(word)).is_ok()).map(|word| (*word).to_owned()).collect()
+    let suits = |word: &str| match setting.kind {
+        Kind::Boolean => matches!(word, "true" | "false"),
+        Kind::Path => word.starts_with('/'),
+        _ => setting.check(OsStr::new(word)).is_ok(),
+    };
+    words.into_iter().filter(|word| suits(word)).map(str::to_owned).collect()
 }
 
 /// For each setting whether file, environment and flag give it, and which of its sample values.
@@ -63,8 +68,10 @@ fn sources() -> impl Strategy<Value = [Words; 3]> {
             let most = if setting.repeated { 3 } else { 2 };
             let is_bare_flag = setting.is_bare_flag;
             let one = move || {
-                let words = prop::collection::vec(prop::sample::select(samples.clone()), 1..most);
-                if samples.is_empty() { Just(None).boxed() } else { prop::option::weighted(0.3, words).boxed() }
+                if samples.is_empty() {
+                    return Just(None).boxed();
+                }
+                prop::option::weighted(0.3, prop::collection::vec(prop::sample::select(samples.clone()), 1..most)).boxed()
             };
             // A flag without a value can only say yes.
             let flag = one().prop_map(move |words| words.filter(|words| !is_bare_flag || words == &["true"]));
@@ -103,7 +110,7 @@ proptest! {
         prop_assert_eq!(&layers.findings, &[]);
         // Some settings go only with others.
         let Ok((_, effective)) = layers.arguments() else { return Err(TestCaseError::reject("settings that do not go together")) };
-        let (_, defaults) = { let none = gather(&[], &BTreeMap::new()); let found = none.arguments().unwrap().1; ((), words(&found)) };
+        let defaults = words(&gather(&[], &BTreeMap::new()).arguments().unwrap().1);
         let shown = words(&effective);
         for effective in &effective {
             let id = &effective.setting.id;
@@ -111,7 +118,7 @@ proptest! {
                 Place::Flag(_) => flags.contains_key(id),
                 Place::Variable(_) => environment.contains_key(id) && !flags.contains_key(id),
                 Place::File { .. } => file.contains_key(id) && !environment.contains_key(id) && !flags.contains_key(id),
-                Place::WholeFile(_) => false,
+                Place::WholeFile(_) | Place::Together => false,
                 Place::Default => [&file, &environment, &flags].iter().all(|source| !source.contains_key(id)),
             };
             prop_assert!(is_right_place, "{}: {}", id, effective.place);
