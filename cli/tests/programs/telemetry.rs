@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
+const NO_PANIC: &str = "no other thread panics while it holds this";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
@@ -44,12 +45,14 @@ impl WatchedNode {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the node starts");
         let (stderr, log) = (BufReader::new(child.stderr.take().expect("a pipe")), Arc::<Mutex<Vec<String>>>::default());
         let lines = log.clone();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| lines.lock().unwrap().push(line)));
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| lines.lock().expect(NO_PANIC).push(line))
+        });
         Self { child, log }
     }
 
     fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
+        self.log.lock().expect(NO_PANIC).clone()
     }
 
     fn line(&self, part: &str) -> serde_json::Value {
@@ -103,7 +106,7 @@ impl Collector {
     /// The spans of the trace, each with its resource.
     fn spans(&self) -> Vec<(Vec<KeyValue>, Span)> {
         let resources =
-            self.received.lock().unwrap().iter().flat_map(|request| request.resource_spans.clone()).collect::<Vec<_>>();
+            self.received.lock().expect(NO_PANIC).iter().flat_map(|request| request.resource_spans.clone()).collect::<Vec<_>>();
         let mut spans = vec![];
         for of_resource in resources {
             let attributes = of_resource.resource.map(|resource| resource.attributes).unwrap_or_default();
@@ -127,7 +130,7 @@ fn take(stream: &TcpStream, requests: &Mutex<Vec<ExportTraceServiceRequest>>) ->
     let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next()).expect("a length");
     let mut body = vec![0; length.parse().expect("a number")];
     reader.read_exact(&mut body).ok()?;
-    requests.lock().unwrap().push(ExportTraceServiceRequest::decode(body.as_slice()).expect("protobuf of OTLP"));
+    requests.lock().expect(NO_PANIC).push(ExportTraceServiceRequest::decode(body.as_slice()).expect("protobuf of OTLP"));
     reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n").ok()
 }
 
