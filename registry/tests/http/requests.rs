@@ -1,7 +1,9 @@
 //! What every answer says of its request, and what is counted of it.
 
 use super::fixture::Fixture;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_carries_the_id_of_its_request_and_so_does_a_problem() {
@@ -37,5 +39,28 @@ async fn requests_are_counted_by_handler_method_and_code_and_never_by_path() {
             .all(|line| metrics.contains(line))
         })
         .await;
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pipeline_is_asked_under_the_id_of_the_request() {
+    let pipeline = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let fixture = Fixture::founded(&format!("http://{}", pipeline.local_addr().expect("bound"))).await;
+    fixture.authorize().await;
+    let asked = tokio::spawn(async move {
+        let (stream, _) = pipeline.accept().await.expect("the node asks");
+        let (mut stream, mut head) = (BufReader::new(stream), String::new());
+        while !head.ends_with("\r\n\r\n") {
+            assert!(stream.read_line(&mut head).await.expect("reads") > 0, "{head}");
+        }
+        stream.write_all(b"HTTP/1.1 422 Unprocessable Content\r\ncontent-length: 0\r\n\r\n").await.expect("is taken");
+        head
+    });
+    let body = json!({"image": "library/hello:1.0"}).to_string();
+    let wish = fixture.client.post(fixture.url("/build/docker")).header("x-request-id", "ab-3");
+    let wish = wish.header("content-type", "application/json").body(body);
+    assert_eq!(wish.send().await.expect("an answer").status(), 422);
+    let head = asked.await.expect("no panic");
+    assert!(head.starts_with("PUT /mapping ") && head.contains("x-request-id: ab-3\r\n"), "{head}");
     fixture.stop().await;
 }
