@@ -73,14 +73,15 @@ pub(crate) async fn answer(
 ) -> Result<Response, SendError> {
     let now = SystemTime::now();
     let known = Facts::new(form, record, now);
-    if let Plan::Done(response) = known.plan(request.method(), request.headers()) {
-        return Ok(response);
-    }
+    let plan = match known.plan(request.method(), request.headers()) {
+        Plan::Done(response) => return Ok(response),
+        plan @ Plan::Send { .. } => plan,
+    };
     let sha256 = record.artifact.sha256;
     if let Some(bytes) = front.short.get(&sha256)
         && front.node.has_unchanged(&sha256)
     {
-        return Ok(known.plan(request.method(), request.headers()).with_bytes(&bytes));
+        return Ok(plan.with_bytes(&bytes));
     }
     let opened = match form.ranges {
         true => front.node.serve_artifact(package_type, id).await?,
