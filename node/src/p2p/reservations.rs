@@ -92,12 +92,13 @@ impl Reservations {
         }
     }
 
-    /// A listener is gone. Which relay it stood for, if it was for a place.
-    pub(super) fn closed(&mut self, closed: ListenerId, now: Instant, chance: u32) -> Option<PeerId> {
+    /// A listener is gone. Which relay it stood for, if it was for a place, and whether that was held.
+    pub(super) fn closed(&mut self, closed: ListenerId, now: Instant, chance: u32) -> Option<(PeerId, bool)> {
         let stood_for = |asked: &Asked| matches!(asked, Asked::Listening { listener, .. } if *listener == closed);
         let relay = self.asked.iter().find(|(_, asked)| stood_for(asked)).map(|(relay, _)| *relay)?;
+        let was_held = self.held().any(|held| *held == relay);
         self.failed_at_once(relay, now, chance);
-        Some(relay)
+        Some((relay, was_held))
     }
 
     /// The relays on which this node has a place.
@@ -166,7 +167,7 @@ mod tests {
         for _ in 0..4 {
             let listener = ListenerId::next();
             reservations.asked(peer, listener);
-            assert_eq!(reservations.closed(listener, now, u32::MAX / 2), Some(peer));
+            assert_eq!(reservations.closed(listener, now, u32::MAX / 2), Some((peer, false)));
             let mut next = now;
             while reservations.due(Reachability::Private, next).is_empty() {
                 next += Duration::from_millis(50);
@@ -180,7 +181,7 @@ mod tests {
         reservations.granted(&peer);
         assert_eq!(reservations.held().collect::<Vec<_>>(), [&peer]);
         assert_eq!(reservations.closed(ListenerId::next(), now, 0), None);
-        assert_eq!(reservations.closed(listener, now, 0), Some(peer));
+        assert_eq!(reservations.closed(listener, now, 0), Some((peer, true)));
         assert!(reservations.held().next().is_none() && reservations.due(Reachability::Private, now + pauses[1]).len() == 1);
     }
 }

@@ -393,8 +393,11 @@ impl SwarmTask {
     }
 
     fn on_listener_closed(&mut self, listener: ListenerId, addresses: Vec<Multiaddr>, reason: Result<(), io::Error>) {
-        if let Some(relay) = self.reservations.closed(listener, Instant::now(), chance()) {
-            tracing::info!(%relay, ?reason, "this node has no place on a relay");
+        if let Some((relay, was_held)) = self.reservations.closed(listener, Instant::now(), chance()) {
+            match was_held {
+                true => tracing::info!(%relay, ?reason, "this node has lost its place on a relay"),
+                false => tracing::debug!(%relay, ?reason, "a relay gives this node no place"),
+            }
             self.change_addresses(|known| known.retain(|known| !addresses.iter().any(|gone| starts_with(known, gone))));
             self.show_relays();
         } else if let Err(error) = reason {
@@ -449,7 +452,10 @@ impl SwarmTask {
                 self.outside.send_modify(|outside| outside.reachability = reachability);
             }
             BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
-                tracing::debug!(relay = %relay_peer_id, "this node has a place on a relay");
+                let is_new = !self.reservations.held().any(|held| *held == relay_peer_id);
+                if is_new {
+                    tracing::info!(relay = %relay_peer_id, "others can reach this node through a relay");
+                }
                 self.reservations.granted(&relay_peer_id);
                 self.show_relays();
             }

@@ -36,7 +36,7 @@ async fn an_artifact_comes_through_a_relay_to_a_node_that_can_reach_only_that() 
     assert_eq!(wanting.stored(&artifact), Some(bytes));
     assert!(!relay.store.contains(&artifact.sha256), "it carries what it cannot read");
     // Whoever is reached through a relay offers the other side to do without it; here that has to fail.
-    let failed = || founder.metrics.hole_punches.get_or_create(&crate::p2p::metrics::HolePunchLabels { result: "failed" }).get();
+    let failed = || founder.metrics.hole_punches.get_or_create(&metrics::HolePunchLabels { result: "failed" }).get();
     let offered = async {
         while failed() == 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
