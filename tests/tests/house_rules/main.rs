@@ -3,6 +3,7 @@
 mod imports;
 mod links;
 mod package_types;
+mod packaging;
 mod public_text;
 
 use std::path::Path;
