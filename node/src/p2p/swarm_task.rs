@@ -26,6 +26,7 @@ use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, autonat, dcutr, identify, ping, relay};
 use pyrsia_ledger::NodeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::error::Error as _;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -228,7 +229,7 @@ impl SwarmTask {
                         self.pending.dials.insert(connection, done);
                     }
                     Err(DialError::DialPeerConditionFalse(_)) => answer(done, Ok(())),
-                    Err(error) => answer(done, Err(error.to_string())),
+                    Err(error) => answer(done, Err(reason_of(&error))),
                 }
             }
             Command::Connect { to, done } => self.connect(peer_of(&to), done),
@@ -356,7 +357,7 @@ impl SwarmTask {
         tracing::debug!(?peer, %error, "dialing failed");
         self.dialing.failed(connection, Instant::now(), chance());
         if let Some(done) = self.pending.dials.remove(&connection) {
-            answer(done, Err(error.to_string()));
+            answer(done, Err(reason_of(error)));
         }
         if let Some(peer) = peer.filter(|peer| !self.swarm.is_connected(peer)) {
             // Dropping them tells those who wait.
@@ -559,6 +560,14 @@ impl SwarmTask {
                 let _ = commands.send(Command::Respond { channel, response }).await;
             }
         });
+    }
+}
+
+/// Why a dial failed: where a rule or a limit ended it libp2p tells that beneath its own error only.
+fn reason_of(error: &DialError) -> String {
+    match error {
+        DialError::Denied { cause } => cause.source().map_or_else(|| cause.to_string(), ToString::to_string),
+        error => error.to_string(),
     }
 }
 

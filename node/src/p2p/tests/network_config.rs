@@ -84,7 +84,7 @@ async fn a_denied_node_is_neither_let_in_nor_dialed() {
     let denied = Setup::new(1).start().await;
     let node = Setup::new(2).network(access(&[], &[denied.id.to_string()])).start().await;
     let dialed = in_time(node.p2p.dial(denied.p2p.addresses()[0].clone())).await;
-    assert!(matches!(&dialed, Err(P2pError::Dial { reason, .. }) if reason.contains("denied")), "{dialed:?}");
+    assert!(matches!(&dialed, Err(P2pError::Dial { reason, .. }) if reason.contains("denies it")), "{dialed:?}");
     let mut nameless = denied.p2p.addresses()[0].clone();
     nameless.pop();
     let dialed = in_time(node.p2p.dial(nameless)).await;
