@@ -80,7 +80,7 @@ pub enum OpenBucketError {
 
 /// A cheap handle on the bucket of a node.
 #[derive(Clone)]
-pub(crate) struct Bucket(Arc<Shared>);
+pub struct Bucket(Arc<Shared>);
 
 struct Shared {
     location: Location,

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::artifacts::ArtifactStore;
 use crate::authorization::{self, Authorization, AuthorizeError};
+use crate::bucket::Bucket;
 use crate::builds::Builds;
 use crate::builds::view::BuildView;
 use crate::builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
@@ -49,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) tree: Mutex<Option<StoredTree>>,
     pub(crate) p2p: P2pHandle,
     pub(crate) store: ArtifactStore,
+    pub(crate) bucket: Option<Bucket>,
     pub(crate) builds: Builds,
     pub(crate) package_types: PackageTypes,
     pub(crate) verifiers: Verifiers,
@@ -145,6 +147,10 @@ impl NodeHandle {
 
     pub(crate) fn store(&self) -> &ArtifactStore {
         &self.node.store
+    }
+
+    pub(crate) fn bucket(&self) -> Option<&Bucket> {
+        self.node.bucket.as_ref()
     }
 
     pub(crate) fn p2p(&self) -> &P2pHandle {
@@ -351,7 +357,7 @@ impl NodeHandle {
 
     /// Metrics in the text format of Prometheus.
     pub fn metrics(&self) -> String {
-        self.node.metrics.text(&self.node.consensus, &self.node.store, self.node.artifact_budget)
+        self.node.metrics.text(&self.node.consensus, &self.node.store, self.node.bucket.as_ref(), self.node.artifact_budget)
     }
 
     async fn just_fetched(&self, id: &ArtifactId, sha256: Sha256Digest) -> Result<File, ArtifactError> {

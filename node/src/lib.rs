@@ -13,6 +13,7 @@ pub mod handle;
 pub mod mounts;
 
 pub mod artifacts;
+pub mod bucket;
 pub mod consensus;
 pub mod p2p;
 pub mod proofs;

@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::{ArtifactStore, FolderLock, StoreError};
+use crate::bucket::{self, Bucket, OpenBucketError};
 use crate::builds::{Builds, BuildsError, Neighbours};
 use crate::config::NodeConfig;
 use crate::consensus::{self, Consensus, ConsensusFailure, ConsensusTask, FoundError, NodeStore, OpenStoreError, snapshots};
@@ -48,6 +49,8 @@ pub enum StartError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Bucket(#[from] OpenBucketError),
     #[error(transparent)]
     Ledger(#[from] OpenStoreError),
     #[error(transparent)]
@@ -103,6 +106,10 @@ impl Node {
         });
         let Opened { folder, key, store, mut ledger, state, verifiers } = opened.await??;
         let me = node_id_of(&key);
+        let bucket = match &config.bucket {
+            Some(bucket) => Some(Bucket::open(bucket, &config.artifact_path).await?),
+            None => None,
+        };
         let (covered, tree) = (ledger.take_covered(), ledger.tree());
 
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES_MAX);
@@ -135,6 +142,7 @@ impl Node {
             external_ip: config.external_ip,
             max_provided_keys: config.max_provided_keys,
             artifact_budget: config.storage.artifact_budget,
+            bucket: bucket.clone(),
             network: config.network.clone(),
         };
         let (p2p, p2p_task) = P2p::start(p2p_config, consensus.clone(), frames, store.clone(), requests, &mut registry).await?;
@@ -151,8 +159,19 @@ impl Node {
         };
         let mut tasks = JoinSet::new();
         let artifact_budget = config.storage.artifact_budget;
-        let scrubbing = Scrubbing::open(&config.artifact_path, me, config.storage, store.clone(), consensus.watch(), p2p.clone());
+        let scrubbing = Scrubbing::open(
+            &config.artifact_path,
+            me,
+            config.storage,
+            store.clone(),
+            bucket.clone(),
+            consensus.watch(),
+            p2p.clone(),
+        );
         tasks.spawn(scrubbing.clone().keep_up(stop.clone()));
+        if let Some(bucket) = bucket.clone() {
+            tasks.spawn(bucket::keep_copying(bucket, store.clone(), consensus.watch(), stop.clone()));
+        }
         let builds = Builds::start(me, &config, neighbours, peer_requests, &stop, &mut tasks)?;
         tasks.spawn(verifier_approval::approve(me, consensus.clone(), verifiers.clone(), stop.clone()));
         tasks.spawn(verifiers.clone().follow(stop.clone()));
@@ -170,6 +189,7 @@ impl Node {
             tree: Mutex::new(Some(tree)),
             p2p,
             store,
+            bucket,
             builds,
             package_types,
             verifiers,

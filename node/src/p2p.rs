@@ -43,6 +43,7 @@ pub use request::{
 };
 
 use crate::artifacts::ArtifactStore;
+use crate::bucket::Bucket;
 use crate::consensus::{ConsensusHandle, Outgoing};
 use addresses::AddressBook;
 use dialing::{Dialing, Target};
@@ -94,6 +95,8 @@ pub struct P2pConfig {
     pub max_provided_keys: usize,
     /// The most bytes that artifacts fetched from others may bring the store to.
     pub artifact_budget: Option<u64>,
+    /// The tier behind the store.
+    pub bucket: Option<Bucket>,
     pub network: NetworkConfig,
 }
 
@@ -160,7 +163,7 @@ impl P2p {
         let frames = LedgerFrames::start(control.clone(), consensus.clone(), outgoing, metrics.clone(), tasks.clone());
         let frames = frames.expect(only_here);
         let network = config.network;
-        let server = Server::new(me, store.clone(), consensus.watch(), metrics.clone(), &network);
+        let server = Server::new(me, store.clone(), consensus.watch(), metrics.clone(), &network).behind(config.bucket.clone());
         metrics.distribution.set(i64::from(network.distribution == Distribution::On));
         serve::start(control.clone(), server, &tasks).expect(only_here);
 
@@ -201,6 +204,7 @@ impl P2p {
         let rooms = Arc::new(Rooms {
             me,
             budget_bytes: config.artifact_budget,
+            bucket: config.bucket.clone(),
             store: store.clone(),
             ledger: consensus.watch(),
             control,
@@ -212,7 +216,12 @@ impl P2p {
         tasks.spawn(rooms.clone().trim());
         let fetcher = Fetcher::new(rooms, metrics, tasks.clone());
         if network.distribution == Distribution::On {
-            tasks.spawn(announce_stored(reach.clone(), store, config.max_provided_keys.min(ANNOUNCED_AT_START_MAX)));
+            tasks.spawn(announce_stored(
+                reach.clone(),
+                store,
+                config.bucket,
+                config.max_provided_keys.min(ANNOUNCED_AT_START_MAX),
+            ));
         }
         Ok((P2pHandle { reach, fetcher, outside, network: Arc::new(network) }, P2pTask { tasks }))
     }
@@ -240,12 +249,13 @@ fn check_free(address: &Multiaddr) -> io::Result<()> {
 }
 
 /// Announces what is stored, once there is somebody to hear it.
-async fn announce_stored(mut reach: Reach, store: ArtifactStore, count_max: usize) {
+async fn announce_stored(mut reach: Reach, store: ArtifactStore, bucket: Option<Bucket>, count_max: usize) {
     if reach.peers.wait_for(|peers| !peers.is_empty()).await.is_err() {
         return;
     }
-    let stored = tokio::task::spawn_blocking(move || store.digests(count_max)).await;
-    for sha256 in stored.unwrap_or_default() {
+    let stored = tokio::task::spawn_blocking(move || store.digests(count_max)).await.unwrap_or_default();
+    let behind = bucket.map(|bucket| bucket.page(None, count_max - stored.len())).unwrap_or_default();
+    for sha256 in stored.into_iter().chain(behind.into_iter().map(|(sha256, _)| sha256)) {
         reach.provide(sha256).await;
         tokio::time::sleep(ANNOUNCE_PAUSE).await;
     }

@@ -258,6 +258,11 @@ impl ArtifactStore {
         self.folder.catalogue.usage()
     }
 
+    /// How many artifacts got their name since the store was opened.
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.counts().arrivals.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     pub(crate) fn counts(&self) -> &Counts {
         &self.folder.catalogue.counts
     }

@@ -40,6 +40,7 @@ pub(crate) struct Setup {
     peers: Vec<Multiaddr>,
     patience: Patience,
     artifact_budget: Option<u64>,
+    bucket: Option<Bucket>,
     network: NetworkConfig,
 }
 
@@ -51,6 +52,7 @@ impl Setup {
             peers: vec![],
             patience: Patience::default(),
             artifact_budget: None,
+            bucket: None,
             network: NetworkConfig::default(),
         }
     }
@@ -70,6 +72,10 @@ impl Setup {
 
     pub(crate) fn budget(self, bytes: u64) -> Self {
         Self { artifact_budget: Some(bytes), ..self }
+    }
+
+    pub(crate) fn bucket(self, bucket: Bucket) -> Self {
+        Self { bucket: Some(bucket), ..self }
     }
 
     pub(crate) fn peer(mut self, node: &TestNode) -> Self {
@@ -100,6 +106,7 @@ impl Setup {
             external_ip: None,
             max_provided_keys: KEYS_MAX,
             artifact_budget: self.artifact_budget,
+            bucket: self.bucket,
             network: self.network,
         };
         let metrics = Metrics::default();

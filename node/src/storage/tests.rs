@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::artifacts::ArtifactStore;
+use crate::bucket::BucketDepth;
 use crate::config::StorageConfig;
 use crate::p2p::tests::{Setup, TestNode, in_time, noise};
 use pyrsia_ledger::event::BuiltArtifact;
@@ -56,7 +57,7 @@ fn scrubbing(
     pace: u64,
 ) -> (Scrubbing, CancellationToken, JoinHandle<()>) {
     let config = StorageConfig { scrub_interval: interval, scrub_bytes_per_second: pace, ..StorageConfig::default() };
-    let scrubbing = Scrubbing::open(folder, node.id, config, node.store.clone(), node.consensus.watch(), node.p2p.clone());
+    let scrubbing = Scrubbing::open(folder, node.id, config, node.store.clone(), None, node.consensus.watch(), node.p2p.clone());
     let stop = CancellationToken::new();
     let task = tokio::spawn(scrubbing.clone().keep_up(stop.clone()));
     (scrubbing, stop, task)
@@ -104,7 +105,10 @@ async fn a_scrub_finds_what_has_rotten_and_gets_it_back_where_that_can_be() {
     store.remove(&lost).expect("loses");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (scrubbing, stop, task) = scrubbed.scrubbing(folder.path(), None, 0);
-    assert_eq!((scrubbing.start(None), scrubbing.start(None)), (ScrubStart::Started, ScrubStart::Running));
+    assert_eq!(
+        (scrubbing.start(None, BucketDepth::Sizes), scrubbing.start(None, BucketDepth::Sizes)),
+        (ScrubStart::Started, ScrubStart::Running)
+    );
     let view = wait_for(&scrubbing, |view| view.last.is_some()).await;
     let last = view.last.expect("was waited for");
     assert_eq!((last.rotten, last.healed, last.artifacts, last.of_artifacts, last.unreadable), (3, 2, 3, 3, 0));
@@ -144,7 +148,7 @@ async fn a_scrub_keeps_its_pace_and_goes_on_where_a_restart_cut_it_off() {
     let (scrubbing, stop, task) = scrubbed.scrubbing(folder.path(), None, BYTES as u64 / 600);
     assert_eq!(scrubbing.view().running.map(|running| running.started_ms), Some(begun.started_ms));
     wait_for(&scrubbing, |view| view.running.as_ref().is_some_and(|running| running.bytes > begun.bytes)).await;
-    assert_eq!(scrubbing.start(Some(0)), ScrubStart::Running);
+    assert_eq!(scrubbing.start(Some(0), BucketDepth::Sizes), ScrubStart::Running);
     let last = wait_for(&scrubbing, |view| view.last.is_some()).await.last.expect("was waited for");
     assert_eq!((last.started_ms, last.artifacts, last.rotten), (begun.started_ms, 4, 0));
     assert!(last.bytes >= 3 * BYTES as u64);
@@ -163,7 +167,7 @@ async fn a_scrub_brings_a_keeper_what_it_keeps_for_the_network_and_does_not_have
     scrubbed.node.store.remove(&scrubbed.artifacts[2].sha256).expect("loses");
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
     let (of_keeper, stop, task) = scrubbing(keeper, folders[0].path(), None, 0);
-    of_keeper.start(None);
+    of_keeper.start(None, BucketDepth::Sizes);
     let last = wait_for(&of_keeper, |view| view.last.is_some()).await.last.expect("was waited for");
     assert_eq!((last.rotten, last.healed), (1, 1), "{:?}", last.findings);
     assert_eq!((last.findings[0].sha256, last.findings[0].healed), (kept, true));
@@ -172,7 +176,7 @@ async fn a_scrub_brings_a_keeper_what_it_keeps_for_the_network_and_does_not_have
     task.await.expect("ends");
 
     let (of_other, stop, task) = scrubbed.scrubbing(folders[1].path(), None, 0);
-    of_other.start(None);
+    of_other.start(None, BucketDepth::Sizes);
     let last = wait_for(&of_other, |view| view.last.is_some()).await.last.expect("was waited for");
     assert_eq!((last.rotten, last.findings), (0, vec![]));
     stop.cancel();

@@ -4,6 +4,8 @@
 //! they could not bring. The follower hashes the file in order, as far as it is there, so that little is left to do when
 //! the last chunk comes. Who reads what has come is told of each chunk ([`super::feed`]).
 
+mod bucket;
+
 use super::feed::{Arrivals, Arriving};
 use super::rate::RateLimit;
 use super::{PROTOCOL, RESPONSE_BYTES_MAX, Request, Response};

@@ -4,6 +4,8 @@
 //! Several bring chunks at once. One that lies is not asked for that artifact again; one that stalls or vanishes costs only
 //! the chunks it had taken, and comes last for a while. What has come stays on disk, so the next attempt goes on from there.
 
+mod bucket;
+
 use super::conduct::{Liars, Slow};
 use super::download::{Download, FollowError, Patience, ProviderFailure, ask_chunk_list, is_worth_a_second_stream, open_stream};
 use super::feed::{Arriving, Feed};
@@ -229,7 +231,12 @@ impl Shared {
         let _room = self.rooms.take(artifact).await?;
         let started = Instant::now();
         let attempt = Attempt::new(self.clone(), artifact.clone(), flight.clone());
-        let outcome = attempt.rounds(&builders).await;
+        let came_from_bucket = attempt.from_bucket().await;
+        let outcome = match came_from_bucket {
+            Ok(false) => attempt.rounds(&builders).await,
+            Ok(true) => Ok(()),
+            Err(ref error) => Err(error.clone()),
+        };
         attempt.note_outpaced();
         attempt.close().await;
         if matches!(&outcome, Err(FetchError::Store(error)) if error.is_disk_full()) {
@@ -237,6 +244,9 @@ impl Shared {
         }
         outcome?;
         self.reach.provide(artifact.sha256).await;
+        if matches!(came_from_bucket, Ok(true)) {
+            return Ok(());
+        }
         tracing::info!(
             artifact = %artifact.artifact_id,
             sha256 = %artifact.sha256,

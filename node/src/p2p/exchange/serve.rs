@@ -3,9 +3,12 @@
 //! Bytes go from the file to the stream in pieces, the next one read while the last one is sent; how many streams are
 //! served at once is bounded, in all and for each peer.
 
+mod bucket;
+
 use super::{PROTOCOL, REQUEST_BYTES_MAX, Request, Response};
 use crate::artifacts::ArtifactStore;
 use crate::artifacts::chunks::{CHUNKS_PER_RANGE, bytes_of};
+use crate::bucket::Bucket;
 use crate::consensus::LedgerView;
 use crate::p2p::exchange::rate::RateLimit;
 use crate::p2p::frame::{read_message, write_message};
@@ -15,6 +18,7 @@ use crate::p2p::peer_id::node_of;
 use crate::p2p::tasks::Tasks;
 use crate::storage::retention;
 use crate::verification;
+use bucket::Behind;
 use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::Stream;
 use libp2p_stream::{AlreadyRegistered, Control, IncomingStreams};
@@ -48,6 +52,7 @@ pub(in crate::p2p) struct Server {
     distribution: Distribution,
     upload: RateLimit,
     streams_max: usize,
+    behind: Option<Behind>,
 }
 
 /// The streams that each peer has open, the oldest first, and how many all of them may be.
@@ -140,10 +145,16 @@ impl Server {
         let enough_for = |rate: u64| (rate / STREAM_RATE_MIN) as usize;
         let streams_max = network.upload_rate.map_or(STREAMS_MAX, |rate| enough_for(rate.bytes_per_second()).min(STREAMS_MAX));
         let upload = RateLimit::new(network.upload_rate, metrics.upload_bytes_delayed.clone());
-        Self { me, store, ledger, metrics, distribution: network.distribution, upload, streams_max }
+        Self { me, store, ledger, metrics, distribution: network.distribution, upload, streams_max, behind: None }
+    }
+
+    /// Gives out what only the bucket has as well.
+    pub(in crate::p2p) fn behind(self, bucket: Option<Bucket>) -> Self {
+        Self { behind: bucket.map(Behind::new), ..self }
     }
 
     async fn serve(&self, peer: NodeId, mut stream: Stream) -> io::Result<()> {
+        let mut list_behind = None;
         while let Some(request) = timeout(IDLE_MAX, read_message::<Request>(&mut stream, REQUEST_BYTES_MAX)).await?? {
             match request {
                 Request::ChunkList { sha256 } => {
@@ -155,7 +166,14 @@ impl Server {
                         timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Chunks)).await??;
                         self.send(&mut stream, file, range).await?;
                     }
-                    None => timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Unavailable)).await??,
+                    None => match self.open_behind(&peer, sha256, from, count, &mut list_behind).await? {
+                        Some(bytes) => {
+                            timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Chunks)).await??;
+                            self.send_bytes(&mut stream, &bytes).await?;
+                            timeout(WRITE_TIMEOUT, stream.flush()).await??;
+                        }
+                        None => timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Unavailable)).await??,
+                    },
                 },
             }
         }
@@ -186,6 +204,10 @@ impl Server {
         }
         let store = self.store.clone();
         let list = tokio::task::spawn_blocking(move || store.chunk_list(&sha256)).await?.map_err(io::Error::other)?;
+        let list = match list {
+            Some(list) => Some(list),
+            None => self.list_behind(&sha256).await,
+        };
         Ok(list.map_or(Response::Unavailable, |list| Response::ChunkList { chunks: list.chunks().to_vec() }))
     }
 
