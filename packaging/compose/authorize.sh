@@ -7,7 +7,7 @@ compose=${COMPOSE:-docker compose}
 wait_seconds=300
 
 # $compose is words, not a word.
-pyrsia() { node=$1; shift; $compose exec -T "$node" pyrsia "$@"; }
+pyrsia() { at=$1; shift; $compose exec -T "$at" pyrsia "$@"; }
 value() { sed -n "s/.*\"$1\": *\"\\{0,1\\}\\([^\",}]*\\)\"\\{0,1\\}.*/\\1/p" | head -n 1; }
 
 # until_true COMMAND...: tries it once a second.

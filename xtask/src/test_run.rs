@@ -1,6 +1,6 @@
 //! What a change must pass, cheapest first, and which tests were skipped for want of a client.
 
-use crate::{GUESTS, cargo, clients, format, fuzz, guests, kit, lint, run};
+use crate::{GUESTS, cargo, clients, format, fuzz, guests, kit, lint, package, run};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -9,6 +9,7 @@ pub(crate) fn everything() -> Result<()> {
     format(&["--check"])?;
     lint()?;
     run(&mut cargo(&["test", "--workspace", "--test", "house_rules"]))?;
+    package::check()?;
     run(cargo(&["test"]).args(GUESTS))?;
     only("")?;
     fuzz::seeds_of_test()?;
