@@ -128,8 +128,8 @@ impl NetworkBehaviour for Gate {
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         let Some(peer) = peer else { return Ok(vec![]) };
-        let judged = self.access.judge_peer(&peer, self.members.contains(&peer));
-        judged.map(|()| vec![]).map_err(|refusal| self.refuse(refusal, Some(&peer), None))
+        // Not counted: whoever is to be stayed connected with is tried again and again.
+        self.access.judge_peer(&peer, self.members.contains(&peer)).map(|()| vec![]).map_err(ConnectionDenied::new)
     }
 
     fn handle_established_outbound_connection(

@@ -276,7 +276,7 @@ impl SwarmTask {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
-                self.on_connected(peer_id, connection_id, &endpoint, num_established.get() == 1);
+                self.on_connected(peer_id, connection_id, &endpoint, num_established.get());
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.forget_relayed(&peer_id, connection_id);
@@ -311,7 +311,7 @@ impl SwarmTask {
         }
     }
 
-    fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint, is_first: bool) {
+    fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint, established: u32) {
         let Some(node) = node_of(&peer) else {
             self.swarm.close_connection(connection);
             return;
@@ -326,9 +326,10 @@ impl SwarmTask {
         let is_carried = endpoint.is_relayed();
         if is_carried {
             self.relayed.entry(peer).or_default().insert(connection);
-        } else {
-            // Streams take any connection of a peer: the detour is of no more use.
-            for carried in self.relayed.get(&peer).into_iter().flatten() {
+        }
+        // Streams take any connection of a peer: a detour is of no more use.
+        if let Some(carried) = self.relayed.get(&peer).filter(|carried| carried.len() < established as usize) {
+            for carried in carried {
                 self.swarm.close_connection(*carried);
             }
         }
@@ -342,7 +343,7 @@ impl SwarmTask {
                 self.swarm.behaviour_mut().autonat.add_server(peer, Some(address));
             }
         }
-        if is_first {
+        if established == 1 {
             self.frames.peer_connected(node);
             self.change_peers(|peers| {
                 if let Err(place) = peers.binary_search(&node) {

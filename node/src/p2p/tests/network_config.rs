@@ -25,7 +25,7 @@ async fn founded(setup: Setup) -> TestNode {
 async fn what_the_own_download_limit_costs_is_no_fault_of_a_peer() {
     let (bytes, founder) = (noise(MIB, 1), founded(Setup::new(1)).await);
     let download_rate = Some(Rate::download(DOWNLOAD_RATE_MIN).expect("the least"));
-    let hasty = Patience { chunk: Duration::from_secs(1), ..Patience::default() };
+    let hasty = Patience { chunk: Duration::from_millis(1_500), ..Patience::default() };
     let limited = NetworkConfig { download_rate, ..NetworkConfig::default() };
     let wanting = Setup::new(2).peer(&founder).patience(hasty).network(limited).start().await;
     let artifact = founder.publish("alpine:1", &bytes).await;

@@ -57,7 +57,6 @@ async fn a_connection_through_a_relay_makes_way_for_one_without_it() {
     let addresses = hidden.p2p.addresses();
     let carried = addresses.iter().find(|address| addresses::is_relayed(address)).expect("it has a place");
     in_time(other.p2p.dial(carried.clone())).await.expect("dials through the relay");
-    assert_eq!(other.metrics.relayed_connections.get(), 1);
     in_time(other.p2p.dial(addresses[0].clone())).await.expect("dials without it");
     let closed = async {
         while other.metrics.relayed_connections.get() + hidden.metrics.relayed_connections.get() > 0 {
@@ -83,7 +82,8 @@ async fn a_node_gets_its_place_again_when_the_relay_comes_back() {
     relay.stop().await;
     let mut outside = hidden.p2p.outside.clone();
     in_time(outside.wait_for(|outside| outside.relays.is_empty())).await.expect("the network runs");
-    assert_eq!(hidden.p2p.addresses(), Vec::<Multiaddr>::new());
+    let mut addresses = hidden.p2p.reach.addresses.clone();
+    in_time(addresses.wait_for(|addresses| addresses.is_empty())).await.expect("the network runs");
     let listen: &'static str = Box::leak(address.to_string().into_boxed_str());
     let relay = Setup::new(1).listen(listen).network(on()).start_in(folder.path()).await;
     reserved(&hidden, &relay).await;
