@@ -124,6 +124,7 @@ impl Validators {
                     external_ip: None,
                     max_provided_keys: 1,
                     artifact_budget: None,
+                    bucket: None,
                     network: NetworkConfig::default(),
                 };
                 let (wishes, unanswered) = mpsc::channel(1);
