@@ -31,7 +31,7 @@ use members::Members;
 use packages::Packages;
 use verifiers::Verifiers;
 
-pub use examine::{BlockError, HeaderPart};
+pub use examine::{BlockError, DoBoth, HeaderPart, one_after_the_other};
 pub use genesis::genesis;
 pub use proposal::Proposal;
 pub use shared::Shared;

@@ -9,6 +9,19 @@ use crate::tree::leaf_hash;
 use std::fmt;
 use std::ops::ControlFlow;
 
+/// The fewest signatures of a block that are worth work of their own.
+const SIGNATURES_APART_MIN: usize = 64;
+
+/// Does two pieces of work that need nothing of each other, in whatever order or at once: the signatures of a block, and everything
+/// else about it.
+pub type DoBoth = fn(signatures: &mut (dyn FnMut() + Send), rest: &mut dyn FnMut());
+
+/// [`DoBoth`] for who has one thread.
+pub fn one_after_the_other(signatures: &mut (dyn FnMut() + Send), rest: &mut dyn FnMut()) {
+    rest();
+    signatures();
+}
+
 /// What a header states that follows from the ledger before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderPart {
@@ -99,20 +112,34 @@ impl Projections {
 
     /// [`Projections::apply`] with the certificate and the signature of every event: what a follower and a replay do.
     pub fn apply_sealed(&self, sealed: &SealedBlock) -> Result<Self, BlockError> {
-        self.clone().advance_sealed(sealed)
+        self.apply_sealed_by(sealed, one_after_the_other)
+    }
+
+    /// [`Projections::apply_sealed`] with the signatures of a large block as work of their own.
+    pub fn apply_sealed_by(&self, sealed: &SealedBlock, do_both: DoBoth) -> Result<Self, BlockError> {
+        self.clone().advance_sealed_by(sealed, do_both)
     }
 
     /// [`Projections::apply_sealed`] for who keeps no earlier state.
     pub fn advance_sealed(self, sealed: &SealedBlock) -> Result<Self, BlockError> {
+        self.advance_sealed_by(sealed, one_after_the_other)
+    }
+
+    fn advance_sealed_by(self, sealed: &SealedBlock, do_both: DoBoth) -> Result<Self, BlockError> {
         let (height, header) = (sealed.height(), &sealed.block.header);
         let events = EncodedEvent::all(&sealed.block.events);
         let validators = self.validators();
-        let next = self.advance_encoded(&sealed.block, &events)?;
+        let claims: Vec<Claim> =
+            events.iter().map(EncodedEvent::claim).chain(sealed.certificate.claims(&self.network, header)).collect();
+        let (mut before, mut next, mut wrong) = (Some(self), None, vec![]);
+        let mut rest = || next = before.take().map(|state| state.advance_encoded(&sealed.block, &events));
+        let mut signatures = || wrong = wrong_claims(&claims);
+        let do_both = if claims.len() < SIGNATURES_APART_MIN { one_after_the_other } else { do_both };
+        do_both(&mut signatures, &mut rest);
+        let next = next.expect("both pieces of work are done")?;
         let not_final = |source| BlockError::Certificate { height, source };
         sealed.certificate.check_signers(header, &validators).map_err(not_final)?;
-        let claims: Vec<Claim> =
-            events.iter().map(EncodedEvent::claim).chain(sealed.certificate.claims(&next.network, header)).collect();
-        match wrong_claims(&claims).first() {
+        match wrong.first() {
             None => Ok(next),
             Some(wrong) => Err(match events.get(*wrong) {
                 Some(event) => BlockError::Signature { height, index: *wrong, id: event.id },

@@ -10,9 +10,11 @@ use super::replica::{ConsensusConfig, ConsensusView, FoundError, Output, Propose
 use super::store::NodeStore;
 use super::timer::Timer;
 use ed25519_dalek::SigningKey;
+use pyrsia_ledger::projection::{DoBoth, one_after_the_other};
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{Event, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -279,6 +281,18 @@ fn now_ms() -> u64 {
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The signatures on a thread of their own, or after the rest when there is none to be had.
+fn side_by_side(signatures: &mut (dyn FnMut() + Send), rest: &mut dyn FnMut()) {
+    let has_thread = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("signatures".into()).spawn_scoped(scope, &mut *signatures);
+        rest();
+        thread.is_ok()
+    });
+    if !has_thread {
+        signatures();
+    }
+}
+
 struct Driver {
     replica: Replica<NodeStore>,
     timers: BTreeMap<Timer, Instant>,
@@ -295,7 +309,14 @@ impl Driver {
     async fn run(mut self) -> Result<(), ReplicaError> {
         self.carry_out();
         let mut next_tick = Instant::now();
+        let do_both: DoBoth = if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
+            side_by_side
+        } else {
+            one_after_the_other
+        };
         loop {
+            // However much waits, the clock of the runtime goes on.
+            tokio::task::yield_now().await;
             let timer = self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
             let due = timer.map_or(next_tick, |(_, at)| at.min(next_tick));
             tokio::select! {
@@ -314,6 +335,8 @@ impl Driver {
                     }
                 },
                 Some(call) = self.calls.recv() => self.answer(call)?,
+                // What was received waits for no further frame: at most one answer is ever kept.
+                () = ready(()), if self.replica.has_received() => self.replica.follow_next(now_ms(), do_both)?,
                 frame = self.frames.next() => self.take(frame)?,
             }
             self.carry_out();

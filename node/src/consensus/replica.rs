@@ -33,12 +33,13 @@ use super::store::Store;
 use super::timer::{Timeouts, Timer};
 use accusations::Accusations;
 use catch_up::CatchUp;
+use follow::Received;
 use committee::Committee;
 use ed25519_dalek::SigningKey;
 use mempool::Mempool;
 use own_events::OwnEvents;
 use pyrsia_ledger::log::LogError;
-use pyrsia_ledger::projection::{BlockError, genesis};
+use pyrsia_ledger::projection::{BlockError, DoBoth, genesis};
 use pyrsia_ledger::signed::{DecodeError, node_id_of};
 use pyrsia_ledger::{Block, BlockHash, BlockId, EventId, Height, NetworkId, NodeId, Projections, SealedBlock, SignedEvent};
 use serving::Serving;
@@ -182,6 +183,7 @@ pub(super) struct Replica<S> {
 
     // Peers.
     catch_up: CatchUp,
+    received: Received,
     serving: Serving,
     committee: Committee,
     inquiry: Inquiry,
@@ -225,6 +227,7 @@ impl<S: Store> Replica<S> {
             early_bytes: 0,
             settled,
             catch_up: CatchUp::default(),
+            received: Received::default(),
             serving: Serving::new(now_ms),
             committee: Committee::new(now_ms),
             // The time of a start is another one for each start.
@@ -338,6 +341,18 @@ impl<S: Store> Replica<S> {
             | Message::RoundCertificate(_) => {}
         }
         Ok(())
+    }
+
+    /// Whether blocks of a peer wait to be followed.
+    pub(super) fn has_received(&self) -> bool {
+        !self.received.is_empty()
+    }
+
+    /// Follows the next block that a peer sent. `do_both` checks its signatures and all the rest.
+    pub(super) fn follow_next(&mut self, now_ms: u64, do_both: DoBoth) -> Result<(), ReplicaError> {
+        self.now_ms = now_ms;
+        self.follow_received(do_both)?;
+        self.go_on()
     }
 
     pub(super) fn on_timer(&mut self, now_ms: u64, timer: Timer) -> Result<(), ReplicaError> {

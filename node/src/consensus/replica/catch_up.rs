@@ -27,6 +27,7 @@ struct Claim {
 #[derive(Clone, Copy, Debug)]
 struct Question {
     peer: NodeId,
+    wanted: Height,
     asked_ms: u64,
     /// Whether the peer had not failed when it was asked.
     is_trusted: bool,
@@ -104,19 +105,34 @@ impl CatchUp {
         self.delivered.insert(*peer);
     }
 
-    /// Whether an answer of this peer is waited for. Each question is answered once.
-    pub(super) fn answered(&mut self, peer: &NodeId) -> bool {
-        self.end_question(peer);
+    /// Whether an answer of this peer is waited for, which begins with the block at `first`. Each question is answered once; whoever
+    /// answers it with no block, or from another one on, has not answered it.
+    pub(super) fn answered(&mut self, peer: &NodeId, first: Option<Height>) -> bool {
         let Some(questions) = self.unanswered.get_mut(peer) else { return false };
         *questions -= 1;
         if *questions == 0 {
             self.unanswered.remove(peer);
         }
+        let question = self.take_question(peer);
+        if first.is_none() || question.is_some_and(|question| first != Some(question.wanted)) {
+            self.failed(peer);
+        }
         true
     }
 
+    fn take_question(&mut self, peer: &NodeId) -> Option<Question> {
+        self.question.take_if(|question| question.peer == *peer)
+    }
+
+    /// This node is free again to hear the answer, which may have come long ago: it has its time from here on.
+    pub(super) fn listen_again(&mut self, now_ms: u64) {
+        if let Some(question) = &mut self.question {
+            question.asked_ms = now_ms;
+        }
+    }
+
     fn end_question(&mut self, peer: &NodeId) -> bool {
-        self.question.take_if(|question| question.peer == *peer).is_some()
+        self.take_question(peer).is_some()
     }
 
     fn count_failure(&mut self, peer: NodeId) {
@@ -173,7 +189,7 @@ impl CatchUp {
         if !self.question.is_none_or(is_better) {
             return None;
         }
-        self.question = Some(Question { peer, asked_ms: now_ms, is_trusted: standing.is_trusted() });
+        self.question = Some(Question { peer, wanted, asked_ms: now_ms, is_trusted: standing.is_trusted() });
         *self.unanswered.entry(peer).or_default() += 1;
         Some(peer)
     }
@@ -185,6 +201,10 @@ mod tests {
 
     fn peer(n: u8) -> NodeId {
         NodeId::from_public_key([n; 32])
+    }
+
+    fn answers(catch_up: &mut CatchUp, peer: &NodeId, first: u64) -> bool {
+        catch_up.answered(peer, Some(Height(first)))
     }
 
     fn ask(catch_up: &mut CatchUp, wanted: u64, now_ms: u64) -> Option<NodeId> {
@@ -199,7 +219,7 @@ mod tests {
         assert_eq!(ask(&mut catch_up, 1, 0), Some(peer(1)));
         assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX - 1), None);
         assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX), Some(peer(2)));
-        assert!(catch_up.answered(&peer(2)));
+        assert!(answers(&mut catch_up, &peer(2), 1));
         assert_eq!(ask(&mut catch_up, 6, ANSWER_MS_MAX), None);
     }
 
@@ -219,7 +239,7 @@ mod tests {
             let one = ask(&mut catch_up, wanted, now_ms).expect("somebody claims to have it");
             asked.push(one);
             if one == peer(9) {
-                assert!(catch_up.answered(&one));
+                assert!(answers(&mut catch_up, &one, wanted));
                 catch_up.delivered(&one);
             } else {
                 now_ms += ANSWER_MS_MAX;
@@ -257,7 +277,7 @@ mod tests {
         catch_up.claim(other, Height(5), ANSWER_MS_MAX + 1);
         assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX + 1), Some(other));
         assert!(catch_up.is_behind());
-        assert!(catch_up.answered(&liar), "its answer is welcome all the same");
+        assert!(answers(&mut catch_up, &liar, 1), "its answer is welcome all the same");
         catch_up.delivered(&liar);
         assert_eq!(ask(&mut catch_up, 1, 2 * ANSWER_MS_MAX + 1), Some(liar), "who delivers is believed again");
         assert!(catch_up.is_behind());
@@ -266,11 +286,24 @@ mod tests {
     #[test]
     fn an_answer_counts_once_also_when_it_is_late_and_only_if_there_was_a_question() {
         let mut catch_up = CatchUp::default();
-        assert!(!catch_up.answered(&peer(1)));
+        assert!(!answers(&mut catch_up, &peer(1), 1));
         catch_up.claim(peer(1), Height(9), 0);
         assert_eq!(ask(&mut catch_up, 1, 0), Some(peer(1)));
         assert_eq!(ask(&mut catch_up, 1, ANSWER_MS_MAX), None);
-        assert!(catch_up.answered(&peer(1)) && !catch_up.answered(&peer(1)));
+        assert!(answers(&mut catch_up, &peer(1), 1) && !answers(&mut catch_up, &peer(1), 1));
+    }
+
+    #[test]
+    fn who_answers_with_other_blocks_than_those_asked_for_comes_after_all_others() {
+        for first in [None, Some(Height(1)), Some(Height(900))] {
+            let mut catch_up = CatchUp::default();
+            catch_up.claim(peer(1), Height(900), 0);
+            catch_up.claim(peer(2), Height(900), 0);
+            assert_eq!(ask(&mut catch_up, 5, 0), Some(peer(1)));
+            assert!(catch_up.answered(&peer(1), first), "it was asked");
+            catch_up.claim(peer(1), Height(900), 0);
+            assert_eq!(ask(&mut catch_up, 5, 0), Some(peer(2)), "{first:?}");
+        }
     }
 
     #[test]
@@ -281,6 +314,18 @@ mod tests {
         }
         assert_eq!(ask(&mut catch_up, 1, 1_000_000), Some(peer(1)));
         assert_eq!(ask(&mut catch_up, 1, 500_000), Some(peer(2)));
+    }
+
+    #[test]
+    fn an_answer_that_this_node_had_no_time_to_hear_is_not_late() {
+        let mut catch_up = CatchUp::default();
+        for n in [1, 2] {
+            catch_up.claim(peer(n), Height(9), 0);
+        }
+        assert_eq!(ask(&mut catch_up, 1, 0), Some(peer(1)));
+        catch_up.listen_again(3 * ANSWER_MS_MAX);
+        assert_eq!(ask(&mut catch_up, 1, 4 * ANSWER_MS_MAX - 1), None);
+        assert_eq!(ask(&mut catch_up, 1, 4 * ANSWER_MS_MAX), Some(peer(2)));
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl<S: Store> Replica<S> {
     pub(super) fn activate(&mut self) -> Result<(), ReplicaError> {
         let Some(state) = &self.state else { return Ok(()) };
         let is_approved = state.members.candidate(&self.id).is_some_and(|candidate| candidate.approved_at.is_some());
-        if !is_approved || self.catch_up.is_behind() || self.own.awaits_activation() {
+        if !is_approved || self.is_behind() || self.own.awaits_activation() {
             return Ok(());
         }
         let event = NodeActivated { recent_height: state.height().0, recent_block: state.tip().0 };

@@ -3,10 +3,29 @@
 use super::catch_up::Work;
 use super::{Origin, Output, Replica, ReplicaError, Store};
 use crate::consensus::message::{BLOCK_RANGE_BYTES_MAX, Message};
-use pyrsia_ledger::projection::BlockError;
+use pyrsia_ledger::projection::{BlockError, DoBoth, one_after_the_other};
 use pyrsia_ledger::{Height, NetworkId, NodeId, Projections, SealedBlock};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tracing::{debug, info, warn};
+
+/// Blocks of one answer that wait to be followed, each at the height behind the one before.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    blocks: VecDeque<(NodeId, SealedBlock)>,
+    /// Whether one of this answer was followed.
+    has_led_on: bool,
+}
+
+impl Received {
+    fn take(&mut self, from: NodeId, sealed: SealedBlock) {
+        self.blocks.push_back((from, sealed));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+}
 
 impl<S: Store> Replica<S> {
     pub(super) fn status(&self) -> Message {
@@ -47,18 +66,18 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// Takes the blocks that come next, each checked as an auditor would.
+    /// Takes the blocks that come next, and asks for those behind them, so that they are under way while these are checked.
     pub(super) fn on_blocks(&mut self, from: NodeId, blocks: Vec<SealedBlock>) -> Result<(), ReplicaError> {
-        if !self.catch_up.answered(&from) {
+        if !self.catch_up.answered(&from, blocks.first().map(SealedBlock::height)) {
             // Checking blocks is work: nobody makes this node do it who was not asked.
             return Ok(());
         }
-        let before = self.next_height();
-        if blocks.is_empty() {
-            self.catch_up.failed(&from);
+        // At most one answer waits.
+        while self.has_received() {
+            self.follow_received(one_after_the_other)?;
         }
         for sealed in blocks {
-            let (expected, height) = (self.next_height(), sealed.height());
+            let (expected, height) = (self.wanted(), sealed.height());
             if height < expected {
                 continue;
             }
@@ -66,29 +85,45 @@ impl<S: Store> Replica<S> {
             if height > expected {
                 break;
             }
-            match self.follow(&sealed) {
+            self.received.take(from, sealed);
+        }
+        self.ask_for_blocks();
+        Ok(())
+    }
+
+    /// Follows one block of those that were received, checked as an auditor would.
+    pub(super) fn follow_received(&mut self, do_both: DoBoth) -> Result<(), ReplicaError> {
+        let Some((from, sealed)) = self.received.blocks.pop_front() else { return Ok(()) };
+        // Unless it was decided here meanwhile.
+        if sealed.height() == self.next_height() {
+            match self.follow(&sealed, do_both) {
                 Ok(next) => {
                     self.catch_up.delivered(&from);
+                    self.received.has_led_on = true;
                     self.commit(sealed, Arc::new(next), Origin::Followed)?;
                 }
                 Err(error) => {
                     warn!(peer = %from, error = %chain(&error), "a peer sent a block that does not follow from the ledger");
                     self.catch_up.failed(&from);
-                    break;
+                    self.received.blocks.clear();
                 }
             }
         }
+        if self.has_received() {
+            return Ok(());
+        }
+        self.catch_up.listen_again(self.now_ms);
         self.ask_for_blocks();
         // Not after each range of a long way.
-        if self.next_height() > before && !self.catch_up.is_behind() {
+        if std::mem::take(&mut self.received.has_led_on) && !self.is_behind() {
             self.announce();
         }
         Ok(())
     }
 
-    fn follow(&self, sealed: &SealedBlock) -> Result<Projections, BlockError> {
+    fn follow(&self, sealed: &SealedBlock, do_both: DoBoth) -> Result<Projections, BlockError> {
         if let Some(state) = &self.state {
-            return state.apply_sealed(sealed);
+            return state.apply_sealed_by(sealed, do_both);
         }
         let state = Projections::from_genesis(sealed)?;
         if self.config.pinned_network.is_some_and(|pinned| pinned != *state.network()) {
@@ -98,8 +133,23 @@ impl<S: Store> Replica<S> {
         Ok(state)
     }
 
+    /// Whether there is reason to believe that others have blocks that this node has not followed.
+    pub(super) fn is_behind(&self) -> bool {
+        self.has_received() || self.catch_up.is_behind()
+    }
+
+    /// The height of the next block that this node does not have.
+    fn wanted(&self) -> Height {
+        let received = self.received.blocks.back().map(|(_, sealed)| sealed.height().next());
+        received.map_or(self.next_height(), |received| received.max(self.next_height()))
+    }
+
     pub(super) fn ask_for_blocks(&mut self) {
-        let wanted = self.next_height();
+        if self.has_received() && self.catch_up.is_asking() {
+            // Whoever is asked may have answered: this node does not listen while it follows what it has.
+            return;
+        }
+        let wanted = self.wanted();
         let work = if self.running.is_some() { Work::HeightRuns } else { Work::Idle };
         let validators = self.state.as_ref().map(|state| state.validators());
         let is_validator = |peer: &NodeId| validators.as_ref().is_some_and(|validators| validators.contains(peer));

@@ -97,7 +97,7 @@ impl<S: Store> Replica<S> {
                 }
             }
         }
-        if self.answered(&state) < self.needed(&state) || self.catch_up.is_behind() {
+        if self.answered(&state) < self.needed(&state) || self.is_behind() {
             return Ok(());
         }
         let tip = state.height();

@@ -10,7 +10,7 @@ use crate::consensus::store::Store as _;
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::certificate::VoteKind;
 use pyrsia_ledger::event::{NodeActivated, NodeAuthorizationApproved, VerifierApproved};
-use pyrsia_ledger::projection::genesis;
+use pyrsia_ledger::projection::{genesis, one_after_the_other};
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{
     Block, CommitCertificate, Event, NodeId, PackageType, Projections, SealedBlock, Sha256Digest, SignedEvent, UnsignedEvent,
@@ -104,6 +104,9 @@ pub(crate) fn hearing(mut bytes: &[u8]) {
         let Ok(message) = Message::decode(frame) else { continue };
         assert_eq!(message.encode(), frame, "a message has one encoding");
         replica.on_message(now_ms, from, message).expect("nothing that is heard stops a node");
+        while replica.has_received() {
+            replica.follow_next(now_ms, one_after_the_other).expect("nothing that is sent stops a node");
+        }
         for output in replica.take_outputs() {
             if let Output::Broadcast(message) | Output::Send(_, message) = output {
                 assert_eq!(Message::decode(&message.encode()).expect("what is said is read"), message);

@@ -13,6 +13,7 @@ use crate::consensus::message::Message;
 use crate::consensus::replica::{ConsensusConfig, Output, Replica};
 use crate::consensus::timer::{Timeouts, Timer};
 use ed25519_dalek::SigningKey;
+use pyrsia_ledger::projection::one_after_the_other;
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{Height, NodeId, SealedBlock, Sha256Digest};
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ const TICK_US: u64 = 500_000;
 const START_US: u64 = 1_000_000_000;
 /// How far a clock may be ahead.
 const CLOCK_AHEAD_MAX_MS: u64 = 2_000;
+/// How long following a block takes.
+const FOLLOW_US_MAX: u64 = 20_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Character {
@@ -46,12 +49,15 @@ pub(super) struct Node {
     timers: BTreeMap<Timer, u64>,
     /// How far its clock is ahead.
     clock_ahead_ms: u64,
+    /// Whether it is about to follow a block.
+    is_following: bool,
 }
 
 enum Happening {
     Deliver { from: usize, to: usize, frame: Arc<Vec<u8>> },
     Timer { node: usize, life: u32, timer: Timer },
     Tick { node: usize, life: u32 },
+    Follow { node: usize, life: u32 },
 }
 
 /// What the network does to messages.
@@ -119,6 +125,7 @@ impl World {
                 life: 0,
                 timers: BTreeMap::new(),
                 clock_ahead_ms: random.below(CLOCK_AHEAD_MAX_MS),
+                is_following: false,
             }
         };
         let nodes: Vec<Node> = (0..nodes).map(|index| node(index, &mut random)).collect();
@@ -174,6 +181,7 @@ impl World {
         let replica = Replica::open(node.key.clone(), config(self.after_loss, self.mutation), store, state, now_ms);
         node.replica = Some(replica.map_err(|error| format!("{:?} does not start: {error}", node.id))?);
         node.life += 1;
+        node.is_following = false;
         let life = node.life;
         let offset = self.random.below(TICK_US);
         self.schedule(offset, Happening::Tick { node: index, life });
@@ -228,7 +236,18 @@ impl World {
         let Some(replica) = &mut node.replica else { return Ok(None) };
         let done = act(replica, now_ms).map_err(|error| format!("{:?} stopped: {error}", node.id))?;
         self.collect(index)?;
+        self.follow_soon(index);
         Ok(Some(done))
+    }
+
+    /// Following a block takes its time, in which other things happen.
+    fn follow_soon(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        if !node.is_following && node.replica.as_ref().is_some_and(Replica::has_received) {
+            node.is_following = true;
+            let (life, after_us) = (node.life, self.random.below(FOLLOW_US_MAX));
+            self.schedule(after_us, Happening::Follow { node: index, life });
+        }
     }
 
     fn collect(&mut self, index: usize) -> Result<(), String> {
@@ -351,6 +370,12 @@ impl World {
                 if owner.life == life && owner.timers.get(&timer) == Some(&ticket) {
                     owner.timers.remove(&timer);
                     self.with(node, |replica, now_ms| replica.on_timer(now_ms, timer))?;
+                }
+            }
+            Happening::Follow { node, life } => {
+                if self.nodes[node].life == life {
+                    self.nodes[node].is_following = false;
+                    self.with(node, |replica, now_ms| replica.follow_next(now_ms, one_after_the_other))?;
                 }
             }
             Happening::Tick { node, life } => {

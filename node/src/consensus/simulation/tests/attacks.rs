@@ -8,7 +8,7 @@ use crate::consensus::replica::{ConsensusConfig, Output, Replica};
 use crate::consensus::simulation::disk::{Disk, DiskStore};
 use pyrsia_ledger::certificate::VoteKind;
 use pyrsia_ledger::event::{BuildRequested, BuildResultRevealed};
-use pyrsia_ledger::projection::genesis;
+use pyrsia_ledger::projection::{genesis, one_after_the_other};
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
 use pyrsia_ledger::{Block, BuildId, Height, NetworkId, NodeId, PackageCoordinate, Projections, SealedBlock};
 
@@ -21,7 +21,14 @@ fn state(world: &World) -> Projections {
 }
 
 fn tell(world: &mut World, to: usize, from: NodeId, message: Message) {
-    world.with(to, |replica, now_ms| replica.on_message(now_ms, from, message)).expect("goes on").expect("has power");
+    let hear = |replica: &mut Replica<DiskStore>, now_ms| {
+        replica.on_message(now_ms, from, message)?;
+        while replica.has_received() {
+            replica.follow_next(now_ms, one_after_the_other)?;
+        }
+        Ok(())
+    };
+    world.with(to, hear).expect("goes on").expect("has power");
 }
 
 fn blocks_of(world: &World, node: usize) -> usize {
@@ -231,7 +238,30 @@ fn a_peer_that_claims_the_pinned_network_cannot_slip_another_one_in() {
     assert!(outputs.iter().any(|output| matches!(output, Output::Send(_, Message::GetBlocks { .. }))), "{outputs:?}");
     let other = genesis(&SigningKey::from_bytes(&[2; 32]), "another", [0; 32], 1);
     replica.on_message(0, stranger(1), Message::Blocks(vec![other])).expect("goes on");
+    assert!(replica.has_received());
+    replica.follow_next(0, one_after_the_other).expect("goes on");
     assert!(replica.state().is_none());
+}
+
+#[test]
+fn the_next_blocks_are_asked_for_before_those_that_came_are_checked() {
+    let world = founded(4, 4);
+    let (blocks, keeper, network) = (world.nodes[0].disk.blocks(), world.nodes[0].id, *state(&world).network());
+    let store = DiskStore::on(Disk::new(Mutation::None));
+    let mut replica = Replica::open(SigningKey::from_bytes(&[1; 32]), ConsensusConfig::default(), store, None, 0).expect("opens");
+    let claim = Message::Status { network: Some(network), height: blocks.last().map(SealedBlock::height) };
+    replica.on_message(0, keeper, claim).expect("goes on");
+    replica.take_outputs();
+    replica.on_message(0, keeper, Message::Blocks(blocks[..2].to_vec())).expect("goes on");
+    let outputs = replica.take_outputs();
+    let is_next = |output: &Output| matches!(output, Output::Send(_, Message::GetBlocks { from: Height(2) }));
+    assert!(outputs.iter().any(is_next) && replica.state().is_none(), "{outputs:?}");
+    // An answer that comes meanwhile is taken behind the first one.
+    replica.on_message(0, keeper, Message::Blocks(blocks[2..].to_vec())).expect("goes on");
+    while replica.has_received() {
+        replica.follow_next(0, one_after_the_other).expect("goes on");
+    }
+    assert_eq!(replica.state().map(|state| state.tip()), Some(state(&world).tip()));
 }
 
 #[test]
