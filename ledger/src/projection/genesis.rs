@@ -37,6 +37,10 @@ impl Projections {
         if header.time_ms > TIME_MS_MAX {
             return Err(BlockError::Genesis("its time is past the year 9999"));
         }
+        // So the id of the network, which is that of the event, names the whole block.
+        if header.time_ms != founded.unsigned.claimed_time_ms {
+            return Err(BlockError::Genesis("its time is not that of its event"));
+        }
         if header.height != Height::GENESIS || header.parent != BlockHash::NONE {
             return Err(BlockError::Genesis("it has a parent"));
         }

@@ -28,6 +28,12 @@ fn a_proof_is_for_its_own_network() {
     let other = crate::projection::genesis(&bench.keys[0], "test", [2; 32], 1_000);
     assert!(matches!(refused(&proof, |evidence| evidence.genesis = other), ProofError::Block { .. }));
     assert!(matches!(refused(&proof, |evidence| evidence.genesis.block.events.clear()), ProofError::Genesis(_)));
+    // A second block with the event that founded this network, by its founder.
+    let again = refused(&proof, |evidence| {
+        evidence.genesis.block.header.time_ms += 1;
+        evidence.genesis.certificate = signed_by(&evidence.genesis.block.header, [&bench.keys[0]]);
+    });
+    assert!(matches!(again, ProofError::Genesis(_)), "{again}");
 }
 
 #[test]
