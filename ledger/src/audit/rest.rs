@@ -85,6 +85,9 @@ impl Audit {
             findings_total: self.findings_total,
             recent: state.recent_blocks(),
         })?;
+        if found.len() as u64 > FOUND_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let mut out = Hashing::new(out);
         out.write_all(MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
