@@ -20,6 +20,14 @@ until_true() {
 }
 in_network() { [ "$(pyrsia "$1" status --json | value network)" = "$network" ]; }
 is_authorized() { [ "$(pyrsia "$1" status --json | value authorized)" = true ]; }
+# approved NODE PEER_ID: the founder approves the first; more than half of those before it the others, and an approval too many is refused.
+approved() {
+    for approver in ${approvers:-node1}; do
+        if is_authorized "$1"; then return; fi
+        pyrsia "$approver" authorize --peer "$2" || true
+    done
+    is_authorized "$1"
+}
 
 until_true pyrsia node1 ping
 network=$(pyrsia node1 status --json | value network)
@@ -28,13 +36,7 @@ approvers=
 for node in node1 node2 node3 node4; do
     until_true in_network "$node"
     peer=$(pyrsia "$node" status --json | value peer_id)
-    if ! is_authorized "$node"; then
-        # The founder approves the first; all approve the others, and what a majority has approved already needs no more.
-        for approver in ${approvers:-node1}; do
-            until_true pyrsia "$approver" authorize --peer "$peer"
-        done
-        until_true is_authorized "$node"
-    fi
+    until_true approved "$node" "$peer"
     echo "$node is authorized: $peer"
     approvers="$approvers $node"
 done
