@@ -142,7 +142,7 @@ async fn warm_path(folder: &Path, origin: &Origin, nora: Option<servers::Nora>, 
             let path = server.manifest_path(warm.name, reference, &warm.manifest);
             let mut rates = vec![];
             for _ in 0..ROUNDS {
-                rates.push(load::small(folder, method, server, &path)?);
+                rates.push(load::small(method, server, &path)?);
             }
             rates.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
             cells.push(rates[ROUNDS / 2].to_string());

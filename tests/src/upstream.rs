@@ -17,7 +17,7 @@ impl Upstream {
         std::fs::create_dir_all(&data).expect("a folder for the registry");
         let config = folder.join("upstream.yml");
         let text = format!(
-            "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
             data.display()
         );
         std::fs::write(&config, text).expect("the registry's configuration");

@@ -1,11 +1,10 @@
-//! Clients that ask a server for one thing again and again: large answers are counted here, small requests are `wrk`'s.
+//! Clients that ask a server for one thing again and again: large answers are counted here, small ones by `wrk` and `ab`.
 
 use super::servers::Server;
 use crate::usage::Usage;
 use anyhow::{Context, Result, ensure};
 use pyrsia_tests::image::MANIFEST_TYPE;
 use std::fmt;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +19,9 @@ const COUNTED: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 128 * 1_024;
 const HEAD_BYTES_MAX: usize = 16 * 1_024;
 const SMALL_CLIENTS: &str = "32";
-const SMALL_SECONDS: &str = "3s";
+const SMALL_SECONDS: u64 = 3;
+/// More than any server answers in that time: `ab` ends at the first of both limits.
+const AB_REQUESTS_MAX: &str = "10000000";
 const MIB: f64 = 1_048_576.0;
 
 /// Clients of one server that all ask for one blob.
@@ -163,34 +164,42 @@ impl fmt::Display for Small {
     }
 }
 
-pub(super) fn small(folder: &Path, method: &str, server: &Server, path: &str) -> Result<Small> {
+/// GET by `wrk`; HEAD by `ab`, which knows that the answer has no body, and tells whole milliseconds.
+pub(super) fn small(method: &str, server: &Server, path: &str) -> Result<Small> {
     let url = format!("http://{}{path}", server.address);
-    let script = folder.join(format!("{method}.lua"));
-    std::fs::write(&script, format!("wrk.method = \"{method}\"\nwrk.headers[\"Accept\"] = \"{MANIFEST_TYPE}\"\n"))?;
+    let accept = format!("Accept: {MANIFEST_TYPE}");
     let mut command = Command::new("taskset");
-    command.args(["--cpu-list", &super::CLIENT_CORE.to_string(), "wrk", "--threads", "1", "--connections", SMALL_CLIENTS]);
-    command.args(["--duration", SMALL_SECONDS, "--latency", "--script"]).arg(&script).arg(&url);
+    command.args(["--cpu-list", &super::CLIENT_CORE.to_string()]);
+    let seconds = SMALL_SECONDS.to_string();
+    match method {
+        "HEAD" => {
+            command.args(["ab", "-q", "-k", "-i", "-c", SMALL_CLIENTS, "-t", &seconds, "-n", AB_REQUESTS_MAX, "-H", &accept])
+        }
+        _ => command.args(["wrk", "-t", "1", "-c", SMALL_CLIENTS, "-d", &seconds, "--latency", "-H", &accept]),
+    };
     let usage = Usage::of(server.process)?;
-    let output = command.output().context("wrk and taskset must be installed")?;
+    let output = command.arg(&url).output().context("wrk, ab and taskset must be installed")?;
     let used = Usage::of(server.process)?.since(usage);
     let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success() && !text.contains("Non-2xx"), "wrk {method} {url}: {text}");
-    let word = |begin: &str| text.lines().find_map(|line| line.trim().strip_prefix(begin)).map(str::trim);
-    let answered = text.lines().find_map(|line| line.trim().split_once(" requests in")).context("wrk tells how many it sent")?;
-    let answered: f64 = answered.0.parse()?;
+    ensure!(output.status.success() && !text.contains("Non-2xx"), "{method} {url}: {text}");
+    let after = |begin: &str| text.lines().find_map(|line| line.trim().strip_prefix(begin)).map(str::trim);
+    let first = |text: &str| text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+    let rate = after("Requests/sec:").or_else(|| after("Requests per second:")).and_then(first);
+    let requests = text.lines().find(|line| line.contains(" requests in ")).or_else(|| after("Complete requests:"));
+    let requests = requests.and_then(first).filter(|count| *count > 0.0).with_context(|| format!("no answers: {text}"))?;
     Ok(Small {
-        per_second: word("Requests/sec:").context("wrk tells the rate")?.parse()?,
-        processor_us_each: used.processor.as_secs_f64() * 1e6 / answered,
-        p99_ms: milliseconds(word("99%").context("wrk tells the 99th percentile")?)?,
+        per_second: rate.context("a rate")?,
+        processor_us_each: used.processor.as_secs_f64() * 1e6 / requests,
+        p99_ms: milliseconds(after("99%").context("the 99th percentile")?)?,
     })
 }
 
+/// Without a unit, as `ab` writes it, or with one of `wrk`'s.
 fn milliseconds(text: &str) -> Result<f64> {
-    let unit = text.find(|character: char| character.is_alphabetic()).context("a time has a unit")?;
-    let (number, unit) = text.split_at(unit);
+    let (number, unit) = text.split_at(text.find(|character: char| character.is_alphabetic()).unwrap_or(text.len()));
     let factor = match unit {
         "us" => 0.001,
-        "ms" => 1.0,
+        "ms" | "" => 1.0,
         "s" => 1_000.0,
         _ => anyhow::bail!("{text} is no time"),
     };
