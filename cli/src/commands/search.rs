@@ -20,8 +20,12 @@ const WHAT: &str = "the ledger cannot be searched";
 
 pub(super) fn run(arguments: SearchArguments) -> Result<ExitCode, Failure> {
     let output = arguments.output;
+    let hint = beginning_hint(&arguments.words);
     let page = page(arguments).map_err(Failure::as_could_not_run)?;
     if output.json { print_json(&page) } else { print(&in_words(&page)) }.map_err(Failure::as_could_not_run)?;
+    if let Some(hint) = hint.filter(|_| page.events.is_empty() && !output.json) {
+        print(&hint).map_err(Failure::as_could_not_run)?;
+    }
     Ok(if page.events.is_empty() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
@@ -111,6 +115,13 @@ fn of_ledger(path: &Path, pinned: Option<NetworkId>, query: &Query, request: &Pa
     Ok(SearchPage::of(&state, request.order, found))
 }
 
+/// What to try when words were found nowhere: a word that names a package is its beginning.
+fn beginning_hint(words: &[String]) -> Option<String> {
+    let is_name = |word: &&String| !word.starts_with("sha256:") && !word.contains('*');
+    let word = words.iter().rfind(is_name)?;
+    Some(format!("A word is looked for at the beginning of a package: pyrsia search '*{word}*' looks everywhere in its name.\n"))
+}
+
 fn in_words(page: &SearchPage) -> String {
     let end = format!("block {} ({})", page.holds_to_height, moment(page.holds_to_time_ms));
     if page.events.is_empty() {
@@ -172,6 +183,15 @@ mod tests {
     fn that_nothing_is_there_is_said_with_the_block_it_holds_for_and_never_of_a_part() {
         assert_eq!(in_words(&empty(1_042, true)), "Nothing was found in the ledger up to block 1042 (2022-12-14T07:29:23Z).\n");
         assert!(!in_words(&empty(1_042, false)).contains("up to"));
+    }
+
+    #[test]
+    fn who_finds_nothing_by_the_middle_of_a_name_is_told_how_to_look_there() {
+        let hint = |words: &[&str]| beginning_hint(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert!(hint(&["hello"]).is_some_and(|hint| hint.contains("'*hello*'")));
+        assert!(hint(&["docker", "hello"]).is_some_and(|hint| hint.contains("'*hello*'")));
+        assert_eq!(hint(&["*hello*"]), None);
+        assert_eq!(hint(&[]), None);
     }
 
     #[test]
