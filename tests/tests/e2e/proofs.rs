@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pyrsia_tests::clients::{lacking, present};
 use pyrsia_tests::engine::Engine;
 use pyrsia_tests::fleet::Fleet;
 use pyrsia_tests::network::Cli;
@@ -29,6 +30,27 @@ fn changed(folder: &Path, name: &str, back: usize) -> String {
     let other = format!("changed-{name}");
     fs::write(folder.join(&other), bytes).expect("a file");
     other
+}
+
+/// `docs/check-proof.py` comes to the same answers about the proof, and about changes of what it claims and of what it shows.
+fn read_without_code_of_ours(folder: &Path, network: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/check-proof.py");
+    let check = |proof: &str, network: &str| run(Command::new("python3").current_dir(folder).arg(&script).args([proof, network]));
+    let has_python = present("docs/check-proof.py", &["python3"]);
+    if !has_python || run(Command::new("python3").args(["-c", "import cryptography"])).code != 0 {
+        return lacking("docs/check-proof.py", "python3 with its package cryptography");
+    }
+    let good = check("demo.proof", network);
+    assert!(good.code == 0 && good.stdout.contains("org.example:demo:1.0"), "{good:?}");
+    assert_ne!(check("demo.proof", &"0".repeat(64)).code, 0, "of another network");
+    let proof = fs::read(folder.join("demo.proof")).expect("the proof");
+    let begin = |part: &str| proof.windows(part.len()).rposition(|bytes| bytes == part.as_bytes()).expect("a part of the proof");
+    let events = begin("\"events\"");
+    for place in [begin("\"request\"") + 100, events + 200, events + (proof.len() - events) / 2, proof.len() - 200] {
+        let back = (1..).map(|step| proof.len() - place + step).find(|back| proof[proof.len() - back].is_ascii_alphanumeric());
+        let other = changed(folder, "demo.proof", back.expect("a letter or digit"));
+        assert_ne!(check(&other, network).code, 0, "byte {place} is another one");
+    }
 }
 
 /// A package in files: `jar` is one of them, and `network` publishes it.
@@ -66,6 +88,8 @@ pub(crate) fn a_served_package_is_proved(cli: &Cli, folder: &Path, jar: &Path, n
     let other = changed(folder, "demo.proof", proof.len() / 2);
     refused(&cli.run(&["verify", "renamed.jar", "--proof", &other]), 1, "proves nothing here");
     refused(&cli.run(&["verify", "renamed.jar", "--proof", "absent.proof"]), 2, "absent.proof cannot be read");
+
+    read_without_code_of_ours(folder, network);
 
     // By one of its files, and what is not published.
     let sha256 = answer_sha256(&verified.stdout);
