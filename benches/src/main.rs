@@ -1,4 +1,4 @@
-//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|consensus|verifiers|mirror]`.
+//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|consensus|verifiers|sync|mirror]`.
 //!
 //! Each figure stands beside that of an ordinary tool on the same machine in the same run, because absolute figures of a
 //! shared machine say little. Starts the optimized programs as a user does, on loopback, in a temporary folder.
@@ -8,6 +8,7 @@ mod full_blocks;
 mod latency;
 mod memory;
 mod mirror;
+mod sync;
 mod transfer;
 mod usage;
 mod validators;
@@ -22,13 +23,17 @@ async fn main() -> Result<()> {
     if let ["verifiers", modules] = words.as_slice() {
         return verifiers::measure_modules(modules);
     }
+    if words == ["sync"] {
+        println!("| what | measured |\n|---|---|");
+        return sync::measure().await;
+    }
     if words == ["mirror"] {
         return mirror::measure().await;
     }
     let tasks = match words.as_slice() {
         [] => vec!["transfer", "latency", "consensus", "verifiers"],
         [task @ ("transfer" | "latency" | "consensus" | "verifiers")] => vec![*task],
-        _ => bail!("usage: pyrsia-benches [transfer|latency|consensus|verifiers|mirror]"),
+        _ => bail!("usage: pyrsia-benches [transfer|latency|consensus|verifiers|sync|mirror]"),
     };
     println!("| what | measured |\n|---|---|");
     for task in tasks {

@@ -39,7 +39,8 @@ cargo xtask TASK
                     Both: --programs FOLDER takes programs that are there already
   package check     what can be known of packaging/ without installing it
   deny              licences, sources and banned packages of the lock file; known vulnerabilities where the list can be had
-  bench [TASK]      the measurements of docs/performance.md, with optimized programs; `bench ledger` those of the ledger
+  bench [TASK]      the measurements of docs/performance.md, with optimized programs; `bench ledger` those of the ledger,
+                    `bench sync` those of a newcomer
   help              this text
 ";
 
@@ -137,6 +138,10 @@ fn bench(arguments: &[&str]) -> Result<()> {
     if let ["ledger", arguments @ ..] = arguments {
         run(&mut cargo(&["build", "--release", "--workspace", "--example", "ledger_bench"]))?;
         return run(Command::new(built("release/examples/ledger_bench")?).args(arguments));
+    }
+    if arguments == ["sync"] {
+        run(&mut cargo(&["build", "--release", "--workspace", "--bins", "--example", "ledger_bench"]))?;
+        return run(Command::new(built("release/pyrsia-benches")?).args(arguments));
     }
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     run(cargo(&["build", "--release", "--package", "pyrsia-guests-native"]).args(GUESTS))?;
