@@ -129,7 +129,8 @@ mod tests {
             passed[stream] += PIECE;
         }
         let (least, most) = (passed.iter().min().expect("16"), passed.iter().max().expect("16"));
-        assert!(most - least <= 2 * PIECE, "{passed:?}");
+        // Who comes first has the burst.
+        assert!(most - least <= MIB / 4 + 2 * PIECE, "{passed:?}");
         assert!(passed.iter().sum::<u64>() <= 61 * MIB + 16 * PIECE, "{passed:?}");
     }
 
