@@ -3,8 +3,11 @@
 
 use std::path::Path;
 
+/// Its folder, the property, and what it begins with.
+type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
 /// Holds a property against what it begins with and against all files of its folder of the corpus.
-pub(super) fn replay((name, property, seeds): (&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)) {
+pub(super) fn replay((name, property, seeds): Target) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
     let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let files: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();

@@ -14,7 +14,7 @@ fn node(home: &Path, line: &str) -> Ended {
 
 fn written(home: &Path, text: &str) -> PathBuf {
     let path = home.join("node.toml");
-    fs::write(&path, text).unwrap();
+    fs::write(&path, text).expect("the folder of a test can be written");
     path
 }
 

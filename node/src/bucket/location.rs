@@ -58,7 +58,7 @@ pub enum BucketUrlError {
     Prefix {
         url: Url,
         #[source]
-        source: object_store::path::Error,
+        source: Box<object_store::path::Error>,
     },
     #[error("a bucket at {url} has no {what}")]
     NotForThis { url: Url, what: &'static str },
@@ -80,7 +80,7 @@ pub enum BucketUrlError {
     Service {
         url: Url,
         #[source]
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
 }
 
@@ -126,7 +126,7 @@ pub(super) fn open(config: &BucketConfig) -> Result<Location, BucketUrlError> {
         "file" => Ok(object_store::path::Path::default()),
         _ => object_store::path::Path::from_url_path(url.path()),
     };
-    let prefix = prefix.map_err(|source| BucketUrlError::Prefix { url: url.clone(), source })?;
+    let prefix = prefix.map_err(|source| BucketUrlError::Prefix { url: url.clone(), source: Box::new(source) })?;
     // What is given to the builders of a service: where it is, without the slash at its end, and how it is spoken to.
     let endpoint = endpoint.as_ref().map(|endpoint| endpoint.as_str().trim_end_matches('/').to_owned());
     let options = ClientOptions::new()
@@ -174,7 +174,7 @@ pub(super) fn open(config: &BucketConfig) -> Result<Location, BucketUrlError> {
             LocalFileSystem::new_with_prefix(folder).map(|folder| Arc::new(folder.with_fsync(true)) as _)
         }
     };
-    let objects = opened.map_err(|source| BucketUrlError::Service { url: url.clone(), source })?;
+    let objects = opened.map_err(|source| BucketUrlError::Service { url: url.clone(), source: Box::new(source) })?;
     let id = Sha256Digest::of(format!("{url} {}", config.endpoint.as_ref().map_or("", Url::as_str)).as_bytes());
     Ok(Location { objects, prefix, url: url.to_string(), id })
 }

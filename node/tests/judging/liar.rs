@@ -60,6 +60,7 @@ impl Liar {
             max_provided_keys: 64,
             artifact_budget: None,
             network: NetworkConfig::default(),
+            bucket: None,
         };
         let mut registry = Registry::default();
         let (p2p, p2p_task) = P2p::start(config, consensus.clone(), frames, store.clone(), sender, &mut registry).await.unwrap();

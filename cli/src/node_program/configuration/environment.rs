@@ -77,7 +77,7 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let path = OsString::from_vec(b"/data/\xff".to_vec());
         let layer = read(&setting::all(&layers::command()), &|name| (name == "PYRSIA_ARTIFACT_PATH").then(|| path.clone()));
-        assert_eq!(layer.given["artifact_path"].words, [path.clone()]);
+        assert_eq!(layer.given["artifact_path"].words, std::slice::from_ref(&path));
         let layer = read(&setting::all(&layers::command()), &|name| (name == "PYRSIA_NETWORK_NAME").then(|| path.clone()));
         assert!(layer.findings[0].problem.contains("not UTF-8"), "{:?}", layer.findings);
     }
