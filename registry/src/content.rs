@@ -102,7 +102,14 @@ pub(crate) async fn answer(
     };
     if opened.size_bytes <= SHORT_BYTES_MAX {
         let sha256 = opened.sha256;
-        let bytes = whole(opened).await.map_err(unreadable)?;
+        let mut bytes = whole(opened).await.map_err(unreadable)?;
+        if Sha256Digest::of(&bytes) != sha256 {
+            front.node.discard_damaged(sha256).await;
+            bytes = whole(front.node.open_artifact(package_type, id).await?).await.map_err(unreadable)?;
+            if Sha256Digest::of(&bytes) != sha256 {
+                return Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, "its bytes are not those of its digest")));
+            }
+        }
         front.short.keep(sha256, bytes.clone());
         return Ok(plan.with_bytes(&bytes));
     }
@@ -127,7 +134,7 @@ pub(crate) fn answer_made(request: &Request, bytes: &[u8], media_type: &str, tim
 /// All bytes of a short artifact.
 async fn whole(opened: OpenArtifact) -> io::Result<Bytes> {
     let read = move || {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(opened.size_bytes as usize);
         opened.file.take(opened.size_bytes).read_to_end(&mut bytes)?;
         if bytes.len() as u64 == opened.size_bytes { Ok(bytes.into()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     };

@@ -1,7 +1,7 @@
 //! Short artifacts in memory, by digest: manifests, configurations, POMs, which clients ask for far more often than for what they describe.
 //!
-//! Owns copies of bytes that were read from the store, and no word on whether they may leave: each request asks for the verdict, and whether the
-//! file in the store is still the one that was read.
+//! Owns copies of bytes that were read from the store and hashed, and no word on whether they may leave: each request asks for the verdict, and whether
+//! the store still has the artifact as it took it in.
 
 use hyper::body::Bytes;
 use pyrsia_ledger::Sha256Digest;

@@ -51,7 +51,7 @@ async fn what_is_stored_is_shown_pinned_scrubbed_and_removed() {
     let pipeline = Pipeline::start(image.files()).await;
     let fixture = Fixture::founded(&pipeline.url).await;
     publish(&fixture, "library/hello:1.0").await;
-    let [_, config, layer]: [Sha256Digest; 3] =
+    let [manifest, config, layer]: [Sha256Digest; 3] =
         [&image.manifest, &image.config, &image.layer].map(|bytes| Sha256Digest::of(bytes));
 
     let whole = page(&fixture, "").await;
@@ -106,6 +106,14 @@ async fn what_is_stored_is_shown_pinned_scrubbed_and_removed() {
     assert_eq!(change(&fixture, PINS, &layer).await, ArtifactChange::PinnedNotHere);
     assert_eq!(change(&fixture, UNPINS, &layer).await, ArtifactChange::Unpinned);
     assert_eq!(change(&fixture, UNPINS, &layer).await, ArtifactChange::WasNotPinned);
+
+    // What clients ask for again and again is sent from memory; that its file has changed is noticed all the same.
+    for _ in 0..2 {
+        let response = fixture.get("/v2/hello/manifests/1.0").await;
+        assert_eq!(response.bytes().await.expect("the body"), image.manifest);
+    }
+    fs::write(blob(&fixture, &manifest), b"rotten").expect("rots");
+    assert_eq!(fixture.get("/v2/hello/manifests/1.0").await.status(), 503);
     fixture.stop().await;
 }
 
