@@ -142,6 +142,8 @@ pub(super) fn open(config: &BucketConfig) -> Result<Location, BucketUrlError> {
             let new = || if credentials.is_some() { AmazonS3Builder::new() } else { AmazonS3Builder::from_env() };
             let builder = new().with_bucket_name(name).with_client_options(options).with_retry(retry);
             let builder = settings.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value));
+            // Every service knows how to delete one object; not every one knows how to delete many.
+            let builder = builder.with_disable_bulk_delete(true);
             let builder = region.iter().fold(builder, |builder, region| builder.with_region(region));
             let builder = match endpoint {
                 Some(endpoint) => builder.with_endpoint(endpoint),

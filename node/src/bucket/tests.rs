@@ -113,13 +113,13 @@ async fn another_nodes_copy_counts_once_it_was_read_and_a_damaged_one_is_written
 #[tokio::test]
 async fn a_copy_with_another_size_a_false_list_or_other_bytes_is_no_copy() {
     let fixture = Fixture::new();
-    let kept: Vec<BuiltArtifact> = (1..=5).map(|seed| fixture.keep(&noise(2 * MIB, seed))).collect();
+    let kept: Vec<BuiltArtifact> = (1..=5).map(|number| fixture.keep(&noise(2 * MIB, 2 * number + 1))).collect();
     for artifact in &kept {
         fixture.copy(&fixture.store, artifact.sha256).await;
     }
     let [short, false_list, rotten, gone, whole] = &kept[..] else { unreachable!("five were kept") };
     fixture.overwrite(short, noise(MIB, 1)).await;
-    fixture.overwrite(rotten, noise(2 * MIB, 9)).await;
+    fixture.overwrite(rotten, noise(2 * MIB, 99)).await;
     let bucket = &fixture.bucket;
     fixture.objects.put(&bucket.list_path(&false_list.sha256), noise(64, 1).into()).await.expect("puts");
     fixture.objects.delete(&bucket.artifact_path(&gone.sha256)).await.expect("deletes");
@@ -132,7 +132,9 @@ async fn a_copy_with_another_size_a_false_list_or_other_bytes_is_no_copy() {
     let (check, lost) = bucket.check(BucketDepth::Bytes, |_| Duration::ZERO).await;
     assert_eq!((check.copies, check.wrong, check.gone, lost), (2, 1, 0, vec![rotten.sha256]));
     assert_eq!(check.bytes_read, 4 * MIB as u64);
-    assert!(bucket.still_has(&whole.sha256).await && !bucket.still_has(&gone.sha256).await && !bucket.still_has(&short.sha256).await);
+    assert!(
+        bucket.still_has(&whole.sha256).await && !bucket.still_has(&gone.sha256).await && !bucket.still_has(&short.sha256).await
+    );
     let again = fixture.again(fixture.folder.path());
     assert_eq!((again.view().artifacts, again.view().wrong), (1, 3), "a restart knows what is damaged");
 }
@@ -175,7 +177,7 @@ async fn a_folder_that_vanishes_is_a_bucket_that_is_left_alone_until_it_is_back(
     ingest.write_all(b"bytes").expect("writes");
     let stored = ingest.commit(None).expect("commits");
     // A file where the folder was: nothing can be made in it.
-    std::fs::remove_dir(&place).expect("removes");
+    std::fs::remove_dir_all(&place).expect("removes");
     std::fs::write(&place, b"").expect("writes");
     assert!(bucket.copy(&store, stored.sha256).await.is_err());
     assert!(!bucket.is_well());

@@ -55,6 +55,8 @@ impl Bucket {
         let (bucket, size_bytes) = (self.clone(), source.list.size_bytes());
         let noted = spawn_blocking(move || bucket.0.copies.note(&sha256, size_bytes));
         noted.await.map_err(io::Error::other).and_then(|noted| noted).map_err(BucketError::Records)?;
+        // It may leave the disk from here on.
+        drop(source);
         self.0.copied.send_modify(|copies| *copies += 1);
         Ok(copied)
     }

@@ -49,6 +49,9 @@ async fn a_bucket_takes_what_the_disk_has_no_room_for_and_is_believed_no_more_th
     storage.write_credentials("a secret of this test");
 
     node.start_again().await;
+    node.program()
+        .line("that the bucket is used", SOON, |line| line.contains("artifacts are copied to a bucket").then_some(()))
+        .await;
     let images: Vec<Image> = ["shop/one:1", "shop/two:1"].map(pyrsia_tests::instant_pipeline::honest_image).into();
     let mut copies = 0;
     for (name, image) in ["shop/one", "shop/two"].into_iter().zip(&images) {

@@ -33,6 +33,8 @@ const KEEPER_TIME: Duration = Duration::from_secs(2);
 const SILENCE_KNOWN: Duration = Duration::from_secs(60);
 /// How often something else is looked for when what was to leave is wanted again, or others have taken its room.
 const ROUNDS_MAX: usize = 3;
+/// What has just been fetched or sent may be held for a moment by who did it: where nothing can leave, it is tried once more after this.
+const READER_PAUSE: Duration = Duration::from_millis(100);
 /// How often what was built here is looked at, which may have gone beyond the budget.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -99,13 +101,16 @@ impl Rooms {
             return Ok(Some(reservation));
         }
         let mut silent = self.making.lock().await;
-        for _ in 0..ROUNDS_MAX {
+        for round in 1..=ROUNDS_MAX {
             let missing = match reserve().await? {
                 Ok(reservation) => return Ok(Some(reservation)),
                 Err(missing) => missing,
             };
             if self.free(missing, Some(sha256), &mut silent).await? == 0 {
-                break;
+                if round > 1 {
+                    break;
+                }
+                tokio::time::sleep(READER_PAUSE).await;
             }
         }
         reserve().await?.map(Some).map_err(|_| FetchError::NoRoom { size_bytes, budget_bytes })
