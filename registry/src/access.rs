@@ -6,9 +6,10 @@ mod watched_body;
 
 pub use exchange::AccessLog;
 
+use crate::framing;
 use crate::metrics::Surface;
 use crate::router;
-use crate::server::Front;
+use crate::server::{Front, Guest};
 use exchange::Exchange;
 use futures::FutureExt;
 use hyper::body::{Body, Bytes, Incoming};
@@ -19,32 +20,23 @@ use poem::{Request, Response};
 use pyrsia_node::RequestContext;
 use pyrsia_node::request_context::REQUEST_ID;
 use std::io;
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use tracing::Instrument;
 use watched_body::WatchedBody;
 
-/// Whom a request came from.
-#[derive(Clone, Debug)]
-pub(crate) struct Connection {
-    pub(crate) peer: SocketAddr,
-    /// What the system has taken for this client so far, heads and all.
-    pub(crate) written_bytes: Arc<AtomicU64>,
-}
-
 pub(crate) async fn answer(
     front: Arc<Front>,
-    connection: Connection,
+    guest: Arc<Guest>,
     request: hyper::Request<Incoming>,
 ) -> hyper::Response<impl Body<Data = Bytes, Error = io::Error>> {
     let context = RequestContext::new(request.headers().get(REQUEST_ID).map(HeaderValue::as_bytes));
     let surface = router::surface(&front, request.uri().path());
     let span = span(surface, context.id());
-    trace::begin(&span, &request, connection.peer);
-    let mut exchange = Exchange::begin(front.clone(), connection, &request, surface, context.clone(), span.clone());
+    trace::begin(&span, &request, guest.peer);
+    let mut exchange = Exchange::begin(front.clone(), guest, &request, surface, context.clone(), span.clone());
 
+    let is_last = framing::is_last(request.version(), request.headers());
     let request: Request = (request, LocalAddr::default(), RemoteAddr::default(), Scheme::HTTP).into();
     let answering = AssertUnwindSafe(router::answer(&front, request)).catch_unwind();
     let answered = context.clone().scope(answering.instrument(span.clone())).await;
@@ -54,6 +46,9 @@ pub(crate) async fn answer(
     });
 
     head(response.headers_mut(), &context);
+    if is_last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let response: hyper::Response<_> = response.into();
     exchange.answered(&response);
     response.map(|body| WatchedBody::new(body, exchange))
@@ -67,11 +62,12 @@ fn head(headers: &mut HeaderMap, context: &RequestContext) {
 }
 
 /// What every line of log of the request stands in; its name is also that of the trace's span, hence one for each surface.
+/// Of the highest level, so that an error's line has the request's id however little is logged.
 fn span(surface: Surface, request_id: &str) -> tracing::Span {
     match surface {
-        Surface::Docker => tracing::info_span!("docker", request_id, otel.kind = "server"),
-        Surface::Maven => tracing::info_span!("maven", request_id, otel.kind = "server"),
-        Surface::Packages => tracing::info_span!("packages", request_id, otel.kind = "server"),
-        Surface::Management => tracing::info_span!("management", request_id, otel.kind = "server"),
+        Surface::Docker => tracing::error_span!("docker", request_id, otel.kind = "server"),
+        Surface::Maven => tracing::error_span!("maven", request_id, otel.kind = "server"),
+        Surface::Packages => tracing::error_span!("packages", request_id, otel.kind = "server"),
+        Surface::Management => tracing::error_span!("management", request_id, otel.kind = "server"),
     }
 }

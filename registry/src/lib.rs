@@ -24,6 +24,7 @@ mod access;
 mod admin;
 mod conditions;
 mod content;
+mod framing;
 mod metrics;
 mod not_served;
 mod ranges;

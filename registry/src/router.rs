@@ -4,6 +4,7 @@
 //! what answers GET answers HEAD.
 
 use crate::docker;
+use crate::framing;
 use crate::management::error::{Dialect, Refused};
 use crate::management::{
     authorize, builds, inspect, log, members, package_types, predecessor, proofs, search, status, storage, verifiers,
@@ -152,6 +153,9 @@ fn mounted<'p>(front: &Front, path: &'p str) -> Option<(&'p str, &'p str)> {
 
 pub(crate) async fn answer(front: &Front, request: Request) -> Response {
     let path = request.uri().path().to_owned();
+    if let Err(refused) = framing::check_host(request.version(), request.headers()) {
+        return refused.into_response(Dialect::of(&path));
+    }
     if is_docker(&path) {
         return docker::answer(front, &request).await;
     }

@@ -3,7 +3,7 @@
 //! Speaks HTTP/1.1 through hyper. A connection carries one request at a time, so the limit on connections bounds everything
 //! that is in work at once.
 
-use crate::access::{self, AccessLog, Connection};
+use crate::access::{self, AccessLog};
 use crate::admin::AdminToken;
 use crate::content::ShortArtifacts;
 use crate::docker::{Catalog, Proofs};
@@ -22,21 +22,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+mod guests;
 #[cfg(target_os = "linux")]
 mod outbox;
 mod stall;
+pub(crate) use guests::Guest;
+use guests::Guests;
 #[cfg(target_os = "linux")]
 pub(crate) use outbox::Outbox;
 use stall::StallGuard;
 
-/// The most connections that are open at once; further clients wait in the backlog of the socket.
+/// The most connections that are served at once. A further client has the place of one without a request; while there is none, it waits.
 const CONNECTIONS_MAX: usize = 1_024;
 /// One of so many files that the process may have open can be a connection of a client: the ledger, artifacts and peers
 /// need the others.
@@ -222,31 +223,33 @@ fn connections_max(open_files_max: Option<u64>) -> usize {
 }
 
 async fn accept(listener: TcpListener, front: Arc<Front>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(connections_max(open_files_max())));
+    let guests = Guests::new(connections_max(open_files_max()));
     let mut connections = JoinSet::new();
     loop {
-        let accepted = async {
-            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-            (place, listener.accept().await)
-        };
-        tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            Some(_) = connections.join_next() => {}
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, peer)) => {
-                    let (front, stop) = (front.clone(), stop.clone());
-                    connections.spawn(async move {
-                        let counted = front.metrics.connection();
-                        serve(stream, peer, front.clone(), stop).await;
-                        drop((counted, place));
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            },
-        }
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let guest = Arc::new(Guest::new(peer));
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = guests.admit(guest.clone()) => place,
+        };
+        while connections.try_join_next().is_some() {}
+        let (front, stop) = (front.clone(), stop.clone());
+        connections.spawn(async move {
+            let counted = front.metrics.connection();
+            serve(stream, guest, front.clone(), stop).await;
+            drop((counted, place));
+        });
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
@@ -256,7 +259,7 @@ async fn accept(listener: TcpListener, front: Arc<Front>, stop: CancellationToke
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, stop: CancellationToken) {
+async fn serve(stream: TcpStream, guest: Arc<Guest>, front: Arc<Front>, stop: CancellationToken) {
     // Small answers must not wait for the acknowledgement of what went before.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
@@ -264,17 +267,16 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, stop: Can
         let outbox = Outbox::default();
         (outbox::FileSocket::new(stream, outbox.clone()), outbox)
     };
-    let written_bytes = Arc::new(AtomicU64::new(0));
-    let connection = Connection { peer, written_bytes: written_bytes.clone() };
+    let served = guest.clone();
     let service = service_fn(move |request| {
-        let (front, connection) = (front.clone(), connection.clone());
+        let (front, guest) = (front.clone(), served.clone());
         #[cfg(target_os = "linux")]
         let request = {
             let mut request: hyper::Request<hyper::body::Incoming> = request;
             request.extensions_mut().insert(outbox.clone());
             request
         };
-        async move { Ok::<_, Infallible>(access::answer(front, connection, request).await) }
+        async move { Ok::<_, Infallible>(access::answer(front, guest, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -283,17 +285,25 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, stop: Can
         .header_read_timeout(HEAD_READ_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(StallGuard::new(stream, WRITE_STALL_MAX, written_bytes)), service);
+        .serve_connection(TokioIo::new(StallGuard::new(stream, WRITE_STALL_MAX, guest.clone())), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        // A request that came just now is still answered.
+        () = guest.told_to_leave() => match guest.may_be_closed() {
+            true => return,
+            false => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        },
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection broke off");
+        tracing::debug!(peer = %guest.peer, %error, "a connection broke off");
     }
 }
 

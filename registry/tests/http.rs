@@ -10,6 +10,9 @@ mod http {
     mod pipeline;
 
     mod arriving;
+    #[cfg(unix)]
+    mod crowd;
+    mod framing;
     mod maven;
     mod mistakes;
     mod monitoring;
@@ -17,6 +20,7 @@ mod http {
     mod network;
     mod pages;
     mod proofs;
+    mod parts;
     mod pull;
     mod requests;
     mod search;

@@ -2,17 +2,14 @@
 //!
 //! Owns the line in the access log. Of a request the path is logged, never the query, a credential or the user of a URL.
 
-use super::Connection;
 use super::trace::{self, Outcome};
 use crate::metrics::{self, Ended, Surface};
-use crate::server::Front;
+use crate::server::{Front, Guest};
 use hyper::body::{Body, Incoming};
 use poem::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use pyrsia_node::{RequestContext, Verdict};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tracing::Span;
 
@@ -35,11 +32,10 @@ pub(super) struct Exchange {
     front: Arc<Front>,
     surface: Surface,
     method: Method,
-    peer: SocketAddr,
+    guest: Arc<Guest>,
     context: RequestContext,
     span: Span,
     begun: Instant,
-    written_bytes: Arc<AtomicU64>,
     written_before: u64,
     /// Only of requests that are logged.
     line: Option<Line>,
@@ -63,23 +59,23 @@ struct Line {
 impl Exchange {
     pub(super) fn begin(
         front: Arc<Front>,
-        connection: Connection,
+        guest: Arc<Guest>,
         request: &hyper::Request<Incoming>,
         surface: Surface,
         context: RequestContext,
         span: Span,
     ) -> Self {
         front.metrics.begun();
+        guest.begin_answer();
         let is_logged = front.access_log != AccessLog::Off && tracing::enabled!(target: TARGET, tracing::Level::INFO);
         Self {
             surface,
             method: request.method().clone(),
-            peer: connection.peer,
             context,
             span,
             begun: Instant::now(),
-            written_before: connection.written_bytes.load(Ordering::Relaxed),
-            written_bytes: connection.written_bytes,
+            written_before: guest.written_bytes(),
+            guest,
             line: is_logged.then(|| Line::new(request)),
             status: None,
             expected: None,
@@ -130,7 +126,7 @@ impl Exchange {
 
     fn log(&self, line: &Line, elapsed: Duration, sent: u64, broken_off: Option<&'static str>) {
         let Line { path, version, referer, agent, digest } = line;
-        let (method, peer, request_id) = (&self.method, self.peer, self.context.id());
+        let (method, peer, request_id) = (&self.method, self.guest.peer, self.context.id());
         match self.front.access_log {
             AccessLog::Off => {}
             AccessLog::Line => {
@@ -162,10 +158,11 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.guest.end_answer();
         let (elapsed, broken_off) = (self.begun.elapsed(), self.broken_off());
         // What waits in a buffer when the connection ends was not sent.
         let sent = match broken_off {
-            Some(_) => self.sent.min(self.written_bytes.load(Ordering::Relaxed) - self.written_before),
+            Some(_) => self.sent.min(self.guest.written_bytes() - self.written_before),
             None => self.sent,
         };
         let (status, verdict) = (self.status.map(|status| status.as_u16()), self.context.verdict().map(Verdict::as_str));

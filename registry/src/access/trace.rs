@@ -57,6 +57,8 @@ pub(super) fn end(span: &Span, outcome: &Outcome) {
     if outcome.status.is_some_and(|status| status >= 500) {
         span.set_status(Status::error(""));
     }
+    // A trace's span ends where it was left last, which was with the head of the answer.
+    span.in_scope(|| ());
 }
 
 fn is_sampled(span: &Span) -> bool {

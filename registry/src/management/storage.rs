@@ -101,9 +101,21 @@ pub(crate) async fn change(front: &Front, wish: Wish, mut request: Request) -> R
         _ if bucket => return Err(Refused::bad_request("only removals are for the bucket as well".to_owned())),
         wish => wish,
     };
+    // Said before anything has left the disk.
+    if let (Wish::RemoveEverywhere, Some(first)) = (wish, artifacts.first()) {
+        front.node.bucket_answers_about(first).await?;
+    }
     let mut outcomes = vec![];
     for sha256 in artifacts {
-        let outcome = changed(front, wish, sha256).await?;
+        let outcome = match changed(front, wish, sha256).await {
+            Ok(outcome) => outcome,
+            Err(error) if outcomes.is_empty() => return Err(error.into()),
+            // What became of the others is said all the same.
+            Err(error) => {
+                tracing::error!(%sha256, error = &error as &dyn std::error::Error, "{} failed", wish.what());
+                ArtifactChange::Failed
+            }
+        };
         outcomes.push(ArtifactOutcome { sha256, outcome });
     }
     Ok(json(StatusCode::OK, &ArtifactsResponse { artifacts: outcomes }))
@@ -133,9 +145,13 @@ async fn changed(front: &Front, wish: Wish, sha256: Sha256Digest) -> Result<Arti
         Wish::RemoveEverywhere => match front.node.remove_artifact(sha256).await? {
             Leaving::Pinned => ArtifactChange::IsPinned,
             Leaving::Needed | Leaving::InUse => ArtifactChange::IsNeeded,
-            left @ (Leaving::Gone | Leaving::NotHere) => match front.node.remove_copy(sha256).await? || left == Leaving::Gone {
-                true => ArtifactChange::Removed,
-                false => ArtifactChange::NotHere,
+            left @ (Leaving::Gone | Leaving::NotHere) => match front.node.remove_copy(sha256).await {
+                Ok(was_there) if was_there || left == Leaving::Gone => ArtifactChange::Removed,
+                Ok(_) => ArtifactChange::NotHere,
+                Err(error) => {
+                    tracing::error!(%sha256, error = &error as &dyn std::error::Error, "the copy in the bucket cannot be removed");
+                    ArtifactChange::CopyStays
+                }
             },
         },
     })

@@ -1,10 +1,10 @@
 //! A stream that gives up on a client that has stopped reading.
 
+use super::Guest;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,20 +14,22 @@ use tokio::time::Sleep;
 pub(super) struct StallGuard<S> {
     stream: S,
     patience: Duration,
-    /// What the stream has taken so far.
-    written_bytes: Arc<AtomicU64>,
+    /// Is told what the stream takes.
+    guest: Arc<Guest>,
     /// Runs while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StallGuard<S> {
-    pub(super) fn new(stream: S, patience: Duration, written_bytes: Arc<AtomicU64>) -> Self {
-        Self { stream, patience, written_bytes, deadline: None }
+    pub(super) fn new(stream: S, patience: Duration, guest: Arc<Guest>) -> Self {
+        Self { stream, patience, guest, deadline: None }
     }
 
     fn count(&self, progress: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(written)) = progress {
-            self.written_bytes.fetch_add(*written as u64, Ordering::Relaxed);
+        match progress {
+            Poll::Ready(Ok(written)) => self.guest.wrote(*written),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.guest.block(),
         }
     }
 
@@ -89,10 +91,10 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_nothing_is_given_up() {
         let (near, _far_that_never_reads) = tokio::io::duplex(8);
-        let written = Arc::new(AtomicU64::new(0));
-        let mut guarded = StallGuard::new(near, Duration::from_millis(20), written.clone());
+        let guest = Arc::new(Guest::new(([127, 0, 0, 1], 1).into()));
+        let mut guarded = StallGuard::new(near, Duration::from_millis(20), guest.clone());
         guarded.write_all(b"fits").await.expect("there is room");
         let error = guarded.write_all(&[0; 64]).await.expect_err("there is none left");
-        assert_eq!((error.kind(), written.load(Ordering::Relaxed)), (io::ErrorKind::TimedOut, 8));
+        assert_eq!((error.kind(), guest.written_bytes()), (io::ErrorKind::TimedOut, 8));
     }
 }

@@ -88,6 +88,10 @@ pub enum ArtifactChange {
     RemovedFromDisk,
     /// It was not on the disk, and its copy in the bucket stays.
     InBucketAlone,
+    /// It is not on the disk; its copy in the bucket could not be removed, and the node's log says why.
+    CopyStays,
+    /// The node could not do it; its log says why.
+    Failed,
     /// Neither published nor stored.
     Unknown,
 }
@@ -95,7 +99,7 @@ pub enum ArtifactChange {
 impl ArtifactChange {
     /// Whether it is as the caller wants it.
     pub fn is_done(self) -> bool {
-        !matches!(self, Self::IsPinned | Self::IsNeeded | Self::Unknown)
+        !matches!(self, Self::IsPinned | Self::IsNeeded | Self::CopyStays | Self::Failed | Self::Unknown)
     }
 }
 
