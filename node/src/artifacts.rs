@@ -22,6 +22,7 @@ pub(crate) use catalogue::Counts;
 pub use catalogue::{StoredArtifact, Usage};
 pub use chunks::{ARTIFACT_BYTES_MAX, ChunkList};
 pub use error::StoreError;
+pub(crate) use ingest::ArtifactHasher;
 pub use ingest::Ingest;
 pub(crate) use lock::FolderLock;
 pub(crate) use partial::{Finished, Partial};

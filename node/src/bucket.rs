@@ -30,10 +30,11 @@ use health::Health;
 use location::Location;
 use pyrsia_ledger::Sha256Digest;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The longest reason that is repeated from a service, in characters.
 const REASON_CHARS_MAX: usize = 400;
@@ -87,6 +88,10 @@ struct Shared {
     copies: Copies,
     health: Health,
     counts: BucketCounts,
+    /// Chunk lists that are being made anew; each ends when its sender is gone.
+    mending: Mutex<BTreeMap<Sha256Digest, watch::Receiver<()>>>,
+    /// One is made at a time.
+    mends: Semaphore,
     /// How many copies were made since the start.
     copied: watch::Sender<u64>,
 }
@@ -138,7 +143,8 @@ impl Bucket {
     fn behind(location: Location, folder: &Path) -> Result<Self, BucketError> {
         let copies = Copies::open(&folder.join("bucket"), &location.id).map_err(BucketError::Records)?;
         let (health, counts, copied) = (Health::default(), BucketCounts::default(), watch::Sender::new(0));
-        Ok(Self(Arc::new(Shared { location, copies, health, counts, copied })))
+        let (mending, mends) = (Mutex::default(), Semaphore::new(1));
+        Ok(Self(Arc::new(Shared { location, copies, health, counts, mending, mends, copied })))
     }
 
     /// The size of an artifact that has a copy, as far as is known here.

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use std::io::{self, Write};
 
 /// The digest of an artifact and its chunk list, in one pass.
-pub(super) struct ArtifactHasher {
+pub(crate) struct ArtifactHasher {
     whole: Sha256,
     chunk: Sha256,
     chunk_bytes: usize,
@@ -19,11 +19,11 @@ pub(super) struct ArtifactHasher {
 }
 
 impl ArtifactHasher {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { whole: Sha256::new(), chunk: Sha256::new(), chunk_bytes: 0, chunks: vec![], size_bytes: 0 }
     }
 
-    pub(super) fn update(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
         self.whole.update(bytes);
         self.size_bytes += bytes.len() as u64;
         while !bytes.is_empty() {
@@ -42,7 +42,7 @@ impl ArtifactHasher {
         self.chunk_bytes = 0;
     }
 
-    pub(super) fn finish(mut self) -> Result<(Sha256Digest, ChunkList), StoreError> {
+    pub(crate) fn finish(mut self) -> Result<(Sha256Digest, ChunkList), StoreError> {
         if self.chunk_bytes > 0 {
             self.end_chunk();
         }

@@ -1,10 +1,11 @@
 //! Looking after the copies in the bucket: whether those that are known are there, and, where that is wished, whether they are whole.
 
+use super::read::list_bytes;
 use super::{Bucket, BucketError, BucketRead};
 use futures::TryStreamExt as _;
 use pyrsia_ledger::Sha256Digest;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Copies that are looked at in one go.
@@ -39,7 +40,7 @@ pub struct BucketCheck {
 }
 
 impl Bucket {
-    /// Looks at every known copy. `pause` is told how many bytes were read, and says how long to wait before more are. What it
+    /// Looks at every known copy, and makes the chunk lists anew that are lost or false. `pause` is told how many bytes were read, and says how long to wait before more are. What it
     /// finds damaged or gone counts as a copy no more.
     pub(crate) async fn check(
         &self,
@@ -69,8 +70,15 @@ impl Bucket {
             known.extend(page);
         }
         let mut missing = known.clone();
+        let mut listless: BTreeSet<Sha256Digest> =
+            known.iter().filter(|(_, size_bytes)| list_bytes(**size_bytes) > 0).map(|(sha256, _)| *sha256).collect();
         let mut objects = self.objects();
         while let Some(object) = objects.try_next().await? {
+            if let Some(sha256) = self.artifact_of_list(&object)
+                && known.get(&sha256).is_some_and(|size_bytes| list_bytes(*size_bytes) == object.size)
+            {
+                listless.remove(&sha256);
+            }
             let Some(sha256) = self.artifact_of(&object) else { continue };
             match missing.remove(&sha256) {
                 None if known.contains_key(&sha256) => {}
@@ -89,15 +97,17 @@ impl Bucket {
             self.note_gone(&sha256);
             lost.push(sha256);
         }
-        if depth == BucketDepth::Bytes {
-            for sha256 in known.into_keys().filter(|sha256| self.known_copy(sha256).is_some()).collect::<Vec<_>>() {
+        // A list is made of the bytes alone, so that what lacks one is read in any case.
+        let is_read = |sha256: &Sha256Digest| depth == BucketDepth::Bytes || listless.contains(sha256);
+        for sha256 in known.into_keys().filter(is_read) {
+            if self.known_copy(&sha256).is_some() {
                 let bytes_read = &mut check.bytes_read;
                 let read = self.read_whole(&sha256, |bytes| {
                     *bytes_read += bytes;
                     pause(bytes)
                 });
                 match read.await {
-                    Ok(BucketRead::Found(_)) => {}
+                    Ok(BucketRead::Found(list)) => self.keep_list(&sha256, &list).await?,
                     Ok(BucketRead::NotThere) => {
                         check.gone += 1;
                         self.note_gone(&sha256);

@@ -43,6 +43,11 @@ impl Bucket {
         removed
     }
 
+    /// Whether it says at this time if it has the copy of an artifact.
+    pub(crate) async fn answers_about(&self, sha256: &Sha256Digest) -> Result<(), BucketError> {
+        self.size(&self.artifact_path(sha256)).await.map(drop)
+    }
+
     pub(super) fn artifact_path(&self, sha256: &Sha256Digest) -> Path {
         let name = sha256.to_string();
         self.0.location.prefix.clone().join(FOLDER).join(&name[..2]).join(name)
@@ -106,6 +111,12 @@ impl Bucket {
     pub(super) fn artifact_of(&self, object: &ObjectMeta) -> Option<Sha256Digest> {
         let sha256 = object.location.filename()?.parse().ok()?;
         (self.artifact_path(&sha256) == object.location).then_some(sha256)
+    }
+
+    /// The artifact that an object is the chunk list of, none for other objects.
+    pub(super) fn artifact_of_list(&self, object: &ObjectMeta) -> Option<Sha256Digest> {
+        let sha256 = object.location.filename()?.strip_suffix(LIST_SUFFIX)?.parse().ok()?;
+        (self.list_path(&sha256) == object.location).then_some(sha256)
     }
 
     /// A request whose answer may be that there is no such object.

@@ -111,23 +111,23 @@ async fn another_nodes_copy_counts_once_it_was_read_and_a_damaged_one_is_written
 }
 
 #[tokio::test]
-async fn a_copy_with_another_size_a_false_list_or_other_bytes_is_no_copy() {
+async fn a_copy_with_another_size_or_other_bytes_is_no_copy() {
     let fixture = Fixture::new();
-    let kept: Vec<BuiltArtifact> = (1..=5).map(|number| fixture.keep(&noise(2 * MIB, 2 * number + 1))).collect();
+    let kept: Vec<BuiltArtifact> = (1..=4).map(|number| fixture.keep(&noise(2 * MIB, 2 * number + 1))).collect();
     for artifact in &kept {
         fixture.copy(&fixture.store, artifact.sha256).await;
     }
-    let [short, false_list, rotten, gone, whole] = &kept[..] else { unreachable!("five were kept") };
+    let [short, rotten, gone, whole] = &kept[..] else { unreachable!("four were kept") };
     fixture.overwrite(short, noise(MIB, 1)).await;
     fixture.overwrite(rotten, noise(2 * MIB, 99)).await;
     let bucket = &fixture.bucket;
-    fixture.objects.put(&bucket.list_path(&false_list.sha256), noise(64, 1).into()).await.expect("puts");
     fixture.objects.delete(&bucket.artifact_path(&gone.sha256)).await.expect("deletes");
-    assert!(matches!(bucket.chunk_list(false_list).await, Err(BucketError::Wrong { .. })));
-    assert_eq!(bucket.chunk_list(false_list).await.expect("knows"), BucketRead::NotThere, "it is not asked for it again");
-    assert!(!bucket.still_has(&false_list.sha256).await);
+    assert!(matches!(bucket.chunk_list(short).await, Err(BucketError::Wrong { .. })));
+    assert_eq!(bucket.chunk_list(short).await.expect("knows"), BucketRead::NotThere, "it is not asked for it again");
+    assert!(!bucket.still_has(&short.sha256).await);
+    bucket.0.copies.note(&short.sha256, 2 * MIB as u64).expect("notes");
     let (check, lost) = bucket.check(BucketDepth::Sizes, |_| Duration::ZERO).await;
-    let expected = BucketCheck { copies: 3, wrong: 1, gone: 1, unknown: 1, ..BucketCheck::default() };
+    let expected = BucketCheck { copies: 3, wrong: 1, gone: 1, ..BucketCheck::default() };
     assert_eq!((check, lost.len()), (expected, 2), "sizes do not tell the rotten one");
     let (check, lost) = bucket.check(BucketDepth::Bytes, |_| Duration::ZERO).await;
     assert_eq!((check.copies, check.wrong, check.gone, lost), (2, 1, 0, vec![rotten.sha256]));
@@ -136,7 +136,49 @@ async fn a_copy_with_another_size_a_false_list_or_other_bytes_is_no_copy() {
         bucket.still_has(&whole.sha256).await && !bucket.still_has(&gone.sha256).await && !bucket.still_has(&short.sha256).await
     );
     let again = fixture.again(fixture.folder.path());
-    assert_eq!((again.view().artifacts, again.view().wrong), (1, 3), "a restart knows what is damaged");
+    assert_eq!((again.view().artifacts, again.view().wrong), (1, 2), "a restart knows what is damaged");
+}
+
+#[tokio::test]
+async fn a_lost_or_false_chunk_list_is_made_anew_from_the_bytes() {
+    let fixture = Fixture::new();
+    let (bucket, kept) = (&fixture.bucket, fixture.keep(&noise(9 * MIB + 5, 1)));
+    fixture.copy(&fixture.store, kept.sha256).await;
+    let path = bucket.list_path(&kept.sha256);
+    let list = fixture.object(&path).await.expect("there is a list");
+    let whole = BucketCheck { copies: 1, ..BucketCheck::default() };
+    for damage in [None, Some(noise(7, 1)), Some(noise(list.len(), 2))] {
+        let damage_it = || async {
+            match &damage {
+                None => fixture.objects.delete(&path).await.expect("deletes"),
+                Some(bytes) => fixture.objects.put(&path, bytes.clone().into()).await.map(drop).expect("puts"),
+            }
+        };
+        damage_it().await;
+        // Many ask at once, and it is read once.
+        let before = bucket.counts().read_bytes.load(Ordering::Relaxed);
+        let asked = futures::future::join_all((0..8).map(|_| bucket.chunk_list(&kept))).await;
+        let is_found = |answer: &Result<_, _>| matches!(answer, Ok(BucketRead::Found(_)));
+        assert!(asked.iter().all(is_found), "{asked:?}");
+        assert_eq!(fixture.object(&path).await.as_ref(), Some(&list));
+        let read = bucket.counts().read_bytes.load(Ordering::Relaxed) - before;
+        assert!(read < 10 * MIB as u64, "{read}");
+
+        // A look at the sizes finds it where the length tells, one at the bytes in any case.
+        damage_it().await;
+        let is_seen = damage.as_ref().is_none_or(|bytes| bytes.len() != list.len());
+        let (check, lost) = bucket.check(BucketDepth::Sizes, |_| Duration::ZERO).await;
+        let bytes_read = if is_seen { kept.size_bytes } else { 0 };
+        assert_eq!((check, lost), (BucketCheck { bytes_read, ..whole.clone() }, vec![]));
+        assert_eq!(fixture.object(&path).await.as_ref() == Some(&list), is_seen);
+        bucket.check(BucketDepth::Bytes, |_| Duration::ZERO).await;
+        assert_eq!(fixture.object(&path).await.as_ref(), Some(&list));
+    }
+    // Without the right bytes there is no list to be made.
+    fixture.overwrite(&kept, noise(9 * MIB + 5, 3)).await;
+    fixture.objects.delete(&path).await.expect("deletes");
+    assert!(matches!(bucket.chunk_list(&kept).await, Err(BucketError::Wrong { .. })));
+    assert_eq!((bucket.view().wrong, fixture.object(&path).await), (1, None));
 }
 
 #[tokio::test]

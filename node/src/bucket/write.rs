@@ -1,6 +1,7 @@
 //! The way of one artifact into the bucket, and out of it for good.
 
 use super::objects::Created;
+use super::read::digests;
 use super::{Bucket, BucketError, BucketRead, add};
 use crate::artifacts::{ArtifactStore, ChunkList, StoreError};
 use bytes::Bytes;
@@ -67,7 +68,7 @@ impl Bucket {
         let is_wrong = self.0.copies.is_wrong(&source.sha256);
         let is_there = !is_wrong && self.size(&path).await?.is_some();
         if is_there && let BucketRead::Found(_) = self.read_whole(&source.sha256, |_| Duration::ZERO).await? {
-            self.put_list(source).await?;
+            self.keep_list(&source.sha256, &source.list).await?;
             return Ok(Copied::WasThere);
         }
         // The list goes first: who finds the artifact finds its list.
@@ -99,8 +100,7 @@ impl Bucket {
         if source.list.count() < 2 {
             return Ok(());
         }
-        let digests: Vec<u8> = source.list.chunks().iter().flat_map(|digest| *digest.as_bytes()).collect();
-        self.put(&self.list_path(&source.sha256), digests.into()).await
+        self.put(&self.list_path(&source.sha256), digests(&source.list).into()).await
     }
 
     async fn put_in_parts(&self, source: &Source, path: &Path) -> Result<(), BucketError> {
@@ -134,9 +134,9 @@ impl Bucket {
     pub(crate) async fn remove(&self, sha256: &Sha256Digest) -> Result<bool, BucketError> {
         let path = self.artifact_path(sha256);
         let was_there = self.size(&path).await?.is_some();
-        // The artifact goes first: a list without one is in nobody's way.
-        self.delete(&path).await?;
+        // The list goes first: one that another node puts meanwhile, beside an artifact that it still found, stays.
         self.delete(&self.list_path(sha256)).await?;
+        self.delete(&path).await?;
         self.0.copies.forget(sha256).map_err(BucketError::Records)?;
         Ok(was_there)
     }
