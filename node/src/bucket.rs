@@ -1,6 +1,7 @@
 //! A second, larger tier behind the store: a bucket of an object storage, or a folder on another disk.
 //!
 //! ```text
+//! <prefix>/pyrsia                            the mark: empty, put by the first node that came
 //! <prefix>/sha256/<2 hex>/<64 hex>           the bytes of an artifact
 //! <prefix>/sha256/<2 hex>/<64 hex>.chunks    the digests of its chunks, 32 bytes each; none for an artifact of one chunk
 //! ```
@@ -48,6 +49,10 @@ pub enum BucketError {
     Refused { why: String },
     #[error("the bucket cannot be used: {why}")]
     Unusable { why: String },
+    #[error(
+        "the bucket lacks the object {mark} that this node has seen there: its disk is not mounted, or it was emptied or is another one. Where that is meant, the folder 'bucket' of the node goes too"
+    )]
+    Unmarked { mark: String },
     #[error("the copy in the bucket {why}")]
     Wrong { why: String },
     #[error("the copy on the disk is not what its name says")]

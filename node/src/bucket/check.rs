@@ -92,6 +92,9 @@ impl Bucket {
                 }
             }
         }
+        if !missing.is_empty() {
+            self.see_mark().await?;
+        }
         for sha256 in missing.into_keys() {
             check.gone += 1;
             self.note_gone(&sha256);
@@ -109,6 +112,7 @@ impl Bucket {
                 match read.await {
                     Ok(BucketRead::Found(list)) => self.keep_list(&sha256, &list).await?,
                     Ok(BucketRead::NotThere) => {
+                        self.see_mark().await?;
                         check.gone += 1;
                         self.note_gone(&sha256);
                         lost.push(sha256);

@@ -1,6 +1,7 @@
 //! Which artifacts are known to have a copy in the bucket.
 //!
 //! ```text
+//! <64 hex of the location>.marked                     the mark of the bucket was seen
 //! <64 hex of the location>/<2 hex>/<64 hex>.<size>    a copy of so many bytes that this node wrote, or read as a whole
 //! <64 hex of the location>/<2 hex>/<64 hex>.wrong     a copy that was found to be damaged
 //! ```
@@ -13,12 +14,15 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const WRONG: &str = "wrong";
 
 pub(super) struct Copies {
     folder: PathBuf,
+    mark: PathBuf,
+    is_marked: AtomicBool,
     known: Mutex<Known>,
 }
 
@@ -32,8 +36,9 @@ struct Known {
 impl Copies {
     /// Reads the records of this location in `folder`. Those of another one are as they were when a node comes back to it.
     pub(super) fn open(folder: &Path, location: &Sha256Digest) -> io::Result<Self> {
-        let folder = folder.join(location.to_string());
+        let (mark, folder) = (folder.join(format!("{location}.marked")), folder.join(location.to_string()));
         fs::create_dir_all(&folder)?;
+        let is_marked = AtomicBool::new(mark.try_exists()?);
         let mut known = Known::default();
         for shard in fs::read_dir(&folder)?.flatten() {
             for record in fs::read_dir(shard.path())?.flatten() {
@@ -51,11 +56,22 @@ impl Copies {
         for wrong in known.wrong.clone() {
             known.remove(&wrong);
         }
-        Ok(Self { folder, known: Mutex::new(known) })
+        Ok(Self { folder, mark, is_marked, known: Mutex::new(known) })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the mark of the bucket was ever seen there.
+    pub(super) fn is_marked(&self) -> bool {
+        self.is_marked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_mark(&self) -> io::Result<()> {
+        File::create(&self.mark)?;
+        self.is_marked.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn path(&self, sha256: &Sha256Digest, what: &str) -> PathBuf {

@@ -84,7 +84,7 @@ async fn copy(bucket: &Bucket, store: &ArtifactStore, sha256: Sha256Digest) -> b
         }
         Ok(Copied::WasThere | Copied::NotHere) => true,
         // Said once, when it began.
-        Err(BucketError::Resting { .. } | BucketError::Unusable { .. }) => false,
+        Err(BucketError::Resting { .. } | BucketError::Unusable { .. } | BucketError::Unmarked { .. }) => false,
         Err(BucketError::Rotten) => {
             // Reads it again and takes it out of service, so that it comes back from others.
             let store = store.clone();

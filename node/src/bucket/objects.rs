@@ -8,11 +8,15 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use pyrsia_ledger::Sha256Digest;
 use std::fmt::Write as _;
+use std::io;
 use std::ops::Range;
 use std::time::Instant;
+use tokio::task::spawn_blocking;
 
 /// What every object of artifacts lies under.
 const FOLDER: &str = "sha256";
+/// What a bucket is known by: in a folder whose disk is not mounted, or an emptied bucket, it is not.
+const MARK: &str = "pyrsia";
 /// Where the bucket is tried out.
 const PROBES: &str = "probes";
 const LIST_SUFFIX: &str = ".chunks";
@@ -27,8 +31,9 @@ pub(super) enum Created {
 }
 
 impl Bucket {
-    /// Puts, gets and removes an object of its own.
+    /// Looks for the mark, and puts, gets and removes an object of its own.
     pub(super) async fn probe(&self) -> Result<(), BucketError> {
+        self.see_mark().await?;
         let mut name = [0; 16];
         getrandom::fill(&mut name).map_err(|error| BucketError::Unusable { why: error.to_string() })?;
         let path = self.0.location.prefix.clone().join(PROBES).join(hex::encode(name));
@@ -46,6 +51,34 @@ impl Bucket {
     /// Whether it says at this time if it has the copy of an artifact.
     pub(crate) async fn answers_about(&self, sha256: &Sha256Digest) -> Result<(), BucketError> {
         self.size(&self.artifact_path(sha256)).await.map(drop)
+    }
+
+    pub(super) fn mark_path(&self) -> Path {
+        self.0.location.prefix.clone().join(MARK)
+    }
+
+    /// Whether the bucket is the one that this node knows. One that it has never seen gets the mark.
+    pub(super) async fn see_mark(&self) -> Result<(), BucketError> {
+        let path = self.mark_path();
+        self.0.health.may_ask(Instant::now())?;
+        match self.0.location.objects.head(&path).await {
+            Err(error @ object_store::Error::NotFound { .. }) if self.0.copies.is_marked() => {
+                let _ = self.judged::<()>(Err(error));
+                return Err(BucketError::Unmarked { mark: path.to_string() });
+            }
+            Err(object_store::Error::NotFound { .. }) => {
+                self.put(&path, PutPayload::new()).await?;
+            }
+            seen => {
+                self.judged(seen)?;
+            }
+        }
+        if self.0.copies.is_marked() {
+            return Ok(());
+        }
+        let bucket = self.clone();
+        let noted = spawn_blocking(move || bucket.0.copies.note_mark());
+        noted.await.map_err(io::Error::other).and_then(|noted| noted).map_err(BucketError::Records)
     }
 
     pub(super) fn artifact_path(&self, sha256: &Sha256Digest) -> Path {
@@ -124,6 +157,10 @@ impl Bucket {
         self.0.health.may_ask(Instant::now())?;
         match request.await {
             Err(object_store::Error::NotFound { .. }) => {
+                // Where the bucket itself is not, there is nothing either: one that did not answer shows that it is back.
+                if !self.is_well() && self.0.copies.is_marked() {
+                    self.see_mark().await?;
+                }
                 self.note_answer();
                 Ok(None)
             }

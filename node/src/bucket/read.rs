@@ -138,7 +138,10 @@ impl Bucket {
                 false
             }
             Ok(None) => {
-                self.note_gone(sha256);
+                match self.see_mark().await {
+                    Ok(()) => self.note_gone(sha256),
+                    Err(error) => tracing::debug!(%sha256, %error, "whether a copy is gone is not known"),
+                }
                 false
             }
             Err(error) => {

@@ -202,7 +202,8 @@ async fn what_is_removed_is_gone_with_its_list() {
     assert!(fixture.bucket.remove(&kept.sha256).await.expect("removes"));
     assert!(!fixture.bucket.remove(&kept.sha256).await.expect("removes nothing"));
     let left: Vec<_> = futures::StreamExt::collect(fixture.objects.list(None)).await;
-    assert!(left.is_empty(), "{left:?}");
+    let left: Vec<_> = left.into_iter().map(|object| object.expect("is listed").location).collect();
+    assert_eq!(left, [fixture.bucket.mark_path()]);
     assert_eq!(fixture.bucket.view().artifacts, 0);
 }
 
@@ -219,14 +220,15 @@ async fn a_folder_that_vanishes_is_a_bucket_that_is_left_alone_until_it_is_back(
     ingest.write_all(b"bytes").expect("writes");
     let stored = ingest.commit(None).expect("commits");
     // A file where the folder was: nothing can be made in it.
-    std::fs::remove_dir_all(&place).expect("removes");
+    let aside = folder.path().join("aside");
+    std::fs::rename(&place, &aside).expect("vanishes");
     std::fs::write(&place, b"").expect("writes");
     assert!(bucket.copy(&store, stored.sha256).await.is_err());
     assert!(!bucket.is_well());
     assert!(matches!(bucket.copy(&store, stored.sha256).await, Err(BucketError::Resting { .. })));
     assert_eq!(bucket.known_copy(&stored.sha256), None);
     std::fs::remove_file(&place).expect("removes");
-    std::fs::create_dir(&place).expect("makes");
+    std::fs::rename(&aside, &place).expect("is back");
     let copied = in_time(async {
         loop {
             match bucket.copy(&store, stored.sha256).await {
@@ -237,6 +239,43 @@ async fn a_folder_that_vanishes_is_a_bucket_that_is_left_alone_until_it_is_back(
     });
     assert_eq!(copied.await, Copied::Written);
     assert!(bucket.is_well());
+}
+
+#[tokio::test]
+async fn a_disk_that_is_not_mounted_takes_nothing_and_is_no_reason_to_believe_that_copies_are_gone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (place, disk) = (folder.path().join("mnt"), folder.path().join("disk"));
+    std::fs::create_dir(&place).expect("makes");
+    let url = url::Url::from_directory_path(&place).expect("a URL");
+    let config = BucketConfig { url, endpoint: None, region: None, credentials: None, allow_http: false };
+    let store = ArtifactStore::open(&folder.path().join("store")).expect("opens");
+    let [first, second] = [b"first", b"later"].map(|bytes| {
+        let mut ingest = store.begin().expect("begins");
+        ingest.write_all(bytes).expect("writes");
+        ingest.commit(None).expect("commits").sha256
+    });
+    let bucket = Bucket::open(&config, folder.path()).await.expect("opens");
+    bucket.copy(&store, first).await.expect("copies");
+
+    // The empty folder below the mount.
+    std::fs::rename(&place, &disk).expect("is unmounted");
+    std::fs::create_dir(&place).expect("makes");
+    assert!(matches!(bucket.copy(&store, second).await, Err(BucketError::Unmarked { .. })));
+    assert!(!bucket.is_well());
+    let again = Bucket::open(&config, folder.path()).await;
+    assert!(matches!(again, Err(OpenBucketError::Probe { source: BucketError::Unmarked { .. }, .. })), "{again:?}");
+    let unmounted = Bucket::behind(location::open(&config).expect("opens"), folder.path()).expect("opens");
+    let (check, lost) = unmounted.check(BucketDepth::Sizes, |_| Duration::ZERO).await;
+    assert!(check.reason.is_some() && (check.gone, lost) == (0, vec![]));
+    let unmounted = Bucket::behind(location::open(&config).expect("opens"), folder.path()).expect("opens");
+    assert!(!unmounted.still_has(&first).await, "it must not leave the disk either");
+    assert_eq!((unmounted.known_copy(&first), std::fs::read_dir(&place).expect("reads").count()), (Some(5), 0));
+
+    std::fs::remove_dir(&place).expect("removes");
+    std::fs::rename(&disk, &place).expect("is mounted");
+    let again = Bucket::open(&config, folder.path()).await.expect("opens");
+    assert!(again.still_has(&first).await);
+    again.copy(&store, second).await.expect("copies");
 }
 
 async fn fetch(node: &TestNode, artifact: &BuiltArtifact) -> Result<(), crate::p2p::FetchError> {

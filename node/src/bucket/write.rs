@@ -48,6 +48,8 @@ impl Bucket {
         });
         let opened = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let Some(source) = opened? else { return Ok(Copied::NotHere) };
+        // Before each, for a disk is unmounted at any time, and what is written then fills the one below.
+        self.see_mark().await?;
         let copied = match self.copy_from(&source).await {
             // The damage of another's copy is noted, so that the second attempt writes it anew.
             Err(BucketError::Wrong { .. }) => self.copy_from(&source).await?,
