@@ -18,9 +18,9 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub(crate) fn package(words: &[&str]) -> Result<()> {
     match words {
         ["deb"] => deb(&built_programs(Linking::Dynamic)?),
-        ["deb", "--programs", folder] => deb(Path::new(folder)),
+        ["deb", "--programs", folder] => deb(&Programs { folder: folder.into(), provenance: Provenance::given()? }),
         ["image"] => image(&built_programs(Linking::Static)?),
-        ["image", "--programs", folder] => image(Path::new(folder)),
+        ["image", "--programs", folder] => image(&Programs { folder: folder.into(), provenance: Provenance::given()? }),
         ["check"] => check(),
         _ => bail!("write `package deb|image [--programs FOLDER]` or `package check`"),
     }
@@ -34,8 +34,44 @@ enum Linking {
     Static,
 }
 
+struct Programs {
+    folder: PathBuf,
+    provenance: Provenance,
+}
+
+/// What a package says of where it comes from.
+enum Provenance {
+    /// Built here from this commit, and nothing but it.
+    Built { commit: String },
+    /// Programs that were there already, with the other files of this commit; `changed`: of a tree with changes beside it.
+    Given { commit: String, changed: bool },
+}
+
+impl Provenance {
+    fn built() -> Result<Self> {
+        let changes = git(&["status", "--porcelain"])?;
+        ensure!(changes.is_empty(), "what is built would not be that of a commit; commit or remove first:\n{changes}");
+        Ok(Self::Built { commit: git(&["rev-parse", "HEAD"])? })
+    }
+
+    fn given() -> Result<Self> {
+        Ok(Self::Given { commit: git(&["rev-parse", "HEAD"])?, changed: !git(&["status", "--porcelain"])?.is_empty() })
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Self::Built { commit } => format!("The programs are those of commit {commit}."),
+            Self::Given { commit, changed } => {
+                let changed = if *changed { ", with changes that are in no commit" } else { "" };
+                format!("The programs were given by whoever made this; the other files are those of commit {commit}{changed}.")
+            }
+        }
+    }
+}
+
 /// A folder with optimized programs.
-fn built_programs(linking: Linking) -> Result<PathBuf> {
+fn built_programs(linking: Linking) -> Result<Programs> {
+    let provenance = Provenance::built()?;
     let folder = fresh(&output()?.join(if linking == Linking::Static { "static" } else { "dynamic" }))?;
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     for program in PROGRAMS {
@@ -46,10 +82,10 @@ fn built_programs(linking: Linking) -> Result<PathBuf> {
         }
         copy(&built(&format!("release/{program}"))?, &folder.join(program))?;
     }
-    Ok(folder)
+    Ok(Programs { folder, provenance })
 }
 
-fn deb(programs: &Path) -> Result<()> {
+fn deb(programs: &Programs) -> Result<()> {
     let output = output()?;
     let tree = fresh(&output.join(format!("deb/pyrsia-{VERSION}")))?;
     let packaging = root().join("packaging");
@@ -61,14 +97,14 @@ fn deb(programs: &Path) -> Result<()> {
         fs::rename(tree.join("debian").join(name), tree.join(name)).with_context(|| format!("{name} of packaging/debian"))?;
     }
     for program in PROGRAMS {
-        copy(&programs.join(program), &tree.join(program))?;
+        copy(&programs.folder.join(program), &tree.join(program))?;
     }
     copy_tree(&root().join("pipeline/builders"), &tree.join("builders"))?;
     for file in git(&["ls-files", "docs"])?.lines() {
         copy(&root().join(file), &tree.join(file))?;
     }
     copy(&root().join("CHANGELOG.md"), &tree.join("CHANGELOG.md"))?;
-    fs::write(tree.join("debian/changelog"), changelog()?)?;
+    fs::write(tree.join("debian/changelog"), changelog(&programs.provenance)?)?;
     run(Command::new("dpkg-buildpackage").current_dir(&tree).args(["--build=binary", "--no-sign"]))?;
     let parent = tree.parent().context("the tree has a parent")?;
     for entry in fs::read_dir(parent)? {
@@ -82,14 +118,15 @@ fn deb(programs: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One entry, which says which commit this is: what changed for users is in CHANGELOG.md.
-fn changelog() -> Result<String> {
+/// One entry, which says what this is made from: what changed for users is in CHANGELOG.md.
+fn changelog(provenance: &Provenance) -> Result<String> {
     let maintainer = fs::read_to_string(root().join("packaging/debian/control"))?;
     let maintainer = maintainer.lines().find_map(|line| line.strip_prefix("Maintainer: ")).context("a maintainer")?.to_owned();
-    let (commit, date) = (git(&["rev-parse", "HEAD"])?, git(&["log", "-1", "--format=%cD"])?);
+    let date = git(&["log", "-1", "--format=%cD"])?;
     Ok(format!(
-        "pyrsia ({}-1) unstable; urgency=medium\n\n  * Commit {commit}; see CHANGELOG.md.\n\n -- {maintainer}  {date}\n",
-        debian_version()?
+        "pyrsia ({}-1) unstable; urgency=medium\n\n  * {}\n  * See CHANGELOG.md.\n\n -- {maintainer}  {date}\n",
+        debian_version()?,
+        provenance.sentence()
     ))
 }
 
@@ -103,38 +140,48 @@ fn debian_version() -> Result<String> {
 }
 
 /// A git repository whose Dockerfile gives the image, for a build pipeline to build: it needs nothing but the files beside it.
-fn image(programs: &Path) -> Result<()> {
+fn image(programs: &Programs) -> Result<()> {
     let folder = fresh(&output()?.join("image"))?;
     copy_tree(&root().join("packaging/container"), &folder)?;
     for program in PROGRAMS {
-        let path = programs.join(program);
+        let path = programs.folder.join(program);
         ensure!(is_static(&path)?, "{} needs a C library, which the image does not have", path.display());
         copy(&path, &folder.join("usr/bin").join(program))?;
     }
     copy(Path::new(CERTIFICATES), &folder.join(&CERTIFICATES[1..])).context("the Debian package ca-certificates has them")?;
     copy(&root().join("LICENSE"), &folder.join("usr/share/licenses/pyrsia/LICENSE"))?;
-    let (commit, date) = (git(&["rev-parse", "HEAD"])?, git(&["log", "-1", "--format=%cI"])?);
-    let message = format!("pyrsia {VERSION}\n\nThe programs are those of commit {commit}.");
     let tag = format!("v{VERSION}");
+    let message = format!("pyrsia {VERSION}\n\n{}", programs.provenance.sentence());
+    commit_all(&folder, &message, &git(&["log", "-1", "--format=%cI"])?, &tag)?;
+    println!("{} ({tag}, commit {})", folder.display(), git_in(&folder, &["rev-parse", "HEAD"])?);
+    Ok(())
+}
+
+/// Makes a repository of a folder, with one commit of every file in it: the same commit whoever makes it, with whatever settings.
+fn commit_all(folder: &Path, message: &str, date: &str, tag: &str) -> Result<()> {
     for words in [
-        &["init", "--quiet", "--initial-branch=main"][..],
+        &["init", "--quiet", "--initial-branch=main", "--template=", "--object-format=sha1"][..],
         // No program is a small change of another one: looking for that takes longer than a pipeline waits for a source.
         &["config", "core.bigFileThreshold", "1m"],
-        &["add", "--all"],
-        &["commit", "--quiet", "--no-gpg-sign", "--message", &message],
-        &["tag", "--no-sign", &tag],
+        &["add", "--all", "--force"],
+        &["commit", "--quiet", "--no-gpg-sign", "--message", message],
+        &["tag", "--no-sign", tag],
     ] {
         let mut command = Command::new("git");
-        command.current_dir(&folder).args(words);
-        // The same commit whoever makes it, with whatever settings.
-        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+        // These two are read from the user's folders even where no settings are.
+        command
+            .current_dir(folder)
+            .args(["-c", "core.excludesFile=/dev/null", "-c", "core.attributesFile=/dev/null"])
+            .args(words);
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null").env("GIT_ATTR_NOSYSTEM", "1");
         for who in ["AUTHOR", "COMMITTER"] {
-            command.env(format!("GIT_{who}_NAME"), "pyrsia").env(format!("GIT_{who}_EMAIL"), "");
-            command.env(format!("GIT_{who}_DATE"), &date);
+            command
+                .env(format!("GIT_{who}_NAME"), "pyrsia")
+                .env(format!("GIT_{who}_EMAIL"), "")
+                .env(format!("GIT_{who}_DATE"), date);
         }
         run(&mut command)?;
     }
-    println!("{} ({tag}, commit {})", folder.display(), git_in(&folder, &["rev-parse", "HEAD"])?);
     Ok(())
 }
 
@@ -193,7 +240,27 @@ pub(crate) fn check() -> Result<()> {
         Ok(())
     })?;
     when_there("docker-compose", || run(Command::new("docker-compose").arg("--file").arg(&compose).args(["config", "--quiet"])))?;
-    when_there("helm", || run(Command::new("helm").args(["lint", "--strict"]).arg(&chart)))
+    when_there("helm", || {
+        run(Command::new("helm").args(["lint", "--strict"]).arg(&chart))?;
+        // No cluster: its version is only held against what the chart asks for.
+        let rendered =
+            Command::new("helm").args(["template", "check"]).arg(&chart).args(["--kube-version", "1.30.0"]).output()?;
+        ensure!(rendered.status.success(), "helm template: {}", String::from_utf8_lossy(&rendered.stderr));
+        let settings = fresh(&output()?.join("chart"))?.join("node.toml");
+        fs::write(&settings, literal(&String::from_utf8(rendered.stdout)?, "node.toml")?)?;
+        run(cargo(&["run", "--quiet", "--package", "pyrsia-cli", "--bin", "pyrsia_node", "--", "config", "check"]).arg(&settings))
+    })
+}
+
+/// The lines of a YAML block `name: |`, without what indents them.
+fn literal(yaml: &str, name: &str) -> Result<String> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = yaml.lines().skip_while(|line| line.trim() != format!("{name}: |"));
+    let outer = lines.next().map(indent).with_context(|| format!("no block {name}"))?;
+    Ok(lines
+        .take_while(|line| line.trim().is_empty() || indent(line) > outer)
+        .map(|line| line.trim().to_owned() + "\n")
+        .collect())
 }
 
 fn when_there(program: &str, task: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -245,4 +312,46 @@ fn git_in(folder: &Path, words: &[&str]) -> Result<String> {
     let output = Command::new("git").current_dir(folder).args(words).output().context("git does not start")?;
     ensure!(output.status.success(), "git {} ended with {}", words.join(" "), output.status);
     Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_says_that_its_programs_are_of_a_commit_only_where_they_were_built_from_it() {
+        let commit = || "0".repeat(40);
+        let built = Provenance::Built { commit: commit() }.sentence();
+        assert!(built.starts_with("The programs are those of commit 000"), "{built}");
+        for changed in [false, true] {
+            let given = Provenance::Given { commit: commit(), changed }.sentence();
+            assert!(
+                !given.contains("programs are those") && given.contains("changes that are in no commit") == changed,
+                "{given}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_file_of_a_folder_is_in_its_commit_which_is_the_same_each_time() {
+        let commits = ["first", "second"].map(|name| {
+            let folder = std::env::temp_dir().join(format!("pyrsia-package-{}-{name}", std::process::id()));
+            fresh(&folder).unwrap();
+            fs::write(folder.join(".gitignore"), "*.o\n").unwrap();
+            fs::write(folder.join("program.o"), "1").unwrap();
+            commit_all(&folder, "message", "2026-01-02T03:04:05+00:00", "v1").unwrap();
+            let (commit, files) = (git_in(&folder, &["rev-parse", "v1"]), git_in(&folder, &["ls-files"]));
+            fs::remove_dir_all(&folder).unwrap();
+            assert_eq!(files.unwrap(), ".gitignore\nprogram.o");
+            commit.unwrap()
+        });
+        assert_eq!(commits[0], commits[1]);
+    }
+
+    #[test]
+    fn a_block_of_a_document_ends_where_the_next_key_begins() {
+        let yaml = "data:\n  node.toml: |\n    [http]\n\n    port = 1\n  other: 2\n---\n";
+        assert_eq!(literal(yaml, "node.toml").unwrap(), "[http]\n\nport = 1\n");
+        assert!(literal(yaml, "other").is_err());
+    }
 }
