@@ -1,16 +1,28 @@
 //! `HEALTHCHECK`: the command that an engine runs in a container to learn whether it does its work.
 //!
 //! Reference: the Dockerfile reference of Docker, "HEALTHCHECK"; the field `Healthcheck` of an image's config, whose
-//! durations are nanoseconds.
-
-use std::time::Duration;
+//! durations are nanoseconds; `time.ParseDuration` of Go, whose grammar of durations is that of engines.
 
 use serde_json::{Map, Value, json};
 
 use super::{DockerfileError, Instruction};
 
-/// What engines take as a duration; a shorter one is refused by them.
-const MIN_DURATION: Duration = Duration::from_millis(1);
+/// A shorter duration is refused by engines, except for none at all: 0 stands for their default.
+const MIN_NANOSECONDS: u64 = 1_000_000;
+/// Digits behind the point of a number that count.
+const FRACTION_DIGITS_MAX: usize = 18;
+/// The units of a duration, with their nanoseconds.
+const UNITS: [(&str, u64); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    // U+00B5 and U+03BC look the same.
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::docker) struct Healthcheck(Map<String, Value>);
@@ -46,7 +58,10 @@ impl Healthcheck {
                 "retries" => ("Retries", value.parse::<u32>().ok().map(u64::from)),
                 _ => return Err(instruction.refuse(format!("the flag --{name} is not known"))),
             };
-            fields.insert(field.to_owned(), json!(number.ok_or_else(refused)?));
+            let number = number.ok_or_else(refused)?;
+            if number != 0 {
+                fields.insert(field.to_owned(), json!(number));
+            }
         }
         Ok(Self(fields))
     }
@@ -60,9 +75,45 @@ fn example(flag: &str) -> &'static str {
     if flag == "retries" { "3" } else { "1m30s" }
 }
 
+/// Numbers, each with its unit, as in `1m30s` and `1.5h`; what is less than a nanosecond is cut off. Image configs have room for an `i64`.
 fn nanoseconds(text: &str) -> Option<u64> {
-    let duration = humantime::parse_duration(text).ok().filter(|duration| *duration >= MIN_DURATION)?;
-    u64::try_from(duration.as_nanos()).ok().filter(|nanoseconds| i64::try_from(*nanoseconds).is_ok())
+    if text == "0" {
+        return Some(0);
+    }
+    let mut rest = text;
+    let mut sum = 0_u64;
+    loop {
+        let number = digits(rest);
+        rest = &rest[number.len()..];
+        let fraction = rest.strip_prefix('.').map(digits);
+        rest = &rest[fraction.map_or(0, |fraction| fraction.len() + 1)..];
+        let fraction = fraction.unwrap_or_default();
+        let name = &rest[..rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len())];
+        rest = &rest[name.len()..];
+        let (_, unit) = UNITS.into_iter().find(|(unit, _)| *unit == name)?;
+        if number.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let whole = if number.is_empty() { 0 } else { number.parse::<u64>().ok()? };
+        sum = sum.checked_add(whole.checked_mul(unit)?)?.checked_add(part_of(unit, fraction))?;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    Some(sum).filter(|sum| i64::try_from(*sum).is_ok() && (*sum == 0 || *sum >= MIN_NANOSECONDS))
+}
+
+fn digits(text: &str) -> &str {
+    &text[..text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len())]
+}
+
+/// What `fraction`, the digits behind a point, are of a unit.
+fn part_of(unit: u64, fraction: &str) -> u64 {
+    // Those behind are less than a nanosecond of every unit.
+    let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS_MAX)];
+    let (part, whole) =
+        fraction.bytes().fold((0_u128, 1_u128), |(part, whole), digit| (part * 10 + u128::from(digit - b'0'), whole * 10));
+    (u128::from(unit) * part / whole).try_into().expect("a part of a unit is no more than the unit")
 }
 
 #[cfg(test)]
@@ -94,6 +145,29 @@ mod tests {
     }
 
     #[test]
+    fn durations_are_those_of_engines() {
+        for (text, nanoseconds) in [
+            ("1h2m3s4ms5us6ns", 3_723_004_005_006_u64),
+            ("1.5h", 5_400_000_000_000),
+            (".5s", 500_000_000),
+            ("1.s", 1_000_000_000),
+            ("1s1s", 2_000_000_000),
+            ("1000\u{b5}s", 1_000_000),
+            ("1000\u{3bc}s", 1_000_000),
+            ("1.0000000019s", 1_000_000_001),
+            ("0.33333333333333333333h", 1_199_999_999_999),
+            ("2562047h", 2_562_047 * 3_600_000_000_000),
+        ] {
+            assert_eq!(read(&format!("HEALTHCHECK --timeout={text} CMD a")).unwrap()["Timeout"], json!(nanoseconds), "{text}");
+        }
+        // No duration at all: what engines take for themselves.
+        assert_eq!(
+            read("HEALTHCHECK --interval=0 --start-period=0s --retries=0 CMD a").unwrap(),
+            json!({ "Test": ["CMD-SHELL", "a"] })
+        );
+    }
+
+    #[test]
     fn a_check_of_health_that_no_engine_would_take_is_refused() {
         for line in [
             "HEALTHCHECK",
@@ -102,8 +176,16 @@ mod tests {
             "HEALTHCHECK CMD []",
             "HEALTHCHECK --interval=1s NONE",
             "HEALTHCHECK --interval=soon CMD a",
-            "HEALTHCHECK --interval=0s CMD a",
-            "HEALTHCHECK --interval=1000years CMD a",
+            "HEALTHCHECK --interval=1us CMD a",
+            "HEALTHCHECK --interval=-1s CMD a",
+            "HEALTHCHECK --interval= CMD a",
+            "HEALTHCHECK --interval=30 CMD a",
+            "HEALTHCHECK --interval=.s CMD a",
+            "HEALTHCHECK --interval=1d CMD a",
+            "HEALTHCHECK --interval=1M CMD a",
+            "HEALTHCHECK --interval=1hour CMD a",
+            "HEALTHCHECK --interval=1h_1m CMD a",
+            "HEALTHCHECK --interval=2562048h CMD a",
             "HEALTHCHECK --retries=-1 CMD a",
             "HEALTHCHECK --retries CMD a",
             "HEALTHCHECK --often=1s CMD a",
