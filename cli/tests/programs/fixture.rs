@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 pub(crate) const PYRSIA: &str = env!("CARGO_BIN_EXE_pyrsia");
 pub(crate) const PYRSIA_NODE: &str = env!("CARGO_BIN_EXE_pyrsia_node");
+pub(crate) const PYRSIA_BUILD: &str = env!("CARGO_BIN_EXE_pyrsia_build");
 
 pub(crate) fn program(path: &str, home: &Path) -> Command {
     let mut command = Command::new(path);

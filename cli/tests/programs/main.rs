@@ -5,6 +5,7 @@ mod configuration;
 mod fixture;
 mod lone_node;
 mod offline;
+mod packaging;
 #[cfg(target_os = "linux")]
 mod telemetry;
 mod verifiers;
