@@ -82,6 +82,11 @@ impl NodeHandle {
         Ok(was_there)
     }
 
+    /// Whether the bucket can be asked to remove an artifact's copy at this time.
+    pub async fn bucket_answers_about(&self, sha256: &Sha256Digest) -> Result<(), StorageError> {
+        Ok(self.bucket().ok_or(StorageError::NoBucket)?.answers_about(sha256).await?)
+    }
+
     /// Whether this node has a bucket that does not answer.
     pub fn bucket_is_down(&self) -> bool {
         self.bucket().is_some_and(|bucket| !bucket.is_well())

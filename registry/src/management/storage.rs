@@ -101,10 +101,6 @@ pub(crate) async fn change(front: &Front, wish: Wish, mut request: Request) -> R
         _ if bucket => return Err(Refused::bad_request("only removals are for the bucket as well".to_owned())),
         wish => wish,
     };
-    // Said before anything has left the disk.
-    if let (Wish::RemoveEverywhere, Some(first)) = (wish, artifacts.first()) {
-        front.node.bucket_answers_about(first).await?;
-    }
     let mut outcomes = vec![];
     for sha256 in artifacts {
         let outcome = match changed(front, wish, sha256).await {
@@ -141,18 +137,24 @@ async fn changed(front: &Front, wish: Wish, sha256: Sha256Digest) -> Result<Arti
             Leaving::Pinned => ArtifactChange::IsPinned,
             Leaving::Needed | Leaving::InUse => ArtifactChange::IsNeeded,
         },
+        Wish::RemoveEverywhere => remove_everywhere(front, sha256).await?,
+    })
+}
+
+/// Nothing leaves the disk while there is no bucket that answers.
+async fn remove_everywhere(front: &Front, sha256: Sha256Digest) -> Result<ArtifactChange, StorageError> {
+    front.node.bucket_answers_about(&sha256).await?;
+    Ok(match front.node.remove_artifact(sha256).await? {
         // What stays on the disk keeps its copy: it would be made again.
-        Wish::RemoveEverywhere => match front.node.remove_artifact(sha256).await? {
-            Leaving::Pinned => ArtifactChange::IsPinned,
-            Leaving::Needed | Leaving::InUse => ArtifactChange::IsNeeded,
-            left @ (Leaving::Gone | Leaving::NotHere) => match front.node.remove_copy(sha256).await {
-                Ok(was_there) if was_there || left == Leaving::Gone => ArtifactChange::Removed,
-                Ok(_) => ArtifactChange::NotHere,
-                Err(error) => {
-                    tracing::error!(%sha256, error = &error as &dyn std::error::Error, "the copy in the bucket cannot be removed");
-                    ArtifactChange::CopyStays
-                }
-            },
+        Leaving::Pinned => ArtifactChange::IsPinned,
+        Leaving::Needed | Leaving::InUse => ArtifactChange::IsNeeded,
+        left @ (Leaving::Gone | Leaving::NotHere) => match front.node.remove_copy(sha256).await {
+            Ok(was_there) if was_there || left == Leaving::Gone => ArtifactChange::Removed,
+            Ok(_) => ArtifactChange::NotHere,
+            Err(error) => {
+                tracing::error!(%sha256, error = &error as &dyn std::error::Error, "the copy in the bucket cannot be removed");
+                ArtifactChange::CopyStays
+            }
         },
     })
 }

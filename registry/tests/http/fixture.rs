@@ -1,5 +1,6 @@
 //! A lone node with its registry, and a client.
 
+use pyrsia_node::bucket::BucketConfig;
 use pyrsia_node::{Multiaddr, Node, NodeConfig};
 use pyrsia_registry::{Registry, RegistryConfig};
 use reqwest::{Method, Response};
@@ -42,14 +43,36 @@ impl Fixture {
         Self::start(Some("test".to_owned()), vec![], pipeline_url, modules).await
     }
 
+    /// A node that follows no network, with a bucket in its folder.
+    pub(super) async fn with_bucket() -> Self {
+        Self::start_in(None, vec![], "http://127.0.0.1:9", &[], true).await
+    }
+
     async fn start(init_network: Option<String>, peers: Vec<Multiaddr>, pipeline_url: &str, modules: &[(&str, Vec<u8>)]) -> Self {
+        Self::start_in(init_network, peers, pipeline_url, modules, false).await
+    }
+
+    async fn start_in(
+        init_network: Option<String>,
+        peers: Vec<Multiaddr>,
+        pipeline_url: &str,
+        modules: &[(&str, Vec<u8>)],
+        has_bucket: bool,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let verifiers = folder.path().join("verifiers");
         std::fs::create_dir(&verifiers).expect("a folder of verifiers");
         for (name, module) in modules {
             std::fs::write(verifiers.join(name), module).expect("a module");
         }
+        let bucket = has_bucket.then(|| {
+            let folder = folder.path().join("bucket-of-test");
+            std::fs::create_dir(&folder).expect("a folder for the bucket");
+            let url = format!("file://{}", folder.display()).parse().expect("a URL");
+            BucketConfig { url, endpoint: None, region: None, credentials: None, allow_http: false }
+        });
         let config = NodeConfig {
+            bucket,
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
             listen_only: peers.is_empty(),
             peers,

@@ -117,6 +117,39 @@ async fn what_is_stored_is_shown_pinned_scrubbed_and_removed() {
     fixture.stop().await;
 }
 
+/// Puts bytes where the store has its artifacts.
+fn store_bytes(fixture: &Fixture, bytes: &[u8]) -> Sha256Digest {
+    let sha256 = Sha256Digest::of(bytes);
+    let path = blob(fixture, &sha256);
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder of the store");
+    fs::write(path, bytes).expect("is stored");
+    sha256
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_leaves_the_disk_when_its_copy_in_the_bucket_cannot_be_removed() {
+    let fixture = Fixture::without_network().await;
+    let stored = store_bytes(&fixture, b"an artifact");
+    let (status, answer) = fixture.post(REMOVALS, &json!({"artifacts": [stored], "bucket": true})).await;
+    assert_eq!((status, blob(&fixture, &stored).exists()), (400, true), "{answer}");
+    fixture.stop().await;
+
+    let fixture = Fixture::with_bucket().await;
+    let [stored, blocked] = [b"an artifact".as_slice(), b"another"].map(|bytes| store_bytes(&fixture, bytes));
+    // What stands in the way of the one artifact's folder in the bucket is in no other's.
+    let folder = fixture.folder.path().join("bucket-of-test/sha256");
+    fs::create_dir_all(&folder).expect("a folder of the bucket");
+    assert_ne!(stored.to_string()[..2], blocked.to_string()[..2]);
+    fs::write(folder.join(&blocked.to_string()[..2]), b"in the way").expect("is written");
+    let answer: ArtifactsResponse = asked(&fixture, REMOVALS, json!({"artifacts": [stored, blocked], "bucket": true})).await;
+    let outcomes: Vec<ArtifactChange> = answer.artifacts.iter().map(|artifact| artifact.outcome).collect();
+    assert_eq!(outcomes, [ArtifactChange::Removed, ArtifactChange::Failed]);
+    assert_eq!((blob(&fixture, &stored).exists(), blob(&fixture, &blocked).exists()), (false, true));
+    let (status, answer) = fixture.post(REMOVALS, &json!({"artifacts": [blocked], "bucket": true})).await;
+    assert_eq!((status, blob(&fixture, &blocked).exists()), (503, true), "{answer}");
+    fixture.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nothing_names_is_collected_once_it_is_old() {
     let fixture = Fixture::founded("http://127.0.0.1:9").await;

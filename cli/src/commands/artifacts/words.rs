@@ -82,6 +82,8 @@ pub(super) fn outcomes(outcomes: &[ArtifactOutcome]) -> String {
         ArtifactChange::IsNeeded => "is needed by a build that is not over, and stays",
         ArtifactChange::RemovedFromDisk => "is removed from the disk; its copy in the bucket stays (--bucket removes it)",
         ArtifactChange::InBucketAlone => "is not on the disk; its copy in the bucket stays (--bucket removes it)",
+        ArtifactChange::CopyStays => "is not on the disk; its copy in the bucket could not be removed: the node's log says why",
+        ArtifactChange::Failed => "could not be changed: the node's log says why",
         ArtifactChange::Unknown => "is neither published nor stored on this node",
     };
     outcomes.iter().map(|artifact| format!("{}  {}\n", artifact.sha256, said(artifact.outcome))).collect()
@@ -226,10 +228,7 @@ mod tests {
             ),
             "{text}"
         );
-        assert!(
-            text.contains("it came back\n") && text.contains("did not come back: no node is connected\n"),
-            "{text}"
-        );
+        assert!(text.contains("it came back\n") && text.contains("did not come back: no node is connected\n"), "{text}");
         assert!(text.ends_with("1 artifacts could not be read; the node's log says why.\n"), "{text}");
     }
 }
