@@ -248,6 +248,7 @@ impl Wishes {
         drop(background);
         let wishes = self.clone();
         let asked_by = RequestContext::current();
+        let span = tracing::error_span!("wish", request_id = asked_by.as_ref().map(RequestContext::id));
         let work = async move {
             let _place = place;
             let coordinate = wish.coordinate.clone();
@@ -260,7 +261,8 @@ impl Wishes {
                 Err(error) => tracing::info!(%coordinate, %error, "a build of what is not published cannot be requested"),
             }
         };
-        tokio::spawn(work.in_current_span());
+        // One of its own: that of the request ends with its answer.
+        tokio::spawn(work.instrument(span));
         Ok(())
     }
 

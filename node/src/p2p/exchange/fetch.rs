@@ -199,7 +199,7 @@ impl Fetcher {
         flights.insert(artifact.sha256, flight.clone());
         let (shared, artifact) = (self.0.clone(), artifact.clone());
         // Below the request that was the first to want it, as far as one did; the others wait for the same.
-        let span = tracing::info_span!("fetch", sha256 = %artifact.sha256, size_bytes = artifact.size_bytes);
+        let span = tracing::error_span!("fetch", sha256 = %artifact.sha256, size_bytes = artifact.size_bytes);
         let fetch = async move {
             let stopping = shared.tasks.stopping();
             let fetched = stopping.run_until_cancelled(shared.fetch(&artifact, builders, &land)).await;
