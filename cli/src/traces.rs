@@ -1,17 +1,21 @@
 //! Traces for a collector of OpenTelemetry: OTLP over HTTP with protobuf.
 //!
-//! Owns the way from a span to the collector: a bounded queue, a thread that empties it, and the node's own HTTP client. What does
+//! Owns the way from a span to the collector: a queue that is bounded in bytes, a thread that empties it, and the node's own HTTP client. What does
 //! not fit in the queue is dropped; a collector that is slow or gone costs the node nothing else, and is said once. Further
 //! headers for the collector and attributes of the resource are taken from the variables that OpenTelemetry names
 //! (`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES`).
 
 use async_trait::async_trait;
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::trace::{Status, TracerProvider};
+use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData, SpanProcessor,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,7 +27,11 @@ use tracing_subscriber::{Layer, Registry};
 use url::Url;
 
 /// Spans that wait for the collector.
-const QUEUED_SPANS_MAX: usize = 4_096;
+const QUEUED_SPANS_MAX: usize = 1_024;
+/// Lines of log that go along with one span.
+const SPAN_EVENTS_MAX: u32 = 32;
+/// Bytes of one text of a span: much of what stands there a client has chosen.
+const TEXT_BYTES_MAX: usize = 256;
 /// Spans in one request to the collector, and how long they are gathered.
 const BATCH_SPANS_MAX: usize = 512;
 const BATCH_DELAY: Duration = Duration::from_secs(2);
@@ -76,11 +84,12 @@ impl Traces {
             .with_scheduled_delay(BATCH_DELAY)
             .build();
         let resource = Resource::builder().with_service_name(service);
-        let resource = resource.with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+        let resource = resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
         let provider = SdkTracerProvider::builder()
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.sampled_share))))
             .with_resource(resource.build())
-            .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
+            .with_max_events_per_span(SPAN_EVENTS_MAX)
+            .with_span_processor(Shortened(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build()))
             .build();
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         Ok(Self { provider, collector })
@@ -112,6 +121,64 @@ impl Traces {
 
 /// A layer in the form that logging takes.
 pub type TraceLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Cuts the texts of a span before it waits.
+#[derive(Debug)]
+struct Shortened<P>(P);
+
+impl<P: SpanProcessor> SpanProcessor for Shortened<P> {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.0.on_start(span, context);
+    }
+
+    fn on_end(&self, mut span: SpanData) {
+        shorten(&mut span.attributes);
+        for event in &mut span.events.events {
+            if event.name.len() > TEXT_BYTES_MAX {
+                event.name = cut(&event.name).into();
+            }
+            shorten(&mut event.attributes);
+        }
+        if let Status::Error { description } = &mut span.status
+            && description.len() > TEXT_BYTES_MAX
+        {
+            *description = cut(description).into();
+        }
+        self.0.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+fn shorten(attributes: &mut [KeyValue]) {
+    let shorten = |text: &mut StringValue| {
+        if text.as_str().len() > TEXT_BYTES_MAX {
+            *text = cut(text.as_str()).into();
+        }
+    };
+    for attribute in attributes {
+        match &mut attribute.value {
+            Value::String(text) => shorten(text),
+            Value::Array(Array::String(texts)) => texts.iter_mut().for_each(shorten),
+            _ => {}
+        }
+    }
+}
+
+/// A copy: what is cut from the end of a text would still take its room.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
+}
 
 /// Requests to the collector, made on the runtime of the node whatever thread wants them.
 #[derive(Debug)]
@@ -167,5 +234,54 @@ impl HttpClient for Collector {
         let answered = answered.unwrap_or_else(|error| Err(error.into()));
         self.note(&answered);
         answered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[derive(Clone, Debug, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanProcessor for Kept {
+        fn on_start(&self, _: &mut Span, _: &Context) {}
+
+        fn on_end(&self, span: SpanData) {
+            self.0.lock().unwrap().push(span);
+        }
+
+        fn force_flush(&self) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_client_does_not_decide_how_much_room_a_span_takes() {
+        let kept = Kept::default();
+        let provider = SdkTracerProvider::builder().with_span_processor(Shortened(kept.clone())).build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        // The limit is in the middle of a letter of two bytes.
+        let long = format!("a{}", "ä".repeat(TEXT_BYTES_MAX));
+        tracing::subscriber::with_default(Registry::default().with(layer), || {
+            let span = tracing::info_span!("asked", path = long, short = "short", "otel.status_description" = long);
+            span.in_scope(|| tracing::error!(path = long, "{long}"));
+        });
+        let spans = kept.0.lock().unwrap();
+        let [span] = &spans[..] else { panic!("one span ends") };
+        let texts: Vec<&KeyValue> = span.attributes.iter().chain(&span.events[0].attributes).collect();
+        let text = |key: &str| {
+            texts.iter().find(|attribute| attribute.key.as_str() == key).map(|found| found.value.as_str().into_owned())
+        };
+        assert_eq!(text("short").as_deref(), Some("short"));
+        assert_eq!(text("path").map(|path| path.len()), Some(TEXT_BYTES_MAX - 1));
+        assert!(texts.iter().all(|attribute| attribute.value.as_str().len() <= TEXT_BYTES_MAX), "{texts:?}");
+        assert!(span.events[0].name.len() <= TEXT_BYTES_MAX, "{:?}", span.events[0].name);
     }
 }
