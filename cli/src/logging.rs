@@ -27,8 +27,7 @@ pub struct LogFilterError(#[from] tracing_subscriber::filter::ParseError);
 
 /// Starts logging for the whole process. `RUST_LOG` wins over `default`. What goes to `traces` is chosen there, not by `RUST_LOG`.
 pub fn start(format: LogFormat, default: &str, traces: Option<TraceLayer>) -> Result<(), LogFilterError> {
-    let wanted = std::env::var("RUST_LOG").ok().filter(|directives| !directives.trim().is_empty());
-    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(default))?;
+    let filter = filter(std::env::var("RUST_LOG").ok().as_deref(), default)?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_timer(SystemTime)
@@ -41,10 +40,16 @@ pub fn start(format: LogFormat, default: &str, traces: Option<TraceLayer>) -> Re
             let with_ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             registry.with(lines.with_ansi(with_ansi).with_filter(filter)).init();
         }
-        // The innermost span says which request a line is about; the list would say it again.
-        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_span_list(false).with_filter(filter)).init(),
+        // The list of spans is what says which request a line of a fetch or a verifier is about: its innermost span does not.
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_filter(filter)).init(),
     }
     Ok(())
+}
+
+/// What the directives of `RUST_LOG` choose; none, or empty ones, choose `default`.
+pub fn filter(directives: Option<&str>, default: &str) -> Result<EnvFilter, LogFilterError> {
+    let wanted = directives.filter(|directives| !directives.trim().is_empty());
+    Ok(EnvFilter::try_new(wanted.unwrap_or(default))?)
 }
 
 #[cfg(test)]
