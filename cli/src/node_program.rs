@@ -83,7 +83,15 @@ async fn serve(arguments: NodeArguments) -> Result<(), Failure> {
     registry_config.public_url = arguments.public_url.map(String::from);
     arguments.telemetry.apply(arguments.log_format, &mut registry_config);
     let drain = registry_config.stop_grace.saturating_add(registry_config.drain_timeout);
-    let mut node = Node::start(config).await.map_err(|error| start_failure(&error, &ledger_path))?;
+    let started = tokio::select! {
+        started = Node::start(config) => started,
+        signal = signals.next() => {
+            info!("{signal} received while the node starts, it ends as it stands, which its files bear");
+            supervisor::stopping(Duration::ZERO);
+            return Ok(());
+        }
+    };
+    let mut node = started.map_err(|error| start_failure(&error, &ledger_path))?;
     let (registry, admin_token) = match start_registry(&node, registry_config, &artifact_path).await {
         Ok(started) => started,
         Err(failure) => {

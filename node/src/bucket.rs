@@ -36,9 +36,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Semaphore, watch};
+use std::time::{Duration, Instant};
 
 /// The longest reason that is repeated from a service, in characters.
 const REASON_CHARS_MAX: usize = 400;
+/// How long the start of a node waits for its bucket.
+const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// Why the bucket did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +138,13 @@ impl Bucket {
     pub(crate) async fn open(config: &BucketConfig, folder: &Path) -> Result<Self, OpenBucketError> {
         let location = location::open(config)?;
         let bucket = Self::behind(location, folder).map_err(OpenBucketError::Records)?;
-        match bucket.probe().await {
+        let probed = tokio::time::timeout(PROBE_TIME, bucket.probe()).await;
+        let probed = probed.unwrap_or_else(|_| {
+            let why = format!("it did not answer within {} s", PROBE_TIME.as_secs());
+            bucket.0.health.failed(Instant::now(), &why);
+            Err(BucketError::Unusable { why })
+        });
+        match probed {
             Ok(()) => tracing::info!(url = %bucket.0.location.url, "artifacts are copied to a bucket"),
             Err(error @ BucketError::Unusable { .. }) => {
                 tracing::error!(url = %bucket.0.location.url, %error, "the bucket does not answer; the node goes on without it");

@@ -203,12 +203,26 @@ fn a_request_is_in_the_log_and_in_its_clients_trace_and_the_service_manager_know
     assert_eq!(attribute(&resource, "service.name"), Some(&Value::StringValue("pyrsia_node".to_owned())));
     assert_eq!(attribute(&span.attributes, "http.response.status_code"), Some(&Value::IntValue(200)));
     assert_eq!(attribute(&span.attributes, "url.path"), Some(&Value::StringValue("/status".to_owned())));
+    let took_ms = (span.end_time_unix_nano - span.start_time_unix_nano) as f64 / 1e6;
+    assert!(took_ms >= line["duration_ms"].as_f64().unwrap(), "the span of {took_ms} ms ends before the answer: {line}");
     assert_eq!(attribute(&span.attributes, "request_id"), Some(&Value::StringValue("test-1".to_owned())));
 
     let gone = run(PYRSIA_NODE, home.path(), &format!("health --url http://{address}"));
     assert_eq!(gone.code, Some(1));
     assert!(gone.stderr.contains(&format!("the node at http://{address} does not answer")), "{}", gone.stderr);
     a_collector_that_is_gone_costs_one_line(home.path());
+}
+
+#[test]
+fn a_node_that_is_told_to_stop_while_it_waits_for_its_bucket_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("bound");
+    let flags = format!("--bucket-url s3://name --bucket-endpoint http://{address} --bucket-allow-http true --bucket-region a");
+    let mut node = WatchedNode::start(home.path(), &flags, &[("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")]);
+    let _asked = silent.accept().expect("the node asks its bucket");
+    assert_eq!(node.stop(), Some(0));
+    node.line("SIGTERM received while the node starts");
 }
 
 /// On the folder of a node that was, whose compiled verifiers save a start, and without its ledger.
