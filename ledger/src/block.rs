@@ -150,6 +150,11 @@ impl SealedBlock {
         borsh::to_vec(self).expect("writing to memory cannot fail")
     }
 
+    /// How long [`SealedBlock::encode`] is.
+    pub fn size_bytes(&self) -> usize {
+        borsh::object_length(self).expect("counting cannot fail")
+    }
+
     /// Decodes strictly: nothing follows, and these bytes are the one encoding of the block.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::decode_with_places(bytes).map(|(sealed, _)| sealed)

@@ -8,7 +8,7 @@ use crate::block::{BlockHash, BlockHeader, BlockId, Height};
 use crate::checkpoint::precommit_bytes;
 use crate::digest::Sha256Digest;
 use crate::identity::NodeId;
-use crate::signed::{Claim, NetworkId, Purpose, Signature, node_id_of, preimage, sign_bytes, wrong_claims};
+use crate::signed::{Claim, NetworkId, Purpose, Signature, first_wrong_claim, node_id_of, preimage, sign_bytes};
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::SigningKey;
 use serde::Serialize;
@@ -142,8 +142,8 @@ impl CommitCertificate {
     pub fn verify(&self, network: &NetworkId, header: &BlockHeader, validators: &ValidatorSet) -> Result<(), CertificateError> {
         self.check_signers(header, validators)?;
         let claims: Vec<Claim> = self.claims(network, header).collect();
-        match wrong_claims(&claims).first() {
-            Some(wrong) => Err(CertificateError::Signature(claims[*wrong].author())),
+        match first_wrong_claim(&claims) {
+            Some(wrong) => Err(CertificateError::Signature(claims[wrong].author())),
             None => Ok(()),
         }
     }

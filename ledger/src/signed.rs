@@ -22,7 +22,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
-pub use batch::{Claim, wrong_claims};
+pub use batch::{Claim, first_wrong_claim, wrong_claims};
 pub use verdicts::remembering;
 
 /// The longest signed event, in bytes: the limit of one entry in a tlog-tiles entry bundle (C2SP tlog-tiles, `uint16` length).

@@ -1,15 +1,17 @@
 //! Whether a block is the next one: every check a follower, a replay and the audit make of it.
 
 use super::{Projections, TIME_MS_MAX};
-use crate::block::{BLOCK_EVENT_BYTES_MAX, Block, EVENTS_PER_BLOCK_MAX, Height, SealedBlock};
-use crate::certificate::CertificateError;
+use crate::block::{BLOCK_EVENT_BYTES_MAX, Block, BlockHeader, EVENTS_PER_BLOCK_MAX, Height, SealedBlock};
+use crate::certificate::{CertificateError, ValidatorSet};
 use crate::policy::Refusal;
-use crate::signed::{Claim, EncodedEvent, EventId, wrong_claims};
+use crate::signed::{Claim, EncodedEvent, EventId, first_wrong_claim};
 use crate::tree::leaf_hash;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The fewest signatures of a block that are worth work of their own.
+/// The fewest signatures of a block that are worth work of their own. A block of as many events proves first that it is final: whoever
+/// has no word of a quorum makes nobody check more than these.
 const SIGNATURES_APART_MIN: usize = 64;
 
 /// Does two pieces of work that need nothing of each other, in whatever order or at once: the signatures of a block, and everything
@@ -125,39 +127,92 @@ impl Projections {
         self.advance_sealed_by(sealed, one_after_the_other)
     }
 
+    /// What costs little comes before any signature: anybody can make a block of many wrong ones.
     fn advance_sealed_by(self, sealed: &SealedBlock, do_both: DoBoth) -> Result<Self, BlockError> {
-        let (height, header) = (sealed.height(), &sealed.block.header);
+        let (height, header, certificate) = (sealed.height(), &sealed.block.header, &sealed.certificate);
         let events = EncodedEvent::all(&sealed.block.events);
         let validators = self.validators();
-        let claims: Vec<Claim> =
-            events.iter().map(EncodedEvent::claim).chain(sealed.certificate.claims(&self.network, header)).collect();
-        let (mut before, mut next, mut wrong) = (Some(self), None, vec![]);
-        let mut rest = || next = before.take().map(|state| state.advance_encoded(&sealed.block, &events));
-        let mut signatures = || wrong = wrong_claims(&claims);
+        until_found(|found| self.examine_frame(header, &events, &validators, found))?;
+        let not_final = |source| BlockError::Certificate { height, source };
+        certificate.check_signers(header, &validators).map_err(not_final)?;
+        let mut claims: Vec<Claim> = events.iter().map(EncodedEvent::claim).collect();
+        if events.len() < SIGNATURES_APART_MIN {
+            claims.extend(certificate.claims(&self.network, header));
+        } else {
+            certificate.verify(&self.network, header, &validators).map_err(not_final)?;
+            // A header of a quorum may come with the events of anybody.
+            until_found(|found| self.examine_tree(header, &events, found))?;
+        }
+        let is_refused = AtomicBool::new(false);
+        let (mut before, mut next, mut wrong) = (Some(self), None, None);
+        let mut rest = || {
+            next = before.take().map(|state| state.advance_encoded(&sealed.block, &events));
+            is_refused.store(matches!(next, Some(Err(_))), Ordering::Relaxed);
+        };
+        let mut signatures = || {
+            if !is_refused.load(Ordering::Relaxed) {
+                wrong = first_wrong_claim(&claims);
+            }
+        };
         let do_both = if claims.len() < SIGNATURES_APART_MIN { one_after_the_other } else { do_both };
         do_both(&mut signatures, &mut rest);
         let next = next.expect("both pieces of work are done")?;
-        let not_final = |source| BlockError::Certificate { height, source };
-        sealed.certificate.check_signers(header, &validators).map_err(not_final)?;
-        match wrong.first() {
+        match wrong {
             None => Ok(next),
-            Some(wrong) => Err(match events.get(*wrong) {
-                Some(event) => BlockError::Signature { height, index: *wrong, id: event.id },
-                None => not_final(CertificateError::Signature(claims[*wrong].author())),
+            Some(wrong) => Err(match events.get(wrong) {
+                Some(event) => BlockError::Signature { height, index: wrong, id: event.id },
+                None => not_final(CertificateError::Signature(claims[wrong].author())),
             }),
         }
     }
 
     fn advance_encoded(self, block: &Block, events: &[EncodedEvent<'_>]) -> Result<Self, BlockError> {
-        let mut first = None;
-        let next = self.examine(block, events, &mut |error| {
-            first = Some(error);
-            ControlFlow::Break(())
-        });
-        match next {
-            ControlFlow::Continue(next) => Ok(next),
-            ControlFlow::Break(()) => Err(first.expect("only an error breaks an examination off")),
+        until_found(|found| self.examine(block, events, found))
+    }
+
+    /// What is seen of a block without looking into its events.
+    fn examine_frame(
+        &self,
+        header: &BlockHeader,
+        events: &[EncodedEvent<'_>],
+        validators: &ValidatorSet,
+        found: &mut dyn FnMut(BlockError) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (expected, height) = (self.height.next(), header.height);
+        if height != expected {
+            found(BlockError::Height { expected, found: height })?;
         }
+        if !(self.time_ms..=TIME_MS_MAX).contains(&header.time_ms) {
+            found(BlockError::Header { height, what: HeaderPart::Time })?;
+        }
+        if !validators.contains(&header.proposer) {
+            found(BlockError::Header { height, what: HeaderPart::Proposer })?;
+        }
+        let size_bytes = events.iter().map(|event| event.bytes.len()).sum();
+        if events.len() > EVENTS_PER_BLOCK_MAX || size_bytes > BLOCK_EVENT_BYTES_MAX {
+            found(BlockError::TooLarge { height, events: events.len(), size_bytes })?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Whether these are the events, signatures and all, that the header commits to.
+    fn examine_tree(
+        &self,
+        header: &BlockHeader,
+        events: &[EncodedEvent<'_>],
+        found: &mut dyn FnMut(BlockError) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (mut frontier, height) = (self.frontier.clone(), header.height);
+        for event in events {
+            frontier.append(event.leaf);
+        }
+        if frontier.size() != header.tree_size {
+            found(BlockError::Header { height, what: HeaderPart::TreeSize })?;
+        }
+        if frontier.root() != header.tree_root {
+            found(BlockError::Header { height, what: HeaderPart::TreeRoot })?;
+        }
+        ControlFlow::Continue(())
     }
 
     /// Every check of a block but its signatures, and the state after it as far as its events are allowed. `found` is told
@@ -168,22 +223,9 @@ impl Projections {
         events: &[EncodedEvent<'_>],
         found: &mut dyn FnMut(BlockError) -> ControlFlow<()>,
     ) -> ControlFlow<(), Self> {
-        let header = &block.header;
-        let (expected, height) = (self.height.next(), header.height);
-        if height != expected {
-            found(BlockError::Height { expected, found: height })?;
-        }
-        if !(self.time_ms..=TIME_MS_MAX).contains(&header.time_ms) {
-            found(BlockError::Header { height, what: HeaderPart::Time })?;
-        }
+        let (header, height, expected) = (&block.header, block.header.height, self.height.next());
         let validators = self.validators();
-        if !validators.contains(&header.proposer) {
-            found(BlockError::Header { height, what: HeaderPart::Proposer })?;
-        }
-        let size_bytes = events.iter().map(|event| event.bytes.len()).sum();
-        if events.len() > EVENTS_PER_BLOCK_MAX || size_bytes > BLOCK_EVENT_BYTES_MAX {
-            found(BlockError::TooLarge { height, events: events.len(), size_bytes })?;
-        }
+        self.examine_frame(header, events, &validators, found)?;
         let mut next = self;
         for (index, event) in events.iter().enumerate() {
             if let Err(refusal) = next.fold(event, header.time_ms) {
@@ -213,3 +255,21 @@ impl Projections {
         ControlFlow::Continue(next)
     }
 }
+
+/// The first error of an examination, which goes no further.
+fn until_found<T>(
+    examine: impl FnOnce(&mut dyn FnMut(BlockError) -> ControlFlow<()>) -> ControlFlow<(), T>,
+) -> Result<T, BlockError> {
+    let mut first = None;
+    let examined = examine(&mut |error| {
+        first = Some(error);
+        ControlFlow::Break(())
+    });
+    match examined {
+        ControlFlow::Continue(examined) => Ok(examined),
+        ControlFlow::Break(()) => Err(first.expect("only an error breaks an examination off")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

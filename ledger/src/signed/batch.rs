@@ -60,6 +60,25 @@ pub fn wrong_claims<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> Vec<usiz
     wrong
 }
 
+/// The position of the first claim that does not hold. Costs no more than twice a batch of them all, however many are wrong.
+pub fn first_wrong_claim<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> Option<usize> {
+    let claims: Vec<&Claim> = claims.into_iter().collect();
+    if hold(&claims) {
+        return None;
+    }
+    let (mut rest, mut offset) = (claims.as_slice(), 0);
+    while !is_small(rest) {
+        let (left, right) = rest.split_at(rest.len() / 2);
+        if hold(left) {
+            // Then the wrong one is among these.
+            (rest, offset) = (right, offset + left.len());
+        } else {
+            rest = left;
+        }
+    }
+    rest.iter().position(|claim| !claim.holds()).map(|at| offset + at)
+}
+
 /// Whether all claims hold: a wrong one among many is noticed, and not looked for.
 pub(super) fn hold(claims: &[&Claim]) -> bool {
     if is_small(claims) { claims.iter().all(|claim| claim.holds()) } else { all_hold(claims) }
@@ -170,6 +189,7 @@ mod tests {
                 claims[*at].signature = Signature::from_bytes(bytes);
             }
             prop_assert_eq!(hold(&claims.iter().collect::<Vec<_>>()), wrong.is_empty());
+            prop_assert_eq!(first_wrong_claim(&claims), wrong.first().copied());
             prop_assert_eq!(wrong_claims(&claims), wrong);
         }
     }
