@@ -25,6 +25,8 @@ mod admin;
 mod conditions;
 mod content;
 mod framing;
+#[cfg(test)]
+mod lone_node;
 mod metrics;
 mod not_served;
 mod ranges;

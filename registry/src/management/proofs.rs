@@ -199,8 +199,8 @@ fn not_proved(build: &BuildId, error: &ProveError) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lone_node::lone_node;
     use pyrsia_ledger::PackageCoordinate;
-    use pyrsia_node::{Node, NodeConfig};
     use std::sync::mpsc;
 
     /// How long anything may take that a test waits for.
@@ -208,14 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_hangs_up_frees_no_place_while_its_proof_is_made() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = NodeConfig {
-            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
-            listen_only: true,
-            init_network: Some("test".to_owned()),
-            ..NodeConfig::new(folder.path())
-        };
-        let node = Node::start(config).await.expect("the node starts");
+        let (node, _folder) = lone_node().await;
         let handle = node.handle();
         let state = handle.ledger().state.clone().expect("a network");
         let build = BuildId::of(state.network(), &PackageCoordinate::new("docker", "hello:1.0").expect("a coordinate"), 0);

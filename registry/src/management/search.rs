@@ -121,7 +121,7 @@ fn shown(state: &Projections, found: &Found) -> FoundEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyrsia_node::{Node, NodeConfig};
+    use crate::lone_node::lone_node;
     use std::sync::mpsc;
 
     /// How long anything may take that a test waits for.
@@ -129,14 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_hangs_up_frees_no_place_while_the_log_is_read() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = NodeConfig {
-            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
-            listen_only: true,
-            init_network: Some("test".to_owned()),
-            ..NodeConfig::new(folder.path())
-        };
-        let node = Node::start(config).await.expect("the node starts");
+        let (node, _folder) = lone_node().await;
         let (handle, searches) = (node.handle(), Arc::new(Searches::new()));
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (end, must_end) = mpsc::channel::<()>();

@@ -1,8 +1,8 @@
 use super::*;
+use crate::lone_node::lone_node;
 use futures::FutureExt;
 use poem::http::{StatusCode, header};
 use pyrsia_ledger::event::BuiltArtifact;
-use pyrsia_node::{Node, NodeConfig};
 use serde_json::{Value, json};
 
 fn record() -> ArtifactRecord {
@@ -98,14 +98,7 @@ fn a_failure_is_known_until_the_next_block() {
 
 #[tokio::test]
 async fn a_search_makes_few_proofs_and_the_next_one_goes_on_behind_them() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = NodeConfig {
-        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
-        listen_only: true,
-        init_network: Some("test".to_owned()),
-        ..NodeConfig::new(folder.path())
-    };
-    let running = Node::start(config).await.expect("the node starts");
+    let (running, _folder) = lone_node().await;
     let (node, proving, proofs) = (running.handle(), Proving::new(), Proofs::new());
     let build = |number: usize| borsh::from_slice::<BuildId>(&[number as u8; 16]).expect("sixteen bytes");
     // The network has none of these builds. The first two are manifests of one image.
