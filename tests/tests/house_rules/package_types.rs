@@ -40,11 +40,12 @@ fn no_line_names_a_package_type_that_came_with_its_verifier() {
 }
 
 /// Where the words of the seed documents are turned into package types: their protocol, their requests, their command line, and the demo.
-const NAMED_IN: [&str; 14] = [
+const NAMED_IN: [&str; 15] = [
     "registry/src/docker",
     "registry/src/maven",
     "registry/src/management/predecessor.rs",
     "registry/src/wire.rs",
+    "registry/src/wire/inspect.rs",
     // Whose protocol a request speaks, for those who count and trace them.
     "registry/src/access.rs",
     "registry/src/metrics.rs",
