@@ -50,6 +50,8 @@ pub(super) enum Response {
 }
 
 #[cfg(test)]
+mod faulty_pulls;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod tests;

@@ -54,34 +54,43 @@ impl Drop for Rogue {
 
 impl Rogue {
     pub(super) async fn connect(to: &TestNode, bytes: Vec<u8>, habit: Habit) -> Self {
-        let key = Keypair::generate_ed25519();
-        let transport = libp2p::tcp::tokio::Transport::default()
-            .upgrade(Version::V1Lazy)
-            .authenticate(libp2p::noise::Config::new(&key).expect("a key"))
-            .multiplex(libp2p::yamux::Config::default())
-            .boxed();
-        let streams = libp2p_stream::Behaviour::new();
-        let mut incoming = streams.new_control().accept(PROTOCOL).expect("registered once");
-        let config = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(600));
-        let mut swarm = Swarm::new(transport, streams, key.public().to_peer_id(), config);
-        let address: Multiaddr = to.p2p.addresses()[0].clone();
-        swarm.dial(address).expect("dials");
         let (bytes, [list_requests, chunk_requests]) = (Arc::new(bytes), [(); 2].map(|()| Arc::new(AtomicUsize::new(0))));
         let counted = [list_requests.clone(), chunk_requests.clone()];
-        let swarm = tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = swarm.select_next_some() => {}
-                    Some((_, stream)) = incoming.next() => {
-                        tokio::spawn(serve(stream, bytes.clone(), habit, counted.clone()));
-                    }
-                }
-            }
-        });
-        let id = node_of(&key.public().to_peer_id()).expect("an ed25519 key");
-        to.wait_for_peers(|peers| peers.contains(&id)).await;
+        let (id, swarm) = speak(to, move |stream| serve(stream, bytes.clone(), habit, counted.clone())).await;
         Self { id, list_requests, chunk_requests, swarm }
     }
+}
+
+/// Connects a peer that is no node of ours, and answers each stream of the protocol as `serve` does.
+pub(super) async fn speak<F: Future<Output = ()> + Send + 'static>(
+    to: &TestNode,
+    serve: impl Fn(Stream) -> F + Send + 'static,
+) -> (NodeId, tokio::task::JoinHandle<()>) {
+    let key = Keypair::generate_ed25519();
+    let transport = libp2p::tcp::tokio::Transport::default()
+        .upgrade(Version::V1Lazy)
+        .authenticate(libp2p::noise::Config::new(&key).expect("a key"))
+        .multiplex(libp2p::yamux::Config::default())
+        .boxed();
+    let streams = libp2p_stream::Behaviour::new();
+    let mut incoming = streams.new_control().accept(PROTOCOL).expect("registered once");
+    let config = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(600));
+    let mut swarm = Swarm::new(transport, streams, key.public().to_peer_id(), config);
+    let address: Multiaddr = to.p2p.addresses()[0].clone();
+    swarm.dial(address).expect("dials");
+    let swarm = tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = swarm.select_next_some() => {}
+                Some((_, stream)) = incoming.next() => {
+                    tokio::spawn(serve(stream));
+                }
+            }
+        }
+    });
+    let id = node_of(&key.public().to_peer_id()).expect("an ed25519 key");
+    to.wait_for_peers(|peers| peers.contains(&id)).await;
+    (id, swarm)
 }
 
 async fn serve(mut stream: Stream, bytes: Arc<Vec<u8>>, habit: Habit, [list_requests, chunk_requests]: [Arc<AtomicUsize>; 2]) {
@@ -166,7 +175,7 @@ async fn feed(node: &TestNode, artifact: &BuiltArtifact, from: &[NodeId], range:
 }
 
 /// What comes of it, and whether that is all.
-async fn drain(mut feed: Feed, bytes_max: usize) -> (Vec<u8>, bool) {
+pub(super) async fn drain(mut feed: Feed, bytes_max: usize) -> (Vec<u8>, bool) {
     let mut got = vec![];
     while got.len() < bytes_max {
         match in_time(feed.next()).await {
