@@ -2,8 +2,9 @@
 
 use crate::images::runnable;
 use pyrsia_tests::deadline::{BUILT, SOON, wait_for};
-use pyrsia_tests::image::Image;
+use pyrsia_tests::image::{Image, LayerFile, pseudo_random};
 use pyrsia_tests::network::{Cli, Node, Pipeline};
+use pyrsia_tests::random::Random;
 use pyrsia_tests::{clients, upstream::Upstream};
 use serde_json::json;
 use std::path::Path;
@@ -138,6 +139,98 @@ async fn an_image_that_nobody_has_is_missing_and_asked_to_be_built_once() {
     let (status, answer) = network.node_a.post("/build/docker", &json!({ "image": "fault/nowhere:1" })).await;
     let told = answer.to_string();
     assert!(status == 422 && told.contains("fault/nowhere") && told.contains("404"), "{status} {told}");
+}
+
+/// How often the storm strikes where the environment does not say it.
+const STRIKES: usize = 4;
+const STORM: &str = "a_node_killed_in_the_middle_of_everything_serves_nothing_wrong_and_keeps_a_sound_ledger";
+
+/// Everything that a node does for others and for itself, asked for at once. Whatever becomes of it, the node may be gone at any moment.
+fn ask_for_everything(node: &Node, http: &reqwest::Client, digests: &[String]) {
+    let token = std::fs::read_to_string(node.folder().join("pyrsia/admin.token")).expect("the token of the node");
+    let removed: Vec<&str> = digests.iter().step_by(2).filter_map(|digest| digest.strip_prefix("sha256:")).collect();
+    let wishes = [("scrubs", json!({})), ("collections", json!({})), ("removals", json!({ "artifacts": removed }))];
+    for (what, body) in wishes {
+        let request = http.post(node.url(&format!("/api/v1/store/{what}"))).bearer_auth(token.trim()).json(&body).send();
+        tokio::spawn(request);
+    }
+    for digest in digests {
+        let request = http.get(node.url(&format!("/v2/fault/storm/blobs/{digest}"))).send();
+        tokio::spawn(async move {
+            drop(request.await?.bytes().await?);
+            reqwest::Result::Ok(())
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_killed_in_the_middle_of_everything_serves_nothing_wrong_and_keeps_a_sound_ledger() {
+    if !clients::present(STORM, &["docker-registry"]) {
+        return;
+    }
+    let strikes = std::env::var("PYRSIA_FAULT_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(STRIKES);
+    let mut random = Random::seeded(STORM, 1);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let Network { upstream, pipeline: _pipeline, mut node_a } = Network::start(folder.path()).await;
+    let address = node_a.address().await;
+    let mut nodes = [node_a, Node::start(folder.path(), "nodeB", &["--peer", &address]).await];
+
+    let mut second = Node::reserve(folder.path(), "nodeB", None, &["--peer", &address]);
+    second.launch();
+    wait_for("a second node on the same folder to be refused", SOON, || {
+        let is_running = second.program().is_running();
+        async move { (!is_running).then_some(()) }
+    })
+    .await;
+    assert!(second.output().join("\n").contains("in use by another"), "{:?}", second.output());
+
+    let http = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(SOON).build().expect("a client");
+    let mut images: Vec<Image> = vec![];
+    for strike in 0..strikes {
+        let (tag, noise) = (strike.to_string(), pseudo_random(random.number(), 4 << 20));
+        let image = Image::new(&[&[LayerFile { path: "srv/noise", contents: &noise, mode: 0o644 }]], &["/none"]);
+        image.push(&upstream.url, "fault/storm", &tag).await.expect("the registry takes the image");
+        let digests: Vec<String> = images.iter().flat_map(Image::blobs).map(|blob| blob.digest.clone()).collect();
+        let wish = json!({ "image": format!("fault/storm:{tag}") });
+        let asked = http.post(nodes[0].url("/build/docker")).json(&wish).send();
+        let asked = tokio::spawn(asked);
+        for node in &nodes {
+            ask_for_everything(node, &http, &digests);
+        }
+        let victim = random.below(nodes.len());
+        tokio::time::sleep(Duration::from_millis(random.number() % 400)).await; // The fault's moment, not a wait for a condition.
+        nodes[victim].kill();
+        nodes[victim].start_again().await;
+        drop(asked.await);
+        wait_for(format!("a build of {tag}"), SOON, || async {
+            let answered = nodes[0].try_post("/build/docker", &wish).await;
+            answered.filter(|(status, _)| *status == 200).map(drop)
+        })
+        .await;
+        images.push(image);
+        for node in &nodes {
+            for (tag, image) in images.iter().enumerate() {
+                node.wait_for_records(&format!("fault/storm:{tag}"), image.records(), BUILT).await;
+            }
+            for blob in images.iter().flat_map(Image::blobs) {
+                wait_for(format!("{} at {}", blob.digest, node.name), SOON, || async {
+                    let response = http.get(node.url(&format!("/v2/fault/storm/blobs/{}", blob.digest))).send().await.ok()?;
+                    let (status, bytes) = (response.status(), response.bytes().await.ok()?);
+                    assert!(!status.is_success() || bytes == blob.bytes, "{} served a wrong byte of {}", node.name, blob.digest);
+                    status.is_success().then_some(())
+                })
+                .await;
+            }
+        }
+    }
+    for node in &mut nodes {
+        node.stop();
+        let ledger = node.folder().join("pyrsia");
+        let printed = Cli::new(folder.path()).succeed(&["audit", "--json", ledger.to_str().expect("a path in UTF-8")]);
+        let report: serde_json::Value = serde_json::from_str(&printed).expect("the report is JSON");
+        assert_eq!(report["clean"], true, "{}: {report:#}", node.name);
+        assert_clean(node.folder());
+    }
 }
 
 /// Every file of the store is what its name says, and nothing half-written lies about.
