@@ -1,5 +1,6 @@
 //! Rules about the source itself: which room may import which, and what may stand in public text.
 
+mod faults;
 mod imports;
 mod links;
 mod package_types;
