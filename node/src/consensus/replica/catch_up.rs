@@ -3,7 +3,8 @@
 //! A claim is only a reason to ask, and costs nothing to make. Whoever claimed and did not deliver comes after all others, a
 //! validator before everybody else, and whoever has delivered before whoever has not: peers that only claim, however many and
 //! however high, cannot keep this node from those that have the blocks. Nor does anything wait for the answer of a peer that
-//! failed before. What was not asked for is not looked at.
+//! failed before. What was not asked for is not looked at, and whoever answered with nothing of use gains no time by it: it is asked
+//! again no sooner than if it had not answered at all.
 
 use pyrsia_ledger::{Height, NodeId};
 use std::cmp::Reverse;
@@ -47,6 +48,20 @@ impl Standing {
     }
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct Failures {
+    count: u32,
+    /// When it last answered with nothing of use.
+    answered_ms: Option<u64>,
+}
+
+impl Failures {
+    /// Whether the peer is left alone. A clock that was set back must not make the pause longer.
+    fn is_pausing(self, now_ms: u64) -> bool {
+        self.answered_ms.is_some_and(|answered_ms| (answered_ms..answered_ms + ANSWER_MS_MAX).contains(&now_ms))
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
     claims: BTreeMap<NodeId, Claim>,
@@ -55,7 +70,7 @@ pub(super) struct CatchUp {
     /// Questions that a connected peer has not answered: an answer may be late.
     unanswered: BTreeMap<NodeId, u32>,
     /// How often a peer did not deliver since it last did. Outlives its connection.
-    failures: BTreeMap<NodeId, u32>,
+    failures: BTreeMap<NodeId, Failures>,
     delivered: BTreeSet<NodeId>,
 }
 
@@ -90,7 +105,20 @@ impl CatchUp {
     }
 
     /// The peer answered with nothing of use.
-    pub(super) fn failed(&mut self, peer: &NodeId) {
+    fn failed(&mut self, peer: &NodeId, now_ms: u64) {
+        self.give_up(peer);
+        if let Some(failures) = self.failures.get_mut(peer) {
+            failures.answered_ms = Some(now_ms);
+        }
+    }
+
+    /// The peer answered with a block that does not follow. No other answer of it is listened to until it is asked again.
+    pub(super) fn misled(&mut self, peer: &NodeId, now_ms: u64) {
+        self.unanswered.remove(peer);
+        self.failed(peer, now_ms);
+    }
+
+    fn give_up(&mut self, peer: &NodeId) {
         self.claims.remove(peer);
         self.end_question(peer);
         self.count_failure(*peer);
@@ -107,7 +135,7 @@ impl CatchUp {
 
     /// Whether an answer of this peer is waited for, which begins with the block at `first`. Each question is answered once; whoever
     /// answers it with no block, or from another one on, has not answered it.
-    pub(super) fn answered(&mut self, peer: &NodeId, first: Option<Height>) -> bool {
+    pub(super) fn answered(&mut self, peer: &NodeId, first: Option<Height>, now_ms: u64) -> bool {
         let Some(questions) = self.unanswered.get_mut(peer) else { return false };
         *questions -= 1;
         if *questions == 0 {
@@ -115,7 +143,7 @@ impl CatchUp {
         }
         let question = self.take_question(peer);
         if first.is_none() || question.is_some_and(|question| first != Some(question.wanted)) {
-            self.failed(peer);
+            self.failed(peer, now_ms);
         }
         true
     }
@@ -137,11 +165,11 @@ impl CatchUp {
 
     fn count_failure(&mut self, peer: NodeId) {
         if !self.failures.contains_key(&peer) && self.failures.len() >= PEERS_MAX {
-            let least = self.failures.iter().min_by_key(|(_, failures)| **failures).map(|(peer, _)| *peer);
+            let least = self.failures.iter().min_by_key(|(_, failures)| failures.count).map(|(peer, _)| *peer);
             least.and_then(|least| self.failures.remove(&least));
         }
         let failures = self.failures.entry(peer).or_default();
-        *failures = failures.saturating_add(1);
+        failures.count = failures.count.saturating_add(1);
     }
 
     pub(super) fn is_asking(&self) -> bool {
@@ -155,7 +183,7 @@ impl CatchUp {
 
     fn standing(&self, peer: &NodeId, is_validator: impl Fn(&NodeId) -> bool) -> Standing {
         Standing {
-            failures: self.failures.get(peer).copied().unwrap_or(0),
+            failures: self.failures.get(peer).map_or(0, |failures| failures.count),
             is_validator: Reverse(is_validator(peer)),
             has_delivered: Reverse(self.delivered.contains(peer)),
         }
@@ -173,7 +201,7 @@ impl CatchUp {
         if let Some(question) = self.question {
             // A clock that was set back must not make a lost question wait until then.
             if !(question.asked_ms..question.asked_ms + ANSWER_MS_MAX).contains(&now_ms) {
-                self.failed(&question.peer);
+                self.give_up(&question.peer);
             } else if question.is_trusted {
                 return None;
             }
@@ -182,7 +210,8 @@ impl CatchUp {
             Work::HeightRuns if claim.height == wanted => now_ms.abs_diff(claim.since_ms) >= PATIENCE_MS,
             Work::HeightRuns | Work::Idle => claim.height >= wanted,
         };
-        let due = self.claims.iter().filter(|(_, claim)| is_due(claim));
+        let is_pausing = |peer: &NodeId| self.failures.get(peer).is_some_and(|failures| failures.is_pausing(now_ms));
+        let due = self.claims.iter().filter(|(peer, claim)| is_due(claim) && !is_pausing(peer));
         let ranked = due.map(|(peer, claim)| (self.standing(peer, &is_validator), claim.ordinal, *peer));
         let (standing, _, peer) = ranked.min()?;
         let is_better = |question: Question| standing < self.standing(&question.peer, &is_validator);
@@ -204,7 +233,7 @@ mod tests {
     }
 
     fn answers(catch_up: &mut CatchUp, peer: &NodeId, first: u64) -> bool {
-        catch_up.answered(peer, Some(Height(first)))
+        catch_up.answered(peer, Some(Height(first)), 0)
     }
 
     fn ask(catch_up: &mut CatchUp, wanted: u64, now_ms: u64) -> Option<NodeId> {
@@ -256,7 +285,7 @@ mod tests {
             catch_up.claim(peer(n), Height(height), 0);
         }
         assert_eq!(catch_up.ask(Height(1), Work::Idle, 0, |node| *node == peer(3)), Some(peer(3)));
-        catch_up.failed(&peer(3));
+        catch_up.failed(&peer(3), 0);
         assert_eq!(catch_up.ask(Height(1), Work::Idle, 0, |node| *node == peer(3)), Some(peer(1)));
     }
 
@@ -300,9 +329,33 @@ mod tests {
             catch_up.claim(peer(1), Height(900), 0);
             catch_up.claim(peer(2), Height(900), 0);
             assert_eq!(ask(&mut catch_up, 5, 0), Some(peer(1)));
-            assert!(catch_up.answered(&peer(1), first), "it was asked");
+            assert!(catch_up.answered(&peer(1), first, 0), "it was asked");
             catch_up.claim(peer(1), Height(900), 0);
             assert_eq!(ask(&mut catch_up, 5, 0), Some(peer(2)), "{first:?}");
+        }
+    }
+
+    #[test]
+    fn who_answers_with_nothing_of_use_is_left_alone_for_a_while_however_it_claims_or_connects() {
+        let start_ms = 1_000_000;
+        for is_empty in [true, false] {
+            let mut catch_up = CatchUp::default();
+            let claim = |catch_up: &mut CatchUp, now_ms| catch_up.claim(peer(1), Height(u64::MAX), now_ms);
+            claim(&mut catch_up, start_ms);
+            assert_eq!(ask(&mut catch_up, 1, start_ms), Some(peer(1)));
+            assert!(catch_up.answered(&peer(1), (!is_empty).then_some(Height(1)), start_ms));
+            if !is_empty {
+                assert_eq!(ask(&mut catch_up, 2, start_ms), Some(peer(1)), "before its answer is checked");
+                catch_up.misled(&peer(1), start_ms);
+                assert!(!answers(&mut catch_up, &peer(1), 2), "one is enough");
+            }
+            for now_ms in (start_ms..start_ms + ANSWER_MS_MAX).step_by(100) {
+                claim(&mut catch_up, now_ms);
+                assert_eq!(ask(&mut catch_up, 1, now_ms), None);
+                catch_up.forget(&peer(1));
+            }
+            claim(&mut catch_up, start_ms + ANSWER_MS_MAX);
+            assert_eq!(ask(&mut catch_up, 1, start_ms + ANSWER_MS_MAX), Some(peer(1)));
         }
     }
 

@@ -3,6 +3,7 @@
 use super::catch_up::Work;
 use super::{Origin, Output, Replica, ReplicaError, Store};
 use crate::consensus::message::{BLOCK_RANGE_BYTES_MAX, Message};
+use pyrsia_ledger::block::SEALED_BLOCK_BYTES_MAX;
 use pyrsia_ledger::projection::{BlockError, DoBoth, one_after_the_other};
 use pyrsia_ledger::{Height, NetworkId, NodeId, Projections, SealedBlock};
 use std::collections::VecDeque;
@@ -68,7 +69,7 @@ impl<S: Store> Replica<S> {
 
     /// Takes the blocks that come next, and asks for those behind them, so that they are under way while these are checked.
     pub(super) fn on_blocks(&mut self, from: NodeId, blocks: Vec<SealedBlock>) -> Result<(), ReplicaError> {
-        if !self.catch_up.answered(&from, blocks.first().map(SealedBlock::height)) {
+        if !self.catch_up.answered(&from, blocks.first().map(SealedBlock::height), self.now_ms) {
             // Checking blocks is work: nobody makes this node do it who was not asked.
             return Ok(());
         }
@@ -83,6 +84,11 @@ impl<S: Store> Replica<S> {
             }
             self.catch_up.claim(from, height, self.now_ms);
             if height > expected {
+                break;
+            }
+            if sealed.size_bytes() > SEALED_BLOCK_BYTES_MAX {
+                warn!(peer = %from, %height, "a peer sent a block that is longer than any");
+                self.catch_up.misled(&from, self.now_ms);
                 break;
             }
             self.received.take(from, sealed);
@@ -104,7 +110,7 @@ impl<S: Store> Replica<S> {
                 }
                 Err(error) => {
                     warn!(peer = %from, error = %chain(&error), "a peer sent a block that does not follow from the ledger");
-                    self.catch_up.failed(&from);
+                    self.catch_up.misled(&from, self.now_ms);
                     self.received.blocks.clear();
                 }
             }

@@ -244,6 +244,29 @@ fn a_peer_that_claims_the_pinned_network_cannot_slip_another_one_in() {
 }
 
 #[test]
+fn a_stranger_who_sends_blocks_that_do_not_follow_is_asked_again_only_after_a_pause() {
+    let pinned = NetworkId::new(Sha256Digest::of(b"pinned"));
+    let config = ConsensusConfig { pinned_network: Some(pinned), ..ConsensusConfig::default() };
+    let store = DiskStore::on(Disk::new(Mutation::None));
+    let mut replica = Replica::open(SigningKey::from_bytes(&[1; 32]), config, store, None, 0).expect("opens");
+    let other = genesis(&SigningKey::from_bytes(&[2; 32]), "another", [0; 32], 1);
+    let (mut asked, mut checked) = (0, 0);
+    for now_ms in 1..=1_000 {
+        let claim = Message::Status { network: Some(pinned), height: Some(Height(u64::MAX)) };
+        replica.on_message(now_ms, stranger(1), claim).expect("goes on");
+        replica.on_message(now_ms, stranger(1), Message::Blocks(vec![other.clone()])).expect("goes on");
+        while replica.has_received() {
+            checked += 1;
+            replica.follow_next(now_ms, one_after_the_other).expect("goes on");
+        }
+        let outputs = replica.take_outputs();
+        asked += outputs.iter().filter(|output| matches!(output, Output::Send(_, Message::GetBlocks { .. }))).count();
+    }
+    assert_eq!(checked, 1, "blocks in a second");
+    assert!(asked <= 2, "{asked} questions in a second");
+}
+
+#[test]
 fn the_next_blocks_are_asked_for_before_those_that_came_are_checked() {
     let world = founded(4, 4);
     let (blocks, keeper, network) = (world.nodes[0].disk.blocks(), world.nodes[0].id, *state(&world).network());
