@@ -32,16 +32,18 @@ use location::Location;
 use pyrsia_ledger::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{Semaphore, watch};
 use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
 
-/// The longest reason that is repeated from a service, in characters.
-const REASON_CHARS_MAX: usize = 400;
 /// How long the start of a node waits for its bucket.
 const PROBE_TIME: Duration = Duration::from_secs(5);
+/// The longest reason that is repeated from a service, in characters.
+const REASON_CHARS_MAX: usize = 400;
 
 /// Why the bucket did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +66,10 @@ pub enum BucketError {
     Unreadable {
         sha256: Sha256Digest,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error("the records of the bucket cannot be kept")]
-    Records(#[source] std::io::Error),
+    Records(#[source] io::Error),
     #[error(transparent)]
     Store(#[from] crate::artifacts::StoreError),
 }
@@ -192,15 +194,22 @@ impl Bucket {
     }
 
     /// The copy of an artifact has other bytes: it is used no more, and written anew as soon as the artifact is on the disk.
-    pub(crate) fn note_wrong(&self, sha256: &Sha256Digest, why: &str) {
+    pub(crate) async fn note_wrong(&self, sha256: &Sha256Digest, why: &str) {
         if self.0.copies.is_wrong(sha256) {
             return;
         }
         add(&self.0.counts.wrong, 1);
         tracing::error!(%sha256, "the copy of an artifact in the bucket {why}; it is not used, and written anew");
-        if let Err(error) = self.0.copies.note_wrong(sha256) {
+        let (sha256, before) = (*sha256, self.0.copies.mark_wrong(sha256));
+        if let Err(error) = self.on_disk(move |copies| copies.record(&sha256, before)).await {
             tracing::error!(%sha256, %error, "that a copy in the bucket is damaged is forgotten by the next start");
         }
+    }
+
+    /// Works with the records where that holds up nobody else.
+    async fn on_disk(&self, work: impl FnOnce(&Copies) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        let bucket = self.clone();
+        spawn_blocking(move || work(&bucket.0.copies)).await.map_err(io::Error::other).and_then(|done| done)
     }
 }
 

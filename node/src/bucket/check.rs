@@ -87,7 +87,7 @@ impl Bucket {
                 Some(_) => {
                     check.copies += 1;
                     check.wrong += 1;
-                    self.note_wrong(&sha256, &format!("has {} bytes instead of {}", object.size, known[&sha256]));
+                    self.note_wrong(&sha256, &format!("has {} bytes instead of {}", object.size, known[&sha256])).await;
                     lost.push(sha256);
                 }
             }
@@ -97,7 +97,7 @@ impl Bucket {
         }
         for sha256 in missing.into_keys() {
             check.gone += 1;
-            self.note_gone(&sha256);
+            self.note_gone(&sha256).await;
             lost.push(sha256);
         }
         // A list is made of the bytes alone, so that what lacks one is read in any case.
@@ -114,7 +114,7 @@ impl Bucket {
                     Ok(BucketRead::NotThere) => {
                         self.see_mark().await?;
                         check.gone += 1;
-                        self.note_gone(&sha256);
+                        self.note_gone(&sha256).await;
                         lost.push(sha256);
                     }
                     Err(BucketError::Wrong { .. }) => {

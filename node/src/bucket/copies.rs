@@ -24,6 +24,8 @@ pub(super) struct Copies {
     mark: PathBuf,
     is_marked: AtomicBool,
     known: Mutex<Known>,
+    /// Held while records are written, which nobody waits for who asks what is known.
+    recording: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -56,7 +58,7 @@ impl Copies {
         for wrong in known.wrong.clone() {
             known.remove(&wrong);
         }
-        Ok(Self { folder, mark, is_marked, known: Mutex::new(known) })
+        Ok(Self { folder, mark, is_marked, known: Mutex::new(known), recording: Mutex::default() })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -102,48 +104,63 @@ impl Copies {
 
     /// The copy of an artifact is whole.
     pub(super) fn note(&self, sha256: &Sha256Digest, size_bytes: u64) -> io::Result<()> {
-        let path = self.path(sha256, &size_bytes.to_string());
-        fs::create_dir_all(path.parent().expect("a record lies in a folder"))?;
-        File::create(path)?;
-        remove(&self.path(sha256, WRONG))?;
-        let mut known = self.known();
-        known.wrong.remove(sha256);
-        known.insert(*sha256, size_bytes);
-        Ok(())
+        let before = {
+            let mut known = self.known();
+            known.wrong.remove(sha256);
+            known.insert(*sha256, size_bytes)
+        };
+        self.record(sha256, before)
     }
 
-    /// The copy of an artifact is damaged. Durable when it returns.
-    pub(super) fn note_wrong(&self, sha256: &Sha256Digest) -> io::Result<()> {
-        let size_bytes = {
-            let mut known = self.known();
-            known.wrong.insert(*sha256);
-            known.remove(sha256)
-        };
-        let path = self.path(sha256, WRONG);
-        let folder = path.parent().expect("a record lies in a folder");
-        fs::create_dir_all(folder)?;
-        File::create(&path)?.sync_all()?;
-        File::open(folder)?.sync_all()?;
-        size_bytes.map_or(Ok(()), |size_bytes| remove(&self.path(sha256, &size_bytes.to_string())))
+    /// The copy of an artifact is damaged: at once for whoever asks, durable when it was recorded with what this gives.
+    pub(super) fn mark_wrong(&self, sha256: &Sha256Digest) -> Option<u64> {
+        let mut known = self.known();
+        known.wrong.insert(*sha256);
+        known.remove(sha256)
     }
 
     /// There is no copy of an artifact.
     pub(super) fn forget(&self, sha256: &Sha256Digest) -> io::Result<()> {
-        let size_bytes = {
+        let before = {
             let mut known = self.known();
             known.wrong.remove(sha256);
             known.remove(sha256)
         };
-        remove(&self.path(sha256, WRONG))?;
-        size_bytes.map_or(Ok(()), |size_bytes| remove(&self.path(sha256, &size_bytes.to_string())))
+        self.record(sha256, before)
+    }
+
+    /// Makes the records of an artifact say what is known of it, in whatever order they are asked to; `before` is the size that was known.
+    pub(super) fn record(&self, sha256: &Sha256Digest, before: Option<u64>) -> io::Result<()> {
+        let _one_at_a_time = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        let (size_bytes, is_wrong) = (self.get(sha256), self.is_wrong(sha256));
+        let wrong = self.path(sha256, WRONG);
+        let folder = wrong.parent().expect("a record lies in a folder");
+        if size_bytes.is_some() || is_wrong {
+            fs::create_dir_all(folder)?;
+        }
+        if let Some(size_bytes) = size_bytes {
+            File::create(self.path(sha256, &size_bytes.to_string()))?;
+        }
+        if is_wrong {
+            File::create(&wrong)?.sync_all()?;
+            File::open(folder)?.sync_all()?;
+        } else {
+            remove(&wrong)?;
+        }
+        match before.filter(|before| size_bytes != Some(*before)) {
+            Some(before) => remove(&self.path(sha256, &before.to_string())),
+            None => Ok(()),
+        }
     }
 }
 
 impl Known {
-    fn insert(&mut self, sha256: Sha256Digest, size_bytes: u64) {
-        self.remove(&sha256);
+    /// The size that was known before.
+    fn insert(&mut self, sha256: Sha256Digest, size_bytes: u64) -> Option<u64> {
+        let before = self.remove(&sha256);
         self.sizes.insert(sha256, size_bytes);
         self.bytes += size_bytes;
+        before
     }
 
     fn remove(&mut self, sha256: &Sha256Digest) -> Option<u64> {
@@ -173,7 +190,7 @@ mod tests {
         for (sha256, size_bytes) in [(&first, 10), (&second, 0), (&third, 7)] {
             copies.note(sha256, size_bytes).expect("notes");
         }
-        copies.note_wrong(&third).expect("notes");
+        copies.record(&third, copies.mark_wrong(&third)).expect("notes");
         copies.forget(&second).expect("forgets");
         for copies in [copies, open(&here)] {
             assert_eq!((copies.page(None, 9), copies.totals()), (vec![(first, 10)], (1, 10, 1)));

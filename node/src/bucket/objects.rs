@@ -1,5 +1,6 @@
 //! Single requests to the bucket: each is asked only while the bucket is well, and says whether it still is.
 
+use super::copies::Copies;
 use super::{Bucket, BucketError, REASON_CHARS_MAX, add};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -8,10 +9,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use pyrsia_ledger::Sha256Digest;
 use std::fmt::Write as _;
-use std::io;
 use std::ops::Range;
 use std::time::Instant;
-use tokio::task::spawn_blocking;
 
 /// What every object of artifacts lies under.
 const FOLDER: &str = "sha256";
@@ -76,9 +75,7 @@ impl Bucket {
         if self.0.copies.is_marked() {
             return Ok(());
         }
-        let bucket = self.clone();
-        let noted = spawn_blocking(move || bucket.0.copies.note_mark());
-        noted.await.map_err(io::Error::other).and_then(|noted| noted).map_err(BucketError::Records)
+        self.on_disk(Copies::note_mark).await.map_err(BucketError::Records)
     }
 
     pub(super) fn artifact_path(&self, sha256: &Sha256Digest) -> Path {

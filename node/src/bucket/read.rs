@@ -31,7 +31,7 @@ impl Bucket {
             None => return Ok(BucketRead::NotThere),
             Some(size_bytes) if size_bytes == artifact.size_bytes => {}
             Some(size_bytes) => {
-                return Err(self.wrong(sha256, format!("has {size_bytes} bytes instead of {}", artifact.size_bytes)));
+                return Err(self.wrong(sha256, format!("has {size_bytes} bytes instead of {}", artifact.size_bytes)).await);
             }
         }
         if let Some(list) = self.kept_list(artifact).await? {
@@ -124,7 +124,7 @@ impl Bucket {
         match self.get(&self.artifact_path(sha256), Some(range)).await? {
             None => Ok(BucketRead::NotThere),
             Some(bytes) if bytes.len() as u64 == length => Ok(BucketRead::Found(bytes)),
-            Some(_) => Err(self.wrong(sha256, "gave another range than it was asked for".into())),
+            Some(_) => Err(self.wrong(sha256, "gave another range than it was asked for".into()).await),
         }
     }
 
@@ -134,12 +134,12 @@ impl Bucket {
         match self.size(&self.artifact_path(sha256)).await {
             Ok(Some(size_bytes)) if size_bytes == known => true,
             Ok(Some(_)) => {
-                self.note_wrong(sha256, "has another size than it was written with");
+                self.note_wrong(sha256, "has another size than it was written with").await;
                 false
             }
             Ok(None) => {
                 match self.see_mark().await {
-                    Ok(()) => self.note_gone(sha256),
+                    Ok(()) => self.note_gone(sha256).await,
                     Err(error) => tracing::debug!(%sha256, %error, "whether a copy is gone is not known"),
                 }
                 false
@@ -175,7 +175,7 @@ impl Bucket {
         }
         let (found, list) = hasher.finish()?;
         if found != *sha256 {
-            return Err(self.wrong(sha256, format!("has {size_bytes} bytes with sha256 {found}")));
+            return Err(self.wrong(sha256, format!("has {size_bytes} bytes with sha256 {found}")).await);
         }
         Ok(BucketRead::Found(list))
     }
@@ -185,15 +185,16 @@ impl Bucket {
         add(&self.0.counts.recalled, 1);
     }
 
-    pub(super) fn note_gone(&self, sha256: &Sha256Digest) {
+    pub(super) async fn note_gone(&self, sha256: &Sha256Digest) {
+        let sha256 = *sha256;
         tracing::error!(%sha256, "the copy of an artifact is gone from the bucket");
-        if let Err(error) = self.0.copies.forget(sha256) {
+        if let Err(error) = self.on_disk(move |copies| copies.forget(&sha256)).await {
             tracing::warn!(%sha256, %error, "the record of a copy in the bucket cannot be removed");
         }
     }
 
-    pub(super) fn wrong(&self, sha256: &Sha256Digest, why: String) -> BucketError {
-        self.note_wrong(sha256, &why);
+    async fn wrong(&self, sha256: &Sha256Digest, why: String) -> BucketError {
+        self.note_wrong(sha256, &why).await;
         BucketError::Wrong { why }
     }
 }

@@ -55,9 +55,10 @@ impl Bucket {
             Err(BucketError::Wrong { .. }) => self.copy_from(&source).await?,
             copied => copied?,
         };
-        let (bucket, size_bytes) = (self.clone(), source.list.size_bytes());
-        let noted = spawn_blocking(move || bucket.0.copies.note(&sha256, size_bytes));
-        noted.await.map_err(io::Error::other).and_then(|noted| noted).map_err(BucketError::Records)?;
+        let size_bytes = source.list.size_bytes();
+        if let Err(error) = self.on_disk(move |copies| copies.note(&sha256, size_bytes)).await {
+            tracing::warn!(%sha256, %error, "that an artifact has a copy in the bucket is forgotten by the next start");
+        }
         // It may leave the disk from here on.
         drop(source);
         self.0.copied.send_modify(|copies| *copies += 1);
@@ -79,8 +80,8 @@ impl Bucket {
             self.put_in_parts(source, &path).await?;
             return Ok(Copied::Written);
         }
-        let bytes = source.read(0).await?;
-        if Sha256Digest::of(&bytes) != source.sha256 {
+        let (bytes, hasher) = source.read(0, Sha256::new()).await?;
+        if hasher.finalize()[..] != source.sha256.as_bytes()[..] {
             return Err(BucketError::Rotten);
         }
         if is_wrong {
@@ -119,8 +120,8 @@ impl Bucket {
     async fn put_parts(&self, source: &Source, upload: &mut dyn MultipartUpload) -> Result<(), BucketError> {
         let mut hasher = Sha256::new();
         for at in (0..source.list.size_bytes()).step_by(PART_BYTES as usize) {
-            let part = source.read(at).await?;
-            hasher.update(&part);
+            let part;
+            (part, hasher) = source.read(at, hasher).await?;
             let size_bytes = part.len() as u64;
             self.ask_for(upload.put_part(part.into())).await?;
             add(&self.0.counts.written_bytes, size_bytes);
@@ -139,18 +140,21 @@ impl Bucket {
         // The list goes first: one that another node puts meanwhile, beside an artifact that it still found, stays.
         self.delete(&self.list_path(sha256)).await?;
         self.delete(&path).await?;
-        self.0.copies.forget(sha256).map_err(BucketError::Records)?;
+        let forgotten = *sha256;
+        self.on_disk(move |copies| copies.forget(&forgotten)).await.map_err(BucketError::Records)?;
         Ok(was_there)
     }
 }
 
 impl Source {
-    /// The part that begins at `at`.
-    async fn read(&self, at: u64) -> Result<Bytes, BucketError> {
+    /// The part that begins at `at`, and the hasher with it.
+    async fn read(&self, at: u64, mut hasher: Sha256) -> Result<(Bytes, Sha256), BucketError> {
         let (file, size) = (self.file.clone(), (self.list.size_bytes() - at).min(PART_BYTES) as usize);
         let reading = spawn_blocking(move || {
             let mut part = vec![0; size];
-            file.read_exact_at(&mut part, at).map(|()| Bytes::from(part))
+            file.read_exact_at(&mut part, at)?;
+            hasher.update(&part);
+            Ok::<_, io::Error>((Bytes::from(part), hasher))
         });
         let read = reading.await.map_err(io::Error::other).and_then(|read| read);
         read.map_err(|source| BucketError::Unreadable { sha256: self.sha256, source })

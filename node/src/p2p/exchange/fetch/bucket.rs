@@ -29,7 +29,7 @@ impl Attempt {
         for failure in brought.into_iter().filter_map(Result::err) {
             match failure {
                 ProviderFailure::Store(error) => return Err(error.into()),
-                ProviderFailure::Lied => bucket.note_wrong(&sha256, "has chunks that the ledger does not bind"),
+                ProviderFailure::Lied => bucket.note_wrong(&sha256, "has chunks that the ledger does not bind").await,
                 failure => tracing::warn!(%sha256, %failure, "the bucket brings no more of an artifact"),
             }
         }

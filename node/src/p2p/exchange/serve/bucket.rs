@@ -75,7 +75,7 @@ impl Server {
             list.holds(chunk, &bytes[within(at.start)..within(at.end)])
         };
         if !(from..end).all(holds) {
-            behind.bucket.note_wrong(&sha256, "has chunks that the ledger does not bind");
+            behind.bucket.note_wrong(&sha256, "has chunks that the ledger does not bind").await;
             return Ok(None);
         }
         Ok(Some(bytes))
