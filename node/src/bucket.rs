@@ -60,6 +60,8 @@ pub enum BucketError {
     Unmarked { mark: String },
     #[error("the copy in the bucket {why}")]
     Wrong { why: String },
+    #[error("the node is stopping")]
+    Stopped,
     #[error("the copy on the disk is not what its name says")]
     Rotten,
     #[error("the stored artifact {sha256} cannot be read")]

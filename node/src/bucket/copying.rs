@@ -47,7 +47,10 @@ pub(crate) async fn keep_copying(
             });
             let waiting = waiting.await.unwrap_or_default();
             bucket.counts().waiting.store(waiting.len() as u64, Ordering::Relaxed);
-            let Some(all_done) = stop.run_until_cancelled(copy_all(&bucket, &store, waiting)).await else { return };
+            let all_done = copy_all(&bucket, &store, waiting, &stop).await;
+            if stop.is_cancelled() {
+                return;
+            }
             // What has failed is tried again as soon as the bucket may be asked.
             seen = all_done.then(|| (found, Instant::now()));
         }
@@ -70,19 +73,21 @@ fn waiting(store: &ArtifactStore, is_missing: impl Fn(&Sha256Digest) -> bool) ->
 }
 
 /// Whether none has to be tried again.
-async fn copy_all(bucket: &Bucket, store: &ArtifactStore, waiting: Vec<Sha256Digest>) -> bool {
-    let copying = futures::stream::iter(waiting).map(|sha256| copy(bucket, store, sha256)).buffer_unordered(COPIES_AT_ONCE);
+async fn copy_all(bucket: &Bucket, store: &ArtifactStore, waiting: Vec<Sha256Digest>, stop: &CancellationToken) -> bool {
+    let waiting = futures::stream::iter(waiting).take_until(stop.cancelled());
+    let copying = waiting.map(|sha256| copy(bucket, store, sha256, stop)).buffer_unordered(COPIES_AT_ONCE);
     copying.fold(true, |all_done, done| async move { all_done && done }).await
 }
 
-async fn copy(bucket: &Bucket, store: &ArtifactStore, sha256: Sha256Digest) -> bool {
-    let copied = bucket.copy(store, sha256).await;
+async fn copy(bucket: &Bucket, store: &ArtifactStore, sha256: Sha256Digest, stop: &CancellationToken) -> bool {
+    let copied = bucket.copy(store, sha256, stop).await;
     let done = match &copied {
         Ok(Copied::Written) => {
             tracing::info!(%sha256, "an artifact has a copy in the bucket");
             true
         }
         Ok(Copied::WasThere | Copied::NotHere) => true,
+        Err(BucketError::Stopped) => false,
         // Said once, when it began.
         Err(BucketError::Resting { .. } | BucketError::Unusable { .. } | BucketError::Unmarked { .. }) => false,
         Err(BucketError::Rotten) => {

@@ -4,6 +4,7 @@ use super::write::Copied;
 use super::*;
 use crate::artifacts::ArtifactStore;
 use crate::p2p::tests::{TestNode, artifact, in_time, noise};
+use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _};
@@ -11,6 +12,7 @@ use pyrsia_ledger::event::BuiltArtifact;
 use std::io::Write as _;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 const MIB: usize = 1 << 20;
 
@@ -52,7 +54,7 @@ impl Fixture {
     }
 
     pub(crate) async fn copy(&self, store: &ArtifactStore, sha256: Sha256Digest) {
-        self.bucket.copy(store, sha256).await.expect("is copied");
+        self.bucket.copy(store, sha256, &CancellationToken::new()).await.expect("is copied");
     }
 
     /// Replaces an object by something else.
@@ -71,7 +73,10 @@ async fn an_artifact_is_copied_under_its_digest_and_its_chunks_are_found_again()
     for (size, has_list) in [(0, false), (1, false), (MIB, false), (MIB + 1, true), (9 * MIB + 5, true)] {
         let bytes = noise(size, size as u64);
         let kept = fixture.keep(&bytes);
-        assert_eq!(fixture.bucket.copy(&fixture.store, kept.sha256).await.expect("copies"), Copied::Written);
+        assert_eq!(
+            fixture.bucket.copy(&fixture.store, kept.sha256, &CancellationToken::new()).await.expect("copies"),
+            Copied::Written
+        );
         assert_eq!(fixture.bucket.known_copy(&kept.sha256), Some(size as u64));
         let name = kept.sha256.to_string();
         let path = ObjectPath::from(format!("a/prefix/sha256/{}/{name}", &name[..2]));
@@ -96,15 +101,18 @@ async fn another_nodes_copy_counts_once_it_was_read_and_a_damaged_one_is_written
     let other_folder = tempfile::tempdir().expect("a temporary folder");
     for size in [1_000, 9 * MIB] {
         let kept = fixture.keep(&noise(size, 3));
-        assert_eq!(fixture.bucket.copy(&fixture.store, kept.sha256).await.expect("copies"), Copied::Written);
+        assert_eq!(
+            fixture.bucket.copy(&fixture.store, kept.sha256, &CancellationToken::new()).await.expect("copies"),
+            Copied::Written
+        );
         let other = fixture.again(other_folder.path());
         assert_eq!(other.known_copy(&kept.sha256), None);
-        assert_eq!(other.copy(&fixture.store, kept.sha256).await.expect("looks"), Copied::WasThere);
+        assert_eq!(other.copy(&fixture.store, kept.sha256, &CancellationToken::new()).await.expect("looks"), Copied::WasThere);
         assert_eq!(other.known_copy(&kept.sha256), Some(size as u64));
         // Somebody who never saw it, after it rotted.
         fixture.overwrite(&kept, noise(size, 4)).await;
         let third = fixture.again(&other_folder.path().join(size.to_string()));
-        assert_eq!(third.copy(&fixture.store, kept.sha256).await.expect("mends"), Copied::Written);
+        assert_eq!(third.copy(&fixture.store, kept.sha256, &CancellationToken::new()).await.expect("mends"), Copied::Written);
         assert_eq!((third.view().wrong, third.counts().wrong.load(Ordering::Relaxed)), (0, 1));
         assert_eq!(fixture.object(&third.artifact_path(&kept.sha256)).await, Some(noise(size, 3)));
     }
@@ -188,10 +196,38 @@ async fn a_rotten_artifact_gets_no_copy() {
         let kept = fixture.keep(&noise(size, 5));
         let path = fixture.store.blob_path(&kept.sha256);
         std::fs::write(&path, noise(size, 6)).expect("rots");
-        assert!(matches!(fixture.bucket.copy(&fixture.store, kept.sha256).await, Err(BucketError::Rotten)));
+        assert!(matches!(
+            fixture.bucket.copy(&fixture.store, kept.sha256, &CancellationToken::new()).await,
+            Err(BucketError::Rotten)
+        ));
         assert_eq!(fixture.object(&fixture.bucket.artifact_path(&kept.sha256)).await, None);
         assert_eq!(fixture.bucket.known_copy(&kept.sha256), None);
     }
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_copy_leaves_no_part_of_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fixture = Fixture::with(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).expect("opens")));
+    let kept = fixture.keep(&noise(40 * MIB, 1));
+    let shard = folder.path().join(fixture.bucket.artifact_path(&kept.sha256).as_ref());
+    let shard = shard.parent().expect("lies in a folder").to_owned();
+    let unfinished =
+        || std::fs::read_dir(&shard).into_iter().flatten().flatten().any(|file| file.file_name().to_string_lossy().contains('#'));
+    let stop = CancellationToken::new();
+    let (bucket, store, sha256, stopped) = (fixture.bucket.clone(), fixture.store.clone(), kept.sha256, stop.clone());
+    let copying = tokio::spawn(async move { bucket.copy(&store, sha256, &stopped).await });
+    in_time(async {
+        while !unfinished() {
+            assert!(!copying.is_finished(), "it was too fast to be stopped");
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    stop.cancel();
+    assert!(matches!(in_time(copying).await.expect("ends"), Err(BucketError::Stopped)));
+    assert!(!unfinished(), "the part stays");
+    assert_eq!(fixture.bucket.known_copy(&kept.sha256), None);
 }
 
 #[tokio::test]
@@ -223,15 +259,15 @@ async fn a_folder_that_vanishes_is_a_bucket_that_is_left_alone_until_it_is_back(
     let aside = folder.path().join("aside");
     std::fs::rename(&place, &aside).expect("vanishes");
     std::fs::write(&place, b"").expect("writes");
-    assert!(bucket.copy(&store, stored.sha256).await.is_err());
+    assert!(bucket.copy(&store, stored.sha256, &CancellationToken::new()).await.is_err());
     assert!(!bucket.is_well());
-    assert!(matches!(bucket.copy(&store, stored.sha256).await, Err(BucketError::Resting { .. })));
+    assert!(matches!(bucket.copy(&store, stored.sha256, &CancellationToken::new()).await, Err(BucketError::Resting { .. })));
     assert_eq!(bucket.known_copy(&stored.sha256), None);
     std::fs::remove_file(&place).expect("removes");
     std::fs::rename(&aside, &place).expect("is back");
     let copied = in_time(async {
         loop {
-            match bucket.copy(&store, stored.sha256).await {
+            match bucket.copy(&store, stored.sha256, &CancellationToken::new()).await {
                 Ok(copied) => return copied,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -255,12 +291,13 @@ async fn a_disk_that_is_not_mounted_takes_nothing_and_is_no_reason_to_believe_th
         ingest.commit(None).expect("commits").sha256
     });
     let bucket = Bucket::open(&config, folder.path()).await.expect("opens");
-    bucket.copy(&store, first).await.expect("copies");
+    let stop = CancellationToken::new();
+    bucket.copy(&store, first, &stop).await.expect("copies");
 
     // The empty folder below the mount.
     std::fs::rename(&place, &disk).expect("is unmounted");
     std::fs::create_dir(&place).expect("makes");
-    assert!(matches!(bucket.copy(&store, second).await, Err(BucketError::Unmarked { .. })));
+    assert!(matches!(bucket.copy(&store, second, &stop).await, Err(BucketError::Unmarked { .. })));
     assert!(!bucket.is_well());
     let again = Bucket::open(&config, folder.path()).await;
     assert!(matches!(again, Err(OpenBucketError::Probe { source: BucketError::Unmarked { .. }, .. })), "{again:?}");
@@ -275,7 +312,7 @@ async fn a_disk_that_is_not_mounted_takes_nothing_and_is_no_reason_to_believe_th
     std::fs::rename(&disk, &place).expect("is mounted");
     let again = Bucket::open(&config, folder.path()).await.expect("opens");
     assert!(again.still_has(&first).await);
-    again.copy(&store, second).await.expect("copies");
+    again.copy(&store, second, &stop).await.expect("copies");
 }
 
 async fn fetch(node: &TestNode, artifact: &BuiltArtifact) -> Result<(), crate::p2p::FetchError> {

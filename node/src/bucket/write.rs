@@ -5,7 +5,6 @@ use super::read::digests;
 use super::{Bucket, BucketError, BucketRead, add};
 use crate::artifacts::{ArtifactStore, ChunkList, StoreError};
 use bytes::Bytes;
-use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt as _};
 use pyrsia_ledger::Sha256Digest;
 use sha2::{Digest as _, Sha256};
@@ -15,9 +14,13 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// What is put in one request, and the parts of what is larger: 64 GiB have 8192 of the 10,000 parts that the services take.
 pub(super) const PART_BYTES: u64 = 8 << 20;
+/// How long a service may take to throw the parts of an unfinished copy away; a stop waits for it.
+const ABORT_TIME: Duration = Duration::from_secs(5);
 
 /// Whether an artifact has a copy by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +40,13 @@ struct Source {
 }
 
 impl Bucket {
-    /// Sees to it that an artifact of the store has a whole copy.
-    pub(super) async fn copy(&self, store: &ArtifactStore, sha256: Sha256Digest) -> Result<Copied, BucketError> {
+    /// Sees to it that an artifact of the store has a whole copy. A stop ends it soon, and leaves nothing unfinished there.
+    pub(super) async fn copy(
+        &self,
+        store: &ArtifactStore,
+        sha256: Sha256Digest,
+        stop: &CancellationToken,
+    ) -> Result<Copied, BucketError> {
         let opening = store.clone();
         let opened = spawn_blocking(move || {
             let Some(list) = opening.chunk_list(&sha256)? else { return Ok(None) };
@@ -49,10 +57,10 @@ impl Bucket {
         let opened = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let Some(source) = opened? else { return Ok(Copied::NotHere) };
         // Before each, for a disk is unmounted at any time, and what is written then fills the one below.
-        self.see_mark().await?;
-        let copied = match self.copy_from(&source).await {
+        until(stop, self.see_mark()).await?;
+        let copied = match self.copy_from(&source, stop).await {
             // The damage of another's copy is noted, so that the second attempt writes it anew.
-            Err(BucketError::Wrong { .. }) => self.copy_from(&source).await?,
+            Err(BucketError::Wrong { .. }) => self.copy_from(&source, stop).await?,
             copied => copied?,
         };
         let size_bytes = source.list.size_bytes();
@@ -65,20 +73,27 @@ impl Bucket {
         Ok(copied)
     }
 
-    async fn copy_from(&self, source: &Source) -> Result<Copied, BucketError> {
+    async fn copy_from(&self, source: &Source, stop: &CancellationToken) -> Result<Copied, BucketError> {
+        match until(stop, self.copy_in_one(source)).await? {
+            Some(copied) => Ok(copied),
+            None => self.put_in_parts(source, stop).await.map(|()| Copied::Written),
+        }
+    }
+
+    /// The copy, unless it has to be put in parts; its list is there then. There is nothing to clear away when this is dropped.
+    async fn copy_in_one(&self, source: &Source) -> Result<Option<Copied>, BucketError> {
         let path = self.artifact_path(&source.sha256);
         // A damaged copy is replaced; anything else is left as it is and looked at.
         let is_wrong = self.0.copies.is_wrong(&source.sha256);
         let is_there = !is_wrong && self.size(&path).await?.is_some();
         if is_there && let BucketRead::Found(_) = self.read_whole(&source.sha256, |_| Duration::ZERO).await? {
             self.keep_list(&source.sha256, &source.list).await?;
-            return Ok(Copied::WasThere);
+            return Ok(Some(Copied::WasThere));
         }
         // The list goes first: who finds the artifact finds its list.
         self.put_list(source).await?;
         if source.list.size_bytes() > PART_BYTES {
-            self.put_in_parts(source, &path).await?;
-            return Ok(Copied::Written);
+            return Ok(None);
         }
         let (bytes, hasher) = source.read(0, Sha256::new()).await?;
         if hasher.finalize()[..] != source.sha256.as_bytes()[..] {
@@ -86,14 +101,14 @@ impl Bucket {
         }
         if is_wrong {
             self.put(&path, bytes.into()).await?;
-            return Ok(Copied::Written);
+            return Ok(Some(Copied::Written));
         }
         match self.create(&path, bytes.clone().into()).await? {
-            Created::Made => Ok(Copied::Written),
-            Created::NotSupported => self.put(&path, bytes.into()).await.map(|()| Copied::Written),
+            Created::Made => Ok(Some(Copied::Written)),
+            Created::NotSupported => self.put(&path, bytes.into()).await.map(|()| Some(Copied::Written)),
             // Another node was faster, or an attempt of this one arrived whose answer did not.
             Created::WasThere => match self.read_whole(&source.sha256, |_| Duration::ZERO).await? {
-                BucketRead::Found(_) => Ok(Copied::WasThere),
+                BucketRead::Found(_) => Ok(Some(Copied::WasThere)),
                 BucketRead::NotThere => Err(BucketError::Unusable { why: "an object is there and is not".into() }),
             },
         }
@@ -106,13 +121,12 @@ impl Bucket {
         self.put(&self.list_path(&source.sha256), digests(&source.list).into()).await
     }
 
-    async fn put_in_parts(&self, source: &Source, path: &Path) -> Result<(), BucketError> {
-        let mut upload = self.ask_for(self.0.location.objects.put_multipart(path)).await?;
-        let put = self.put_parts(source, &mut *upload).await;
-        if put.is_err()
-            && let Err(error) = upload.abort().await
-        {
-            tracing::warn!(sha256 = %source.sha256, %error, "the parts of an unfinished copy may stay in the bucket");
+    async fn put_in_parts(&self, source: &Source, stop: &CancellationToken) -> Result<(), BucketError> {
+        let path = self.artifact_path(&source.sha256);
+        let mut upload = until(stop, self.ask_for(self.0.location.objects.put_multipart(&path))).await?;
+        let put = until(stop, self.put_parts(source, &mut *upload)).await;
+        if put.is_err() && !matches!(timeout(ABORT_TIME, upload.abort()).await, Ok(Ok(()))) {
+            tracing::warn!(sha256 = %source.sha256, "the parts of an unfinished copy may stay in the bucket");
         }
         put
     }
@@ -159,4 +173,9 @@ impl Source {
         let read = reading.await.map_err(io::Error::other).and_then(|read| read);
         read.map_err(|source| BucketError::Unreadable { sha256: self.sha256, source })
     }
+}
+
+/// What the work comes to, unless the node stops before.
+async fn until<T>(stop: &CancellationToken, work: impl Future<Output = Result<T, BucketError>>) -> Result<T, BucketError> {
+    stop.run_until_cancelled(work).await.unwrap_or(Err(BucketError::Stopped))
 }
