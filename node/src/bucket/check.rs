@@ -12,7 +12,7 @@ use std::time::Duration;
 const PAGE: usize = 1_000;
 
 /// How closely the bucket is looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BucketDepth {
     /// Lists it and compares the sizes.

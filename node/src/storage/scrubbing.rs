@@ -111,8 +111,10 @@ struct Record {
     is_asked: bool,
     /// 0: as fast as the disk allows.
     bytes_per_second: u64,
-    /// How closely the next pass looks at the bucket.
+    /// How closely the bucket is to be looked at.
     depth: BucketDepth,
+    /// How closely the pass under way looks at it, once it does.
+    looks: Option<BucketDepth>,
     saved: Instant,
 }
 
@@ -142,6 +144,7 @@ impl Scrubbing {
             is_asked: false,
             bytes_per_second: config.scrub_bytes_per_second,
             depth: BucketDepth::default(),
+            looks: None,
             saved: Instant::now(),
         };
         Self(Arc::new(Shared { path, me, config, store, bucket, ledger, p2p, record: Mutex::new(record), asked: Notify::new() }))
@@ -154,8 +157,7 @@ impl Scrubbing {
     /// Begins a pass, at `bytes_per_second` if that is given; 0 is as fast as the disk allows.
     pub(crate) fn start(&self, bytes_per_second: Option<u64>, depth: BucketDepth) -> ScrubStart {
         let mut record = self.0.record();
-        record.depth = depth;
-        record.bytes_per_second = bytes_per_second.unwrap_or(self.0.config.scrub_bytes_per_second);
+        record.ask(bytes_per_second.unwrap_or(self.0.config.scrub_bytes_per_second), depth);
         if record.view.running.is_some() || record.is_asked {
             return ScrubStart::Running;
         }
@@ -183,6 +185,28 @@ impl Scrubbing {
             }
             shared.pass(&stop).await;
         }
+    }
+}
+
+impl Record {
+    fn ask(&mut self, bytes_per_second: u64, depth: BucketDepth) {
+        self.depth = self.depth.max(depth);
+        self.bytes_per_second = bytes_per_second;
+    }
+
+    /// The look at the bucket begins, this closely.
+    fn look(&mut self) -> BucketDepth {
+        *self.looks.insert(self.depth)
+    }
+
+    /// A pass ends; whether another begins at once, for a closer look that was asked for while this one was under way.
+    fn ends(&mut self, bytes_per_second: u64) -> bool {
+        self.is_asked = self.looks.take().is_some_and(|looks| self.depth > looks);
+        if !self.is_asked {
+            self.depth = BucketDepth::default();
+            self.bytes_per_second = bytes_per_second;
+        }
+        self.is_asked
     }
 }
 
@@ -250,11 +274,11 @@ impl Shared {
 
     fn end(&self) {
         let mut record = self.record();
+        if record.ends(self.config.scrub_bytes_per_second) {
+            self.asked.notify_one();
+        }
         let ended_ms = now_ms();
         record.view.next_ms = self.config.scrub_interval.map(|interval| ended_ms + interval.as_millis() as u64);
-        record.bytes_per_second = self.config.scrub_bytes_per_second;
-        record.is_asked = false;
-        record.depth = BucketDepth::default();
         let ended = record.view.running.take().map(|running| ScrubPass { ended_ms: Some(ended_ms), position: None, ..running });
         if let Some(ScrubPass { artifacts, bytes, rotten, healed, unreadable, .. }) = ended {
             tracing::info!(artifacts, bytes, rotten, healed, unreadable, "a scrub of the artifact store has ended");
@@ -286,7 +310,7 @@ impl Shared {
     async fn check_bucket(&self, stop: &CancellationToken) {
         let Some(bucket) = &self.bucket else { return };
         let (begun, mut read) = (Instant::now(), 0);
-        let depth = self.record().depth;
+        let depth = self.record().look();
         let checking = bucket.check(depth, |bytes| {
             read += bytes;
             self.pause(begun, read).unwrap_or_default()
@@ -425,5 +449,29 @@ impl crate::handle::NodeHandle {
     /// Begins to read every stored artifact again, and to look at the bucket.
     pub fn scrub(&self, bytes_per_second: Option<u64>, depth: BucketDepth) -> ScrubStart {
         self.scrubbing().start(bytes_per_second, depth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closer_look_at_the_bucket_is_taken_back_by_none_and_forgotten_by_none() {
+        let (view, saved) = (ScrubView::default(), Instant::now());
+        let mut record = Record { view, is_asked: true, bytes_per_second: 1, depth: BucketDepth::default(), looks: None, saved };
+        record.ask(5, BucketDepth::Bytes);
+        record.ask(6, BucketDepth::Sizes);
+        assert_eq!((record.look(), record.bytes_per_second), (BucketDepth::Bytes, 6));
+        record.ask(6, BucketDepth::Bytes);
+        assert!(!record.ends(1), "it has just been done");
+        assert_eq!((record.look(), record.bytes_per_second), (BucketDepth::Sizes, 1));
+        record.ask(7, BucketDepth::Bytes);
+        assert!(record.ends(1) && record.is_asked, "it came too late for this pass");
+        assert_eq!((record.look(), record.bytes_per_second), (BucketDepth::Bytes, 7));
+        assert!(!record.ends(1) && !record.is_asked);
+        // Without a bucket there is nothing to look at.
+        record.ask(7, BucketDepth::Bytes);
+        assert!(!record.ends(1));
     }
 }
