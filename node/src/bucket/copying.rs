@@ -8,6 +8,8 @@ use crate::artifacts::{ArtifactStore, Inspection};
 use crate::consensus::LedgerView;
 use futures::StreamExt as _;
 use pyrsia_ledger::Sha256Digest;
+use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -31,8 +33,11 @@ pub(crate) async fn keep_copying(
     ledger: watch::Receiver<Arc<LedgerView>>,
     stop: CancellationToken,
 ) {
-    let mut seen = None;
+    let (mut seen, mut postponed, mut all_at) = (None, BTreeSet::new(), Instant::now());
     loop {
+        if all_at.elapsed() >= LOOK_AGAIN {
+            (seen, postponed, all_at) = (None, BTreeSet::new(), Instant::now());
+        }
         let state = ledger.borrow().state.clone();
         let found = (state.as_ref().map(|state| state.packages.artifact_count()), store.arrivals(), bucket.view().wrong);
         let is_due = seen.as_ref().is_none_or(|(before, at): &(_, Instant)| *before != found || at.elapsed() >= LOOK_AGAIN);
@@ -45,9 +50,10 @@ pub(crate) async fn keep_copying(
                     waiting(&store, |sha256| is_published(sha256) && bucket.known_copy(sha256).is_none())
                 }
             });
-            let waiting = waiting.await.unwrap_or_default();
+            let mut waiting = waiting.await.unwrap_or_default();
             bucket.counts().waiting.store(waiting.len() as u64, Ordering::Relaxed);
-            let all_done = copy_all(&bucket, &store, waiting, &stop).await;
+            waiting.retain(|sha256| !postponed.contains(sha256));
+            let all_done = copy_all(&bucket, &store, waiting, &mut postponed, &stop).await;
             if stop.is_cancelled() {
                 return;
             }
@@ -72,38 +78,84 @@ fn waiting(store: &ArtifactStore, is_missing: impl Fn(&Sha256Digest) -> bool) ->
     }
 }
 
-/// Whether none has to be tried again.
-async fn copy_all(bucket: &Bucket, store: &ArtifactStore, waiting: Vec<Sha256Digest>, stop: &CancellationToken) -> bool {
-    let waiting = futures::stream::iter(waiting).take_until(stop.cancelled());
-    let copying = waiting.map(|sha256| copy(bucket, store, sha256, stop)).buffer_unordered(COPIES_AT_ONCE);
-    copying.fold(true, |all_done, done| async move { all_done && done }).await
+/// What became of an artifact that waited.
+enum Progress {
+    /// It waits for no copy.
+    Done,
+    /// It is tried again as soon as the bucket may be asked.
+    Again,
+    /// What neither the service nor the disk will do better in a second waits for the next look at everything.
+    Postponed(Sha256Digest),
 }
 
-async fn copy(bucket: &Bucket, store: &ArtifactStore, sha256: Sha256Digest, stop: &CancellationToken) -> bool {
-    let copied = bucket.copy(store, sha256, stop).await;
-    let done = match &copied {
+/// Whether none has to be tried again soon. Those that are tried again much later join the `postponed`.
+async fn copy_all(
+    bucket: &Bucket,
+    store: &ArtifactStore,
+    waiting: Vec<Sha256Digest>,
+    postponed: &mut BTreeSet<Sha256Digest>,
+    stop: &CancellationToken,
+) -> bool {
+    let waiting = futures::stream::iter(waiting).take_until(stop.cancelled());
+    let mut copying = pin!(waiting.map(|sha256| copy(bucket, store, sha256, stop)).buffer_unordered(COPIES_AT_ONCE));
+    let mut is_all = true;
+    while let Some(progress) = copying.next().await {
+        match progress {
+            Progress::Done => {
+                let _ =
+                    bucket.counts().waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| waiting.checked_sub(1));
+            }
+            Progress::Again => is_all = false,
+            Progress::Postponed(sha256) => {
+                postponed.insert(sha256);
+            }
+        }
+    }
+    is_all
+}
+
+async fn copy(bucket: &Bucket, store: &ArtifactStore, sha256: Sha256Digest, stop: &CancellationToken) -> Progress {
+    match bucket.copy(store, sha256, stop).await {
         Ok(Copied::Written) => {
             tracing::info!(%sha256, "an artifact has a copy in the bucket");
-            true
+            Progress::Done
         }
-        Ok(Copied::WasThere | Copied::NotHere) => true,
-        Err(BucketError::Stopped) => false,
+        Ok(Copied::WasThere | Copied::NotHere) => Progress::Done,
         // Said once, when it began.
-        Err(BucketError::Resting { .. } | BucketError::Unusable { .. } | BucketError::Unmarked { .. }) => false,
+        Err(BucketError::Stopped | BucketError::Resting { .. } | BucketError::Unusable { .. } | BucketError::Unmarked { .. }) => {
+            Progress::Again
+        }
         Err(BucketError::Rotten) => {
             // Reads it again and takes it out of service, so that it comes back from others.
             let store = store.clone();
             let inspected = spawn_blocking(move || store.inspect(&sha256, |_| true)).await;
-            matches!(inspected, Ok(Ok(Inspection::Rotten { .. } | Inspection::NotHere)))
+            match inspected {
+                Ok(Ok(Inspection::Rotten { .. } | Inspection::NotHere)) => Progress::Done,
+                _ => Progress::Again,
+            }
         }
         Err(error) => {
-            tracing::warn!(%sha256, error = %crate::handle::with_cause(error), "an artifact gets no copy in the bucket for now");
-            // What neither the service nor the disk will do better in a second waits for the next look at everything.
-            true
+            tracing::warn!(%sha256, error = %crate::handle::with_cause(&error), "an artifact gets no copy in the bucket for now");
+            Progress::Postponed(sha256)
         }
-    };
-    if done {
-        let _ = bucket.counts().waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| waiting.checked_sub(1));
     }
-    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Fixture;
+    use super::*;
+    use crate::p2p::tests::noise;
+
+    #[tokio::test]
+    async fn what_cannot_be_copied_for_now_waits_for_the_next_look_and_is_not_counted_as_copied() {
+        let (fixture, stop, mut postponed) = (Fixture::new(), CancellationToken::new(), BTreeSet::new());
+        let kept = [1, 3].map(|seed| fixture.keep(&noise(9 << 20, seed)).sha256);
+        // The file cannot be read to its end.
+        std::fs::File::options().write(true).open(fixture.store.blob_path(&kept[0])).expect("opens").set_len(1).expect("cuts");
+        fixture.bucket.counts().waiting.store(2, Ordering::Relaxed);
+        assert!(copy_all(&fixture.bucket, &fixture.store, kept.to_vec(), &mut postponed, &stop).await);
+        assert_eq!((postponed, fixture.bucket.view().waiting), (BTreeSet::from([kept[0]]), 1));
+        assert_eq!(kept.map(|sha256| fixture.bucket.known_copy(&sha256)), [None, Some(9 << 20)]);
+    }
 }

@@ -20,7 +20,7 @@ const MIB: usize = 1 << 20;
 pub(crate) struct Fixture {
     pub(crate) bucket: Bucket,
     objects: Arc<dyn ObjectStore>,
-    store: ArtifactStore,
+    pub(super) store: ArtifactStore,
     folder: TempDir,
 }
 
@@ -46,7 +46,7 @@ impl Fixture {
         Bucket::behind(location(&self.objects), folder).expect("opens")
     }
 
-    fn keep(&self, bytes: &[u8]) -> BuiltArtifact {
+    pub(super) fn keep(&self, bytes: &[u8]) -> BuiltArtifact {
         let mut ingest = self.store.begin().expect("begins");
         ingest.write_all(bytes).expect("writes");
         ingest.commit(None).expect("commits");
@@ -336,9 +336,9 @@ async fn what_the_bucket_has_leaves_the_disk_of_its_keeper_and_comes_back_withou
     for (artifact, _) in &published {
         fixture.copy(&founder.store, artifact.sha256).await;
     }
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while founder.store.usage().artifacts > 1 {
-        assert!(std::time::Instant::now() < deadline, "nothing leaves");
+        assert!(Instant::now() < deadline, "nothing leaves");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // To bring one back takes the place of the other.
