@@ -3,6 +3,7 @@
 //! Owns its two files, both for their owner's eyes only: one in the node's data folder, which keeps the token over
 //! restarts, and one in the user's state folder, named by the node's port, where the CLI of the same user finds it. The
 //! state folder of a node that is a service of the machine is `/run`, where root's CLI looks as well.
+//! What stands there may be the work of another user, one that was broken into: it is read with suspicion, and never repaired.
 //! A token is never printed and never logged.
 
 use std::fs::{self, File};
@@ -19,7 +20,7 @@ const OF_SERVICE: &str = "/run/pyrsia/admin-tokens";
 /// The token of the node whose data is in `folder`, made on first use.
 pub fn of_node(folder: &Path) -> io::Result<String> {
     let path = folder.join(TOKEN_FILE);
-    match read(&path) {
+    match File::open(&path).and_then(|file| owner_only(&file).and_then(|()| token_in(file, &path))) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         found => return found,
     }
@@ -41,13 +42,21 @@ pub fn share(port: u16, token: &str) -> io::Result<()> {
 /// Takes the token away again, so that it is not sent to what listens on `port` next.
 pub fn withdraw(port: u16, token: &str) -> io::Result<()> {
     match state_folder().map(|folder| folder.join(port.to_string())) {
-        Some(path) if read(&path).is_ok_and(|found| found == token) => fs::remove_file(path),
+        Some(path) if read_shared(&path).is_ok_and(|found| found == token) => fs::remove_file(path),
         Some(_) | None => Ok(()),
     }
 }
 
+/// What the folders hold for the CLI.
+#[derive(Default)]
+pub struct Shared {
+    pub token: Option<String>,
+    /// For a person whose request the node refuses: the file that the token is from, and those that were not used.
+    pub remark: Option<String>,
+}
+
 /// The token of the node of this user on `port`, if there is one, or else of the machine's.
-pub fn shared(port: &str) -> Option<String> {
+pub fn shared(port: &str) -> Shared {
     #[cfg(unix)]
     let service = Some(PathBuf::from(OF_SERVICE));
     #[cfg(not(unix))]
@@ -55,8 +64,21 @@ pub fn shared(port: &str) -> Option<String> {
     shared_in(state_folder().into_iter().chain(service), port)
 }
 
-fn shared_in(folders: impl IntoIterator<Item = PathBuf>, port: &str) -> Option<String> {
-    folders.into_iter().find_map(|folder| read(&folder.join(port)).ok())
+fn shared_in(folders: impl IntoIterator<Item = PathBuf>, port: &str) -> Shared {
+    let (mut token, mut remarks) = (None, Vec::new());
+    for path in folders.into_iter().map(|folder| folder.join(port)) {
+        match read_shared(&path) {
+            Ok(found) => {
+                remarks
+                    .push(format!("the token that was sent is that in {}; remove it if a killed node left it", path.display()));
+                token = Some(found);
+                break;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => remarks.push(format!("the token in {} was not used ({error})", path.display())),
+        }
+    }
+    Shared { token, remark: (!remarks.is_empty()).then(|| remarks.join("; ")) }
 }
 
 /// `$XDG_STATE_HOME/pyrsia/admin-tokens` (XDG base directory specification).
@@ -66,10 +88,28 @@ fn state_folder() -> Option<PathBuf> {
     state.or_else(|| set("LOCALAPPDATA")).map(|state| state.join("pyrsia").join("admin-tokens"))
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// A link is not followed, a pipe not waited for, and what others may read or have made looser is not used.
+fn read_shared(path: &Path) -> io::Result<String> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
+    }
+    let file = options.open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    if !is_private(&metadata) {
+        return Err(io::Error::other("it is not for its owner's eyes only; a node that starts leaves it anew"));
+    }
+    token_in(file, path)
+}
+
+fn token_in(file: File, path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let file = File::open(path)?;
-    owner_only(&file)?;
     file.take(2 * TOKEN_BYTES as u64 + 2).read_to_string(&mut text)?;
     let token = text.trim_end();
     if token.len() == 2 * TOKEN_BYTES && token.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -95,13 +135,23 @@ fn write(path: &Path, token: &str) -> io::Result<()> {
 #[cfg(unix)]
 fn owner_only(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    let private = file.metadata()?.permissions().mode() & 0o077 == 0;
-    if private { Ok(()) } else { file.set_permissions(fs::Permissions::from_mode(0o600)) }
+    if is_private(&file.metadata()?) { Ok(()) } else { file.set_permissions(fs::Permissions::from_mode(0o600)) }
 }
 
 #[cfg(not(unix))]
 fn owner_only(_file: &File) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(unix)]
+fn is_private(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o077 == 0
+}
+
+#[cfg(not(unix))]
+fn is_private(_metadata: &fs::Metadata) -> bool {
+    true
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -132,12 +182,48 @@ mod tests {
     fn the_token_of_the_users_own_node_comes_before_that_of_the_machine() {
         let (own, machine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let folders = || [own.path().to_owned(), machine.path().to_owned()];
-        assert_eq!(shared_in(folders(), "7888"), None);
+        let token = |port| shared_in(folders(), port).token;
+        assert_eq!(token("7888"), None);
         write(&machine.path().join("7888"), &"b".repeat(64)).unwrap();
-        assert_eq!(shared_in(folders(), "7888"), Some("b".repeat(64)));
+        assert_eq!(token("7888"), Some("b".repeat(64)));
         write(&own.path().join("7888"), &"a".repeat(64)).unwrap();
-        assert_eq!(shared_in(folders(), "7888"), Some("a".repeat(64)));
-        assert_eq!(shared_in(folders(), "7889"), None);
+        assert_eq!((token("7888"), token("7889")), (Some("a".repeat(64)), None));
+        let remark = shared_in(folders(), "7888").remark.unwrap();
+        assert!(remark.contains(own.path().join("7888").to_str().unwrap()) && !remark.contains("aaaa"), "{remark}");
+        fs::write(own.path().join("7888"), "damaged").unwrap();
+        let found = shared_in(folders(), "7888");
+        let remark = found.remark.unwrap();
+        assert!(found.token == Some("b".repeat(64)) && remark.contains("was not used"), "{remark}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_another_user_put_in_place_of_a_token_is_neither_followed_nor_waited_for_nor_changed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let (theirs, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let target = elsewhere.path().join("passwd");
+        fs::write(&target, "a".repeat(64)).unwrap();
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
+        symlink(&target, theirs.path().join("1")).unwrap();
+        fs::copy(&target, theirs.path().join("2")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            theirs.path().join("3"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        write(&target.with_file_name("private"), &"a".repeat(64)).unwrap();
+        symlink(target.with_file_name("private"), theirs.path().join("4")).unwrap();
+        for port in ["1", "2", "3", "4"] {
+            let found = shared_in([theirs.path().to_owned()], port);
+            let remark = found.remark.unwrap();
+            assert!(found.token.is_none() && remark.contains("was not used"), "{port}: {remark}");
+        }
+        for path in [target, theirs.path().join("2")] {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644, "{}", path.display());
+        }
     }
 
     #[test]

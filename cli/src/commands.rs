@@ -113,12 +113,14 @@ fn request_failure(what: &str, error: &RequestError) -> Failure {
 
 /// The same for what needs the admin token.
 fn admin_failure(what: &str, error: &RequestError) -> Failure {
+    const ADVICE: &str = "run this command as the user who runs the node, or give the content of admin.token in the node's data folder \
+                          with --admin-token or PYRSIA_ADMIN_TOKEN";
     let failure = request_failure(what, error);
-    match error.status() {
-        Some(StatusCode::UNAUTHORIZED) => failure.hint(
-            "run this command as the user who runs the node, or give the content of admin.token in the node's data folder \
-             with --admin-token or PYRSIA_ADMIN_TOKEN",
-        ),
+    match error {
+        RequestError::Status { status: StatusCode::UNAUTHORIZED, remark, .. } => failure.hint(match remark {
+            Some(remark) => format!("{}; otherwise {ADVICE}", visible(remark)),
+            None => ADVICE.to_owned(),
+        }),
         _ => failure,
     }
 }

@@ -25,7 +25,13 @@ pub enum RequestError {
     Transport(#[from] reqwest::Error),
     /// The message is quoted as JSON, as every client of this kind of node has shown it.
     #[error("HTTP status error ({status}) for url ({url}): {}", serde_json::json!(message))]
-    Status { status: StatusCode, url: String, message: String },
+    Status {
+        status: StatusCode,
+        url: String,
+        message: String,
+        /// About the token, where one was looked for and the node wants another.
+        remark: Option<String>,
+    },
     #[error("the answer of {url} is not what a Pyrsia node says: {problem}")]
     Answer { url: String, problem: String },
 }
@@ -54,6 +60,8 @@ pub struct NodeClient {
     http: reqwest::Client,
     base: String,
     admin_token: Option<String>,
+    /// What is said of the token to a person whose request is refused.
+    token_remark: Option<String>,
 }
 
 impl NodeClient {
@@ -68,14 +76,16 @@ impl NodeClient {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("pyrsia/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, base: settings.node_url(), admin_token: None })
+        Ok(Self { http, base: settings.node_url(), admin_token: None, token_remark: None })
     }
 
     /// Sends `token` with requests that change the network or, without one, the token that a node of this user on this
     /// machine left for its CLI. A token found that way never leaves the machine.
     pub fn with_admin_token(mut self, token: Option<String>, settings: &Settings) -> Self {
-        let found = || settings.node_is_local().then(|| admin_token::shared(&settings.port)).flatten();
-        self.admin_token = token.or_else(found);
+        let is_wanted = token.is_none() && settings.node_is_local();
+        let found = if is_wanted { admin_token::shared(&settings.port) } else { admin_token::Shared::default() };
+        self.admin_token = token.or(found.token);
+        self.token_remark = found.remark;
         self
     }
 
@@ -150,7 +160,8 @@ impl NodeClient {
         if status.is_success() {
             return Ok((url, bytes));
         }
-        Err(RequestError::Status { status, url, message: message_of(&String::from_utf8_lossy(&bytes)) })
+        let remark = self.token_remark.clone().filter(|_| status == StatusCode::UNAUTHORIZED);
+        Err(RequestError::Status { status, url, message: message_of(&String::from_utf8_lossy(&bytes)), remark })
     }
 }
 
@@ -196,6 +207,7 @@ mod tests {
             status: StatusCode::BAD_REQUEST,
             url: "http://127.0.0.1:17889/authorized_node".into(),
             message: "PeerId has invalid format: notapeer".into(),
+            remark: None,
         };
         let said = r#"HTTP status error (400 Bad Request) for url (http://127.0.0.1:17889/authorized_node): "PeerId has invalid format: notapeer""#;
         assert_eq!(error.to_string(), said);
