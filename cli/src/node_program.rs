@@ -12,6 +12,7 @@ mod network;
 mod stopping;
 mod storage;
 mod supervisor;
+mod switch;
 mod telemetry;
 mod waits;
 

@@ -49,7 +49,7 @@ pub struct NodeArguments {
     #[arg(help_heading = HTTP, short, long, value_name = "PORT", default_value_t = 7888)]
     pub port: u16,
     /// Address clients reach the HTTP side at, where a proxy stands before it: links in package documents begin with it
-    #[arg(help_heading = HTTP, long, value_name = "URL", value_parser = http_url)]
+    #[arg(help_heading = HTTP, long, value_name = "URL", value_parser = public_url)]
     pub public_url: Option<Url>,
     /// Address the node listens on for other nodes; may be repeated
     #[arg(help_heading = NETWORK, short = 'L', long, value_name = "MULTIADDR", default_values = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"])]
@@ -163,6 +163,17 @@ fn host(text: &str) -> Result<IpAddr, String> {
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{error}; a URL is written like http://localhost:8080"))?;
     if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("only http and https URLs can be used".to_owned()) }
+}
+
+/// Everybody sees it.
+fn public_url(text: &str) -> Result<Url, String> {
+    without_user(http_url(text)?, "every client is told this URL")
+}
+
+/// The URL, unless it holds a user or a password; why it must not, otherwise.
+pub(super) fn without_user(url: Url, reason: &str) -> Result<Url, String> {
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    if is_plain { Ok(url) } else { Err(format!("a user or a password stands in it: {reason}")) }
 }
 
 fn network_id(text: &str) -> Result<NetworkId, String> {

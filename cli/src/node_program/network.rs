@@ -1,15 +1,10 @@
 //! What a node gives other nodes, whom it talks to, and how it is reached behind a NAT.
 
+use super::switch::Switch;
 use crate::size;
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, value_parser};
 use pyrsia_node::p2p::{CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN, Distribution, PeerRule, PortMapping, Rate, Relaying};
 use pyrsia_node::{Multiaddr, NodeConfig};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    On,
-    Off,
-}
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Peers")]

@@ -1,8 +1,10 @@
 //! What a node lets others see of its work, and how it ends it: settings of the access log, of traces and of stopping.
 
+use super::arguments::{http_url, without_user};
+use super::switch::Switch;
 use crate::logging::LogFormat;
 use crate::traces::TraceConfig;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use humantime::parse_duration;
 use pyrsia_registry::{AccessLog, RegistryConfig};
 use std::time::Duration;
@@ -12,19 +14,13 @@ const LOGGING: &str = "Logging";
 const TRACES: &str = "Traces";
 const STOPPING: &str = "Stopping";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    On,
-    Off,
-}
-
 #[derive(Clone, Debug, Args)]
 pub struct TelemetryArguments {
     /// Whether each HTTP request is logged: its method and path, status, bytes sent, time, and id
     #[arg(help_heading = LOGGING, long, value_name = "SWITCH", value_enum, default_value_t = Switch::On)]
     pub access_log: Switch,
     /// Collector of OpenTelemetry that gets traces, over HTTP, e.g. http://127.0.0.1:4318 [default: no traces are made]
-    #[arg(help_heading = TRACES, long, value_name = "URL", value_parser = super::arguments::http_url)]
+    #[arg(help_heading = TRACES, long, value_name = "URL", value_parser = collector)]
     pub otlp_endpoint: Option<Url>,
     /// Share of the requests and builds that are traced, from 0 to 1. A client whose request is part of a trace decides for itself
     #[arg(help_heading = TRACES, long, value_name = "SHARE", default_value = "1", value_parser = share, hide_short_help = true)]
@@ -52,6 +48,10 @@ impl TelemetryArguments {
     pub(super) fn traces(&self) -> Option<TraceConfig> {
         self.otlp_endpoint.clone().map(|endpoint| TraceConfig { endpoint, sampled_share: self.otlp_sampling })
     }
+}
+
+fn collector(text: &str) -> Result<Url, String> {
+    without_user(http_url(text)?, "what the collector wants to know is given by the variable OTEL_EXPORTER_OTLP_HEADERS")
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -90,6 +90,12 @@ mod tests {
     fn the_access_log_has_the_form_of_the_other_lines_unless_it_is_off() {
         assert_eq!(told("pyrsia_node", LogFormat::Json).access_log, AccessLog::Fields);
         assert_eq!(told("pyrsia_node --access-log off", LogFormat::Json).access_log, AccessLog::Off);
+    }
+
+    #[test]
+    fn a_password_for_the_collector_is_refused_because_it_would_not_be_sent() {
+        let error = Line::try_parse_from(["pyrsia_node", "--otlp-endpoint", "http://me:hunter2@127.0.0.1:4318"]).map(drop);
+        assert!(error.is_err_and(|error| error.to_string().contains("OTEL_EXPORTER_OTLP_HEADERS")));
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub(super) fn read(settings: &[Setting], variables: &Variables<'_>) -> Layer {
                 layer.given.insert(setting.id.clone(), Given { place, words });
             }
             Some((word, reason)) => {
-                let finding = Finding::error(place, format!("{word:?} cannot be used: {reason}")).about(setting.name());
+                let finding =
+                    Finding::error(place, format!("{:?} cannot be used: {reason}", setting.shown(&word.to_string_lossy())))
+                        .about(setting.name());
                 // Container platforms set NAME_PORT for a service that is named so.
                 let is_service_link = word.to_str().is_some_and(|word| word.starts_with("tcp://"));
                 layer.findings.push(if is_service_link {

@@ -191,7 +191,7 @@ impl Reader<'_> {
         if text.contains('\0') {
             return Err("a zero byte stands here".to_owned());
         }
-        setting.check(text.as_ref()).map_err(|reason| format!("{text:?} cannot be used: {reason}"))?;
+        setting.check(text.as_ref()).map_err(|reason| format!("{:?} cannot be used: {reason}", setting.shown(&text)))?;
         let folder = self.path.parent().unwrap_or(Path::new(""));
         Ok(if setting.kind == Kind::Path { folder.join(text).into_os_string() } else { text.into() })
     }

@@ -7,6 +7,7 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -158,6 +159,25 @@ impl Setting {
         alone.try_get_matches_from([flag]).map(drop).map_err(|error| reason(&error))
     }
 
+    /// The value as others may see it: a URL without its user and password.
+    pub(super) fn shown<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.kind != Kind::Url || !text.contains('@') {
+            return text.into();
+        }
+        let plain = Url::parse(text).ok().filter(Url::has_host).and_then(|mut url| {
+            let has_user = !url.username().is_empty() || url.password().is_some();
+            if !has_user {
+                return Some(text.into());
+            }
+            url.set_username("").and_then(|()| url.set_password(None)).ok().map(|()| String::from(url).into())
+        });
+        plain.unwrap_or_else(|| {
+            // It is no URL, and a password may stand anywhere before the last sign.
+            let scheme = text.find("://").map_or("", |end| &text[..end + 3]);
+            format!("{scheme}{}", &text[text.rfind('@').map_or(0, |at| at + 1)..]).into()
+        })
+    }
+
     /// The type as a person names it.
     pub(super) fn wanted(&self) -> &'static str {
         match self.kind {
@@ -251,6 +271,23 @@ mod tests {
         }
         assert!(setting("peer").repeated && !setting("host").repeated);
         assert_eq!(setting("log_format").possible, ["text", "json"]);
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_user_and_password() {
+        let setting = setting("pipeline_service_endpoint");
+        for (url, shown) in [
+            ("http://me:hunter2@a.example:1/x", "http://a.example:1/x"),
+            ("http://hunter2@a.example", "http://a.example/"),
+            ("ftp://me:hunter2@a.example/x", "ftp://a.example/x"),
+            ("s3://me:hunter2@name", "s3://name"),
+            ("http://me:hun/ter2@a.example:1", "http://a.example:1"),
+            ("me:hunter2@a.example", "a.example"),
+            ("http://a.example/x@y", "http://a.example/x@y"),
+            ("http://a.example", "http://a.example"),
+        ] {
+            assert_eq!(setting.shown(url), shown);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `pyrsia_node config show`: every setting as it holds, with the place it comes from.
 //!
 //! As TOML it is a configuration file again: what was given stands as a key, with absolute paths, what was not stands behind
-//! `#`, so that a default stays one.
+//! `#`, so that a default stays one. The user and the password of a URL are left out.
 
 use super::finding::Place;
 use super::layers::Effective;
@@ -72,7 +72,7 @@ fn written(setting: &Setting, words: &[impl AsRef<OsStr>]) -> Option<String> {
 pub(super) fn scalar(setting: &Setting, word: &OsStr) -> Option<String> {
     let text = match setting.kind {
         Kind::Path => std::path::absolute(Path::new(word)).ok()?.into_os_string().into_string().ok()?,
-        _ => word.to_str()?.to_owned(),
+        _ => setting.shown(word.to_str()?).into_owned(),
     };
     Some(match setting.kind {
         Kind::Boolean => text,
@@ -95,6 +95,6 @@ fn scalar_json(setting: &Setting, word: &OsStr) -> serde_json::Value {
         Kind::Path => json!(
             std::path::absolute(Path::new(word)).map_or_else(|_| text.into_owned(), |path| path.to_string_lossy().into_owned())
         ),
-        Kind::Size | Kind::Url | Kind::Text => json!(text),
+        Kind::Size | Kind::Url | Kind::Text => json!(setting.shown(&text)),
     }
 }
