@@ -55,7 +55,12 @@ pub fn founding(unsigned: &UnsignedEvent, body: &NetworkFounded) -> Result<(), R
         return Err(Refusal::Sequence { expected: 0, found: unsigned.sequence });
     }
     unsigned.author.check()?;
-    text(&body.name)
+    network_name(&body.name)
+}
+
+/// The name that its founder gives a network.
+pub fn network_name(name: &str) -> Result<(), Refusal> {
+    text(name)
 }
 
 fn envelope(state: &Projections, unsigned: &UnsignedEvent) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args};
 use pyrsia_node::NodeConfig;
-use pyrsia_node::bucket::BucketConfig;
+use pyrsia_node::bucket::{BucketConfig, BucketUrlError};
 use std::path::PathBuf;
 use url::Url;
 
@@ -29,13 +29,29 @@ pub struct BucketArguments {
 
 impl BucketArguments {
     pub(super) fn apply(&self, config: &mut NodeConfig) {
-        config.bucket = self.bucket_url.clone().map(|url| BucketConfig {
+        config.bucket = self.bucket();
+    }
+
+    /// None where the node has no bucket.
+    pub(super) fn bucket(&self) -> Option<BucketConfig> {
+        self.bucket_url.clone().map(|url| BucketConfig {
             url,
             endpoint: self.bucket_endpoint.clone(),
             region: self.bucket_region.clone(),
             credentials: self.bucket_credentials.clone(),
             allow_http: self.bucket_allow_http,
-        });
+        })
+    }
+
+    /// The argument that is to blame for what is wrong with the bucket.
+    pub(super) fn wrong_argument(error: &BucketUrlError) -> &'static str {
+        match error {
+            BucketUrlError::Plain { .. } => "bucket_endpoint",
+            BucketUrlError::Credentials { .. } | BucketUrlError::Exposed { .. } | BucketUrlError::Setting { .. } => {
+                "bucket_credentials"
+            }
+            _ => "bucket_url",
+        }
     }
 }
 

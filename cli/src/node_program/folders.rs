@@ -78,6 +78,11 @@ impl Folders {
         self.artifact_path_is_given && !self.may_create && !self.artifact_path.is_dir()
     }
 
+    /// Whether no ledger was ever begun here.
+    pub(super) fn has_no_ledger(&self) -> bool {
+        fs::read_dir(&self.ledger_path).map_or(true, |mut entries| entries.next().is_none())
+    }
+
     /// Makes the folders that may be made.
     pub(super) fn prepare(&self) -> Result<(), Failure> {
         if self.is_missing() {

@@ -45,13 +45,20 @@ pub struct BucketConfig {
     pub allow_http: bool,
 }
 
+impl BucketConfig {
+    /// Whether a node would start with it, as far as can be said without asking the service.
+    pub fn check(&self) -> Result<(), BucketUrlError> {
+        open(self).map(drop)
+    }
+}
+
 /// What is wrong with the words of a bucket.
 #[derive(Debug, thiserror::Error)]
 pub enum BucketUrlError {
     #[error("{url} names no bucket: write s3://name/prefix, gs://name/prefix, az://container/prefix or file:///folder")]
     NoBucket { url: Url },
     #[error(
-        "the URL of a bucket holds a user, a password, a query or a fragment: credentials belong in a file or in the environment"
+        "the URL of a bucket or of its endpoint holds a user, a password, a query or a fragment: credentials belong in a file or in the environment"
     )]
     Surplus,
     #[error("the prefix of the bucket {url} cannot be used")]
@@ -97,7 +104,8 @@ pub(super) struct Location {
 pub(super) fn open(config: &BucketConfig) -> Result<Location, BucketUrlError> {
     let BucketConfig { url, endpoint, region, credentials, allow_http } = config;
     let surplus = !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some();
-    if surplus {
+    let has_user = |endpoint: &Url| !endpoint.username().is_empty() || endpoint.password().is_some();
+    if surplus || endpoint.as_ref().is_some_and(has_user) {
         return Err(BucketUrlError::Surplus);
     }
     let (scheme, name) = (url.scheme(), url.host_str().unwrap_or_default());
@@ -242,6 +250,7 @@ mod tests {
         for url in ["s3://key:secret@name", "s3://name/prefix?region=x", "gs://name#x"] {
             refused(config(url), "credentials belong in a file");
         }
+        refused(at("s3://name", "https://key:secret@registry.example"), "credentials belong in a file");
         refused(config("file:///no/such/folder/here"), "cannot be used");
         refused(BucketConfig { region: Some("x".into()), ..config("gs://name") }, "has no region");
         refused(at("file:///tmp", "https://registry.example"), "has no endpoint");

@@ -1,10 +1,14 @@
 //! `pyrsia_node config check`: what is wrong with the settings, as far as can be known without starting.
 //!
-//! Beside each value by itself it looks at values that do not go together, and at the folders they name.
+//! Beside each value by itself it looks at values that do not go together, at the folders and the bucket they name, and at `RUST_LOG`.
 
 use super::finding::{Finding, Place, Severity};
 use super::layers::Layers;
+use crate::exit::chain;
+use crate::logging;
 use crate::node_program::arguments::NodeArguments;
+use crate::node_program::bucket::BucketArguments;
+use pyrsia_ledger::policy;
 use pyrsia_node::Multiaddr;
 use std::fmt;
 use std::net::IpAddr;
@@ -14,9 +18,12 @@ pub(super) struct Outcome {
     file: Option<String>,
 }
 
-/// With the names of all variables that are set.
-pub(super) fn outcome(layers: &Layers, variables: &[String]) -> Outcome {
+/// With the names of all variables that are set, and the value of `RUST_LOG`.
+pub(super) fn outcome(layers: &Layers, variables: &[String], directives: Option<&str>) -> Outcome {
     let mut findings = layers.findings.clone();
+    if let Err(error) = logging::filter(directives, logging::NODE_DEFAULT) {
+        findings.push(Finding::error(Place::Variable("RUST_LOG".into()), chain(&error)));
+    }
     let known = || layers.settings.iter().map(|setting| setting.variable.as_str());
     for name in variables {
         if let Some(meant) = misspelled(name, known()) {
@@ -96,8 +103,20 @@ fn together(arguments: &NodeArguments, layers: &Layers) -> Vec<Finding> {
         findings.push(warning("network_name", "only a network that is founded takes this name, and init_blockchain is off"));
     }
     if arguments.init_blockchain && arguments.network_id.is_some() {
-        let problem = "a network that this node founds has another id: it would not follow it";
-        findings.push(warning("network_id", problem));
+        findings.push(if folders.has_no_ledger() {
+            error("network_id", "a network that this node founds has another id, so that it is not founded".to_owned())
+        } else {
+            warning("network_id", "where the ledger's folder holds no network, none is founded: it would have another id")
+        });
+    }
+    if arguments.init_blockchain
+        && folders.has_no_ledger()
+        && let Err(refusal) = policy::network_name(&arguments.network_name)
+    {
+        findings.push(error("network_name", chain(&refusal)));
+    }
+    if let Some(Err(problem)) = arguments.bucket.bucket().map(|bucket| bucket.check()) {
+        findings.push(error(BucketArguments::wrong_argument(&problem), chain(&problem)));
     }
     findings
 }
@@ -135,6 +154,7 @@ mod tests {
         outcome(
             &Layers::gather(line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect(), &|_| None).unwrap(),
             &[],
+            None,
         )
     }
 
@@ -155,12 +175,51 @@ mod tests {
         {
             assert!(check(apart).findings.is_empty(), "{apart}");
         }
-        for (line, word) in [
-            ("--listen-only --peer /ip4/192.0.2.1/tcp/1", "no effect"),
-            ("--network-name home", "init_blockchain is off"),
-            (&format!("--init-blockchain --network-id {}", "ab".repeat(32)), "another id"),
-        ] {
+        for (line, word) in
+            [("--listen-only --peer /ip4/192.0.2.1/tcp/1", "no effect"), ("--network-name home", "init_blockchain is off")]
+        {
             assert!(check(line).is_usable() && said(line).contains("warning: ") && said(line).contains(word), "{}", said(line));
+        }
+    }
+
+    #[test]
+    fn a_node_does_not_found_a_network_that_it_was_told_the_id_of_or_that_cannot_have_its_name() {
+        let ledger = tempfile::tempdir().unwrap();
+        let pinned = format!("--init-blockchain --blockchain-path {} --network-id {}", ledger.path().display(), "ab".repeat(32));
+        let named = |name: &str| format!("--init-blockchain --blockchain-path {} --network-name {name}", ledger.path().display());
+        assert!(check(&named("home")).findings.is_empty(), "{}", said(&named("home")));
+        for (line, setting) in [(&pinned, "ledger.network_id: "), (&named(&"x".repeat(100_000)), "ledger.network_name: ")] {
+            assert!(!check(line).is_usable() && said(line).contains(setting), "{}", said(line));
+        }
+        std::fs::write(ledger.path().join("blocks"), "").unwrap();
+        assert!(check(&pinned).is_usable() && said(&pinned).contains("warning: "), "{}", said(&pinned));
+    }
+
+    #[test]
+    fn a_bucket_that_no_node_starts_with_is_named_with_the_setting_to_blame() {
+        for (line, setting) in [
+            ("--bucket-url ftp://name", "bucket.bucket_url: "),
+            ("--bucket-url s3://key:hunter2@name", "bucket.bucket_url: "),
+            ("--bucket-url gs://name --bucket-region here", "bucket.bucket_url: "),
+            ("--bucket-url file:///no/such/folder/here", "bucket.bucket_url: "),
+            ("--bucket-url s3://name --bucket-endpoint http://registry.example", "bucket.bucket_endpoint: "),
+            ("--bucket-url s3://name --bucket-endpoint https://key:hunter2@registry.example", "bucket.bucket_url: "),
+            ("--bucket-url s3://name --bucket-credentials /no/such/file", "bucket.bucket_credentials: "),
+        ] {
+            let said = said(line);
+            assert!(!check(line).is_usable() && said.contains(setting) && !said.contains("hunter2"), "{line}: {said}");
+        }
+        let usable = "--bucket-url s3://name --bucket-endpoint https://registry.example";
+        assert!(check(usable).findings.is_empty(), "{}", said(usable));
+    }
+
+    #[test]
+    fn directives_of_rust_log_that_are_none_are_an_error() {
+        let layers = Layers::gather(vec!["pyrsia_node".into()], &|_| None).unwrap();
+        for (directives, is_usable) in [("pyrsia=debug,libp2p=info", true), (" ", true), ("pyrsia=loud", false)] {
+            let outcome = outcome(&layers, &[], Some(directives));
+            assert_eq!(outcome.is_usable(), is_usable, "{outcome}");
+            assert_eq!(outcome.to_string().contains("environment variable RUST_LOG: "), !is_usable, "{outcome}");
         }
     }
 
@@ -180,7 +239,7 @@ mod tests {
     fn a_variable_one_slip_away_is_recognized_and_those_of_other_programs_are_not() {
         let layers = Layers::gather(vec!["pyrsia_node".into()], &|_| None).unwrap();
         let names = ["PYRSIA_ARTEFACT_PATH", "PYRSIA_ADMIN_TOKEN", "PYRSIA_PORT", "PYRSIA_CONFIG", "PATH"].map(str::to_owned);
-        let outcome = outcome(&layers, &names);
+        let outcome = outcome(&layers, &names, None);
         assert!(outcome.is_usable() && outcome.findings.len() == 1, "{outcome}");
         assert!(outcome.to_string().contains("did you mean PYRSIA_ARTIFACT_PATH?"), "{outcome}");
     }
