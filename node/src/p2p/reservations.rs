@@ -17,6 +17,8 @@ use std::time::Instant;
 pub(super) const PLACES_MAX: usize = 2;
 /// Offers of connected nodes that are remembered.
 const OFFERS_MAX: usize = 64;
+/// Relays that are remembered because they gave no place.
+const RESTING_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
@@ -83,6 +85,26 @@ impl Reservations {
     pub(super) fn failed_at_once(&mut self, relay: PeerId, now: Instant, chance: u32) {
         let failures = self.failures(&relay);
         self.asked.insert(relay, Asked::Resting { until: now + pause(failures, chance), failures: failures + 1 });
+        self.forget(now);
+    }
+
+    /// Forgets the relays that were asked without success and are asked no more: everybody may offer to be one, and go.
+    fn forget(&mut self, now: Instant) {
+        let Self { given, offered, asked } = self;
+        let is_left = |relay: &PeerId| !given.contains_key(relay) && !offered.contains_key(relay);
+        asked.retain(|relay, asked| !matches!(asked, Asked::Resting { until, .. } if *until <= now && is_left(relay)));
+        let until = |asked: &Asked| match asked {
+            Asked::Resting { until, .. } => Some(*until),
+            Asked::Listening { .. } => None,
+        };
+        let resting = asked.iter().filter(|(relay, _)| is_left(relay)).filter_map(|(relay, asked)| Some((until(asked)?, *relay)));
+        let mut resting: Vec<_> = resting.collect();
+        if resting.len() > RESTING_MAX {
+            resting.sort_unstable();
+            for (_, relay) in &resting[..resting.len() - RESTING_MAX] {
+                asked.remove(relay);
+            }
+        }
     }
 
     /// The relay has given this node a place.
@@ -183,5 +205,22 @@ mod tests {
         assert_eq!(reservations.closed(ListenerId::next(), now, 0), None);
         assert_eq!(reservations.closed(listener, now, 0), Some((peer, true)));
         assert!(reservations.held().next().is_none() && reservations.due(Reachability::Private, now + pauses[1]).len() == 1);
+    }
+
+    #[test]
+    fn relays_that_offer_fail_and_go_are_forgotten() {
+        let (mut reservations, start) = (Reservations::default(), Instant::now());
+        for (at, wait) in (0..2 * RESTING_MAX as u32).map(|number| (start + Duration::from_millis(number.into()), number)) {
+            let (peer, address) = relay(1);
+            reservations.offer(peer, address);
+            reservations.asked(peer, ListenerId::next());
+            reservations.withdraw_offer(&peer);
+            reservations.failed_at_once(peer, at, wait);
+        }
+        assert_eq!(reservations.asked.len(), RESTING_MAX);
+        let ((peer, address), later) = (relay(2), start + Duration::from_secs(24 * 60 * 60));
+        reservations.offer(peer, address);
+        reservations.failed_at_once(peer, later, 0);
+        assert_eq!(reservations.asked.keys().collect::<Vec<_>>(), [&peer]);
     }
 }
