@@ -4,8 +4,8 @@
 //! artifacts that this node does not keep for the network ([`crate::storage::retention`]), that nobody reads, and that a keeper has just shown to
 //! have; and whatever the bucket behind the store has just shown to have. What this node builds itself is always taken in; [`Rooms::trim`] comes after it.
 
-use super::rate::RateLimit;
 use super::download::{Patience, ProviderFailure, ask_chunk_list, open_stream};
+use super::rate::RateLimit;
 use crate::artifacts::{ArtifactStore, Leaving, Reservation, StoreError};
 use crate::bucket::Bucket;
 use crate::consensus::LedgerView;
@@ -19,6 +19,7 @@ use libp2p_stream::Control;
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{NodeId, Projections, Sha256Digest};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
@@ -68,6 +69,15 @@ impl Silent {
     fn is_worth_asking(&self, keeper: &NodeId, is_connected: bool) -> bool {
         self.0.get(keeper).is_none_or(|silence| is_connected && !silence.was_connected)
     }
+}
+
+/// Why the network loses nothing when this node lets an artifact go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grounds {
+    /// The bucket behind the store has it.
+    Copied,
+    /// A keeper has it.
+    KeptElsewhere,
 }
 
 /// What is known of keepers while room is made.
@@ -120,9 +130,14 @@ impl Rooms {
     pub(in crate::p2p) async fn trim(self: Arc<Self>) {
         let budget_bytes = self.budget_bytes.unwrap_or(u64::MAX);
         // Where a copy in the bucket is what may let something go, nothing is said before the interval is over.
-        let mut is_due = true;
+        let mut last_due: Option<Instant> = None;
         loop {
+            // Listens from its first poll on: no copy falls between the look and the wait.
+            let mut next_copy = pin!(self.next_copy());
+            let _ = futures::poll!(next_copy.as_mut());
+            let is_due = last_due.is_none_or(|last| last.elapsed() >= TRIM_INTERVAL);
             if is_due {
+                last_due = Some(Instant::now());
                 self.forget_abandoned_downloads().await;
             }
             let usage = self.store.usage();
@@ -142,7 +157,8 @@ impl Rooms {
                     Err(error) => tracing::warn!(%error, "nothing of what is stored can leave"),
                 }
             }
-            is_due = timeout(TRIM_INTERVAL, self.next_copy()).await.is_err();
+            let until_due = last_due.map_or(Duration::ZERO, |last| TRIM_INTERVAL.saturating_sub(last.elapsed()));
+            let _ = timeout(until_due, next_copy).await;
         }
     }
 
@@ -170,9 +186,12 @@ impl Rooms {
                 if found >= bytes {
                     break;
                 }
-                if Some(stored.sha256) != for_download && self.may_leave(&state, &stored.sha256, &mut keepers).await {
+                if Some(stored.sha256) == for_download {
+                    continue;
+                }
+                if let Some(grounds) = self.may_leave(&state, &stored.sha256, &mut keepers).await {
                     found += stored.size_bytes;
-                    leaving.push(stored);
+                    leaving.push((stored, grounds));
                 }
             }
         };
@@ -182,10 +201,15 @@ impl Rooms {
         if found < bytes && for_download.is_some() {
             return Ok(0);
         }
-        let store = self.store.clone();
+        let (store, bucket) = (self.store.clone(), self.bucket.clone());
         let evicted = spawn_blocking(move || {
             let mut gone = vec![];
-            for stored in leaving {
+            for (stored, grounds) in leaving {
+                // The copy may have been removed, or found to be damaged, while others were looked at.
+                let is_copied = || bucket.as_ref().is_some_and(|bucket| bucket.known_copy(&stored.sha256).is_some());
+                if grounds == Grounds::Copied && !is_copied() {
+                    continue;
+                }
                 match store.evict(&stored.sha256) {
                     Ok(Leaving::Gone | Leaving::NotHere) => {
                         tracing::info!(sha256 = %stored.sha256, size_bytes = stored.size_bytes, "evicted an artifact that others or the bucket keep");
@@ -207,26 +231,23 @@ impl Rooms {
         evicted.map(|()| gone.iter().map(|stored| stored.size_bytes).sum())
     }
 
-    /// Whether the network loses nothing if this node lets an artifact go.
-    async fn may_leave(&self, state: &Projections, sha256: &Sha256Digest, asked: &mut Keepers<'_>) -> bool {
+    /// Why the network loses nothing if this node lets an artifact go, none where it might.
+    async fn may_leave(&self, state: &Projections, sha256: &Sha256Digest, asked: &mut Keepers<'_>) -> Option<Grounds> {
         if self.store.is_pinned(sha256) || !self.store.builds_that_brought(sha256).is_empty() {
-            return false;
+            return None;
         }
-        let Some((_, record)) = state.packages.digest(sha256) else { return false };
+        let (_, record) = state.packages.digest(sha256)?;
         if self.is_in_use(*sha256).await {
-            return false;
+            return None;
         }
         if self.has_copy(sha256).await {
-            return true;
+            return Some(Grounds::Copied);
         }
         let keepers = retention::keepers(state, record);
-        if !retention::may_leave(&keepers, &self.me) {
-            return false;
+        if !retention::may_leave(&keepers, &self.me) || self.is_in_use(*sha256).await {
+            return None;
         }
-        if self.is_in_use(*sha256).await {
-            return false;
-        }
-        self.is_shown(keepers, &record.artifact, asked).await
+        self.is_shown(keepers, &record.artifact, asked).await.then_some(Grounds::KeptElsewhere)
     }
 
     /// Whether the bucket has just shown that it has an artifact.
