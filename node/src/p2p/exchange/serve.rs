@@ -167,10 +167,14 @@ impl Server {
                         self.send(&mut stream, file, range).await?;
                     }
                     None => match self.open_behind(&peer, sha256, from, count, &mut list_behind).await? {
-                        Some(bytes) => {
+                        Some(range) => {
                             timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Chunks)).await??;
-                            self.send_bytes(&mut stream, &bytes).await?;
-                            timeout(WRITE_TIMEOUT, stream.flush()).await??;
+                            let sending = async {
+                                self.send_bytes(&mut stream, &range.bytes).await?;
+                                timeout(WRITE_TIMEOUT, stream.flush()).await?
+                            };
+                            // As long as a peer waits for so many chunks: the range takes a place that others want.
+                            timeout(WRITE_TIMEOUT * CHUNKS_PER_RANGE as u32, sending).await??;
                         }
                         None => timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Unavailable)).await??,
                     },
@@ -244,7 +248,7 @@ impl Server {
 
     /// Sends at the pace of the upload.
     async fn send_bytes(&self, stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-        for part in bytes.chunks(self.upload.piece_bytes()) {
+        for part in bytes.chunks(self.upload.piece_bytes().min(PIECE_BYTES)) {
             self.upload.pass(part.len()).await;
             timeout(WRITE_TIMEOUT, stream.write_all(part)).await??;
             self.metrics.artifact_bytes_sent.inc_by(part.len() as u64);

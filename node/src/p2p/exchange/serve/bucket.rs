@@ -9,24 +9,31 @@ use crate::bucket::{Bucket, BucketRead};
 use bytes::Bytes;
 use pyrsia_ledger::{NodeId, Sha256Digest};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Ranges that are in memory at once, over all peers: 32 MiB.
-const RANGES_MAX: usize = 4;
+/// Ranges that are in memory at once, over all peers, read or on their way out: 64 MiB.
+const RANGES_MAX: usize = 8;
 /// How long a peer is let wait for the bucket, which is shorter than it waits for an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(8);
 
 /// The bucket, as far as peers may use it.
 pub(super) struct Behind {
     bucket: Bucket,
-    ranges: Semaphore,
+    ranges: Arc<Semaphore>,
+}
+
+/// A range in memory, which takes one of the places until it is sent.
+pub(super) struct RangeBehind {
+    pub(super) bytes: Bytes,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Behind {
     pub(super) fn new(bucket: Bucket) -> Self {
-        Self { bucket, ranges: Semaphore::new(RANGES_MAX) }
+        Self { bucket, ranges: Arc::new(Semaphore::new(RANGES_MAX)) }
     }
 }
 
@@ -34,6 +41,8 @@ impl Server {
     /// The chunk list of an artifact that the bucket has.
     pub(super) async fn list_behind(&self, sha256: &Sha256Digest) -> Option<ChunkList> {
         let behind = self.behind.as_ref()?;
+        // Each look costs the operator: what is not known to be there is not looked for.
+        behind.bucket.known_copy(sha256)?;
         let artifact = self.ledger.borrow().state.as_ref()?.packages.digest(sha256)?.1.artifact.clone();
         match timeout(ANSWER_TIME, behind.bucket.chunk_list(&artifact)).await {
             Ok(Ok(BucketRead::Found(list))) => Some(list),
@@ -53,7 +62,7 @@ impl Server {
         from: u64,
         count: u64,
         known: &mut Option<(Sha256Digest, ChunkList)>,
-    ) -> io::Result<Option<Bytes>> {
+    ) -> io::Result<Option<RangeBehind>> {
         let Some(behind) = self.behind.as_ref().filter(|_| self.may_leave(peer, &sha256)) else { return Ok(None) };
         if known.as_ref().is_none_or(|(known, _)| *known != sha256) {
             *known = self.list_behind(&sha256).await.map(|list| (sha256, list));
@@ -65,10 +74,11 @@ impl Server {
         };
         let start = list.bytes_of(from).start;
         let reading = async {
-            let _place = behind.ranges.acquire().await.ok()?;
-            behind.bucket.read(&sha256, start..list.bytes_of(end - 1).end).await.ok()
+            let place = behind.ranges.clone().acquire_owned().await.ok()?;
+            let read = behind.bucket.read(&sha256, start..list.bytes_of(end - 1).end).await.ok()?;
+            Some((read, place))
         };
-        let Ok(Some(BucketRead::Found(bytes))) = timeout(ANSWER_TIME, reading).await else { return Ok(None) };
+        let Ok(Some((BucketRead::Found(bytes), place))) = timeout(ANSWER_TIME, reading).await else { return Ok(None) };
         let within = |at: u64| (at - start) as usize;
         let holds = |chunk: u64| {
             let at = list.bytes_of(chunk);
@@ -78,6 +88,6 @@ impl Server {
             behind.bucket.note_wrong(&sha256, "has chunks that the ledger does not bind").await;
             return Ok(None);
         }
-        Ok(Some(bytes))
+        Ok(Some(RangeBehind { bytes, _place: place }))
     }
 }
