@@ -150,12 +150,14 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_copied_for_now_waits_for_the_next_look_and_is_not_counted_as_copied() {
         let (fixture, stop, mut postponed) = (Fixture::new(), CancellationToken::new(), BTreeSet::new());
-        let kept = [1, 3].map(|seed| fixture.keep(&noise(9 << 20, seed)).sha256);
-        // The file cannot be read to its end.
-        std::fs::File::options().write(true).open(fixture.store.blob_path(&kept[0])).expect("opens").set_len(1).expect("cuts");
+        let kept = [1, 3].map(|seed| fixture.keep(&noise(1_000, seed)).sha256);
+        // A file that cannot be opened.
+        let path = fixture.store.blob_path(&kept[0]);
+        std::fs::remove_file(&path).expect("removes");
+        std::os::unix::fs::symlink(&path, &path).expect("leads to itself");
         fixture.bucket.counts().waiting.store(2, Ordering::Relaxed);
         assert!(copy_all(&fixture.bucket, &fixture.store, kept.to_vec(), &mut postponed, &stop).await);
         assert_eq!((postponed, fixture.bucket.view().waiting), (BTreeSet::from([kept[0]]), 1));
-        assert_eq!(kept.map(|sha256| fixture.bucket.known_copy(&sha256)), [None, Some(9 << 20)]);
+        assert_eq!(kept.map(|sha256| fixture.bucket.known_copy(&sha256)), [None, Some(1_000)]);
     }
 }
