@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use artifacts::{
-    AdminArguments, ArtifactsCommand, ChangeArtifactsArguments, CollectArguments, ListArtifactsArguments, RemoveArtifactsArguments,
-    ScrubArguments,
+    AdminArguments, ArtifactsCommand, ChangeArtifactsArguments, CollectArguments, ListArtifactsArguments,
+    RemoveArtifactsArguments, ScrubArguments,
 };
 pub use client_settings::SettingsArguments;
 pub use export::{ChecksumFormat, ExportCommand, ExportSource};

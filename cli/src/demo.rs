@@ -38,7 +38,8 @@ const STEP_DEADLINE: Duration = Duration::from_secs(120);
 const LATE_RESULT_WAIT: Duration = Duration::from_secs(20);
 
 pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
-    logging::start(LogFormat::Text, logging::DEMO_DEFAULT, None).map_err(|error| Failure::because("logging cannot start", &error))?;
+    logging::start(LogFormat::Text, logging::DEMO_DEFAULT, None)
+        .map_err(|error| Failure::because("logging cannot start", &error))?;
     open_files::allow_many();
     // The only failure left here is that another provider stands already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -88,7 +88,13 @@ impl NodeMetrics {
         Self { registry: Arc::new(registry), gauges }
     }
 
-    pub(crate) fn text(&self, consensus: &ConsensusHandle, store: &ArtifactStore, bucket: Option<&Bucket>, budget_bytes: Option<u64>) -> String {
+    pub(crate) fn text(
+        &self,
+        consensus: &ConsensusHandle,
+        store: &ArtifactStore,
+        bucket: Option<&Bucket>,
+        budget_bytes: Option<u64>,
+    ) -> String {
         let gauges = &self.gauges;
         gauges.storage.read_off(store, budget_bytes);
         gauges.bucket.read_off(bucket);

@@ -19,8 +19,8 @@ mod http {
     mod mount;
     mod network;
     mod pages;
-    mod proofs;
     mod parts;
+    mod proofs;
     mod pull;
     mod requests;
     mod search;

@@ -2,8 +2,8 @@
 
 use super::retention::{self, Standing};
 use super::scrubbing::ScrubView;
-use crate::bucket::BucketView;
 use crate::artifacts::{StoredArtifact, Usage};
+use crate::bucket::BucketView;
 use crate::handle::NodeHandle;
 use pyrsia_ledger::{ArtifactId, PackageCoordinate, Sha256Digest};
 use serde::{Deserialize, Serialize};

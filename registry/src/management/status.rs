@@ -5,8 +5,8 @@ use super::{json, package_types};
 use crate::metrics;
 use crate::server::Front;
 use crate::wire::{
-    AbsentNodeView, CandidateView, ConsensusStatus, ExchangeView, JudgeSummaryView, JudgingView, MemberView, NetworkView, NodeStatus,
-    OfferedVerifierView, PassView, PhaseView, RunningHeightView, VerifierView,
+    AbsentNodeView, CandidateView, ConsensusStatus, ExchangeView, JudgeSummaryView, JudgingView, MemberView, NetworkView,
+    NodeStatus, OfferedVerifierView, PassView, PhaseView, RunningHeightView, VerifierView,
 };
 use poem::Response;
 use poem::http::{StatusCode, header};

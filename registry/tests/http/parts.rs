@@ -32,6 +32,9 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().expect("text"))
 }
 
+/// Headers of a request, and the first and the last byte that are to come; none: the whole.
+type Case<'a> = (&'a [(&'a str, &'a str)], Option<(usize, usize)>);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_is_exactly_what_was_asked_for_or_the_whole() {
     let (fixture, image) = published().await;
@@ -40,7 +43,7 @@ async fn a_part_is_exactly_what_was_asked_for_or_the_whole() {
     let last = SIZE - 1;
     let (last_byte, beyond) = (format!("bytes={last}-{last}"), format!("bytes=1-{}", u64::MAX));
     let other = format!("\"{}\"", Sha256Digest::of(b"another").to_oci());
-    let cases: &[(&[(&str, &str)], Option<(usize, usize)>)] = &[
+    let cases: &[Case] = &[
         (&[("range", "bytes=0-0")], Some((0, 0))),
         (&[("range", &last_byte)], Some((last, last))),
         (&[("range", "bytes=-1")], Some((last, last))),
