@@ -131,6 +131,8 @@ struct Shared {
     patience: Patience,
     slots: Semaphore,
     second_streams: Semaphore,
+    /// Of the bucket behind the store.
+    ranges: Semaphore,
     flights: Mutex<BTreeMap<Sha256Digest, watch::Receiver<Flight>>>,
     liars: Mutex<Liars>,
     slow: Mutex<Slow>,
@@ -153,6 +155,7 @@ impl Fetcher {
             metrics,
             slots: Semaphore::new(FETCHES_MAX),
             second_streams: Semaphore::new(SECOND_STREAMS_MAX),
+            ranges: Semaphore::new(bucket::RANGES_MAX),
             flights: Mutex::default(),
             liars: Mutex::default(),
             slow: Mutex::default(),
@@ -200,17 +203,40 @@ impl Fetcher {
         let (shared, artifact) = (self.0.clone(), artifact.clone());
         // Below the request that was the first to want it, as far as one did; the others wait for the same.
         let span = tracing::error_span!("fetch", sha256 = %artifact.sha256, size_bytes = artifact.size_bytes);
+        let mut landing = Landing { shared: shared.clone(), sha256: artifact.sha256, land, outcome: Err(FetchError::Stopped) };
         let fetch = async move {
             let stopping = shared.tasks.stopping();
-            let fetched = stopping.run_until_cancelled(shared.fetch(&artifact, builders, &land)).await;
+            let fetched = stopping.run_until_cancelled(shared.fetch(&artifact, builders, &landing.land)).await;
             let outcome = fetched.unwrap_or(Err(FetchError::Stopped));
-            locked(&shared.flights).remove(&artifact.sha256);
             let result = outcome.as_ref().map_or_else(FetchError::label, |()| "fetched");
             shared.metrics.fetches.get_or_create(&FetchLabels { result }).inc();
-            land.send_replace(Flight::Landed(outcome));
+            landing.is(outcome);
         };
+        // A task that is dropped at once lands as well, and takes the lock for it.
+        drop(flights);
         self.0.tasks.spawn_to_the_end(fetch.instrument(span));
         Ok(flight)
+    }
+}
+
+/// Ends a flight, also one whose task panics: nobody could fetch that artifact again otherwise.
+struct Landing {
+    shared: Arc<Shared>,
+    sha256: Sha256Digest,
+    land: watch::Sender<Flight>,
+    outcome: Result<(), FetchError>,
+}
+
+impl Landing {
+    fn is(&mut self, outcome: Result<(), FetchError>) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        locked(&self.shared.flights).remove(&self.sha256);
+        self.land.send_replace(Flight::Landed(self.outcome.clone()));
     }
 }
 

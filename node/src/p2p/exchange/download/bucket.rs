@@ -4,16 +4,19 @@ use super::{Download, HeldClaim, ProviderFailure};
 use crate::bucket::{Bucket, BucketError, BucketRead};
 use pyrsia_ledger::NodeId;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 impl Download {
-    /// Brings ranges of chunks until there is none left to take or the bucket fails.
+    /// Brings ranges of chunks until there is none left to take or the bucket fails; each takes one of `places` while it is in memory.
     pub(in super::super) async fn bring_from_bucket(
         self: &Arc<Self>,
         me: NodeId,
         bucket: &Bucket,
+        places: &Semaphore,
     ) -> Result<(), ProviderFailure> {
         loop {
+            let Ok(_place) = places.acquire().await else { return Ok(()) };
             let taken = {
                 let mut progress = self.progress();
                 if progress.plan.is_complete() || progress.abandoned {

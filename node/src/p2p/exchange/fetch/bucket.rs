@@ -7,8 +7,10 @@ use futures::future::join_all;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Ranges that are asked for at once, each of up to 8 MiB.
+/// Ranges that one download asks for at once, each of up to 8 MiB.
 const RANGES_AT_ONCE: usize = 4;
+/// Ranges that are in memory at once, over all downloads: 64 MiB.
+pub(super) const RANGES_MAX: usize = 8;
 
 impl Attempt {
     /// Brings what the bucket has; whether that is the whole artifact, and it is stored.
@@ -25,7 +27,7 @@ impl Attempt {
             }
         };
         let download = self.download.get_or_try_init(|| self.begin(list)).await?.clone();
-        let brought = join_all((0..RANGES_AT_ONCE).map(|_| download.bring_from_bucket(shared.me, bucket))).await;
+        let brought = join_all((0..RANGES_AT_ONCE).map(|_| download.bring_from_bucket(shared.me, bucket, &shared.ranges))).await;
         for failure in brought.into_iter().filter_map(Result::err) {
             match failure {
                 ProviderFailure::Store(error) => return Err(error.into()),
