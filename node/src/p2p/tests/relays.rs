@@ -35,14 +35,6 @@ async fn an_artifact_comes_through_a_relay_to_a_node_that_can_reach_only_that() 
     in_time(wanting.p2p.fetch(&artifact, vec![founder.id])).await.expect("fetches");
     assert_eq!(wanting.stored(&artifact), Some(bytes));
     assert!(!relay.store.contains(&artifact.sha256), "it carries what it cannot read");
-    // Whoever is reached through a relay offers the other side to do without it; here that has to fail.
-    let failed = || founder.metrics.hole_punches.get_or_create(&metrics::HolePunchLabels { result: "failed" }).get();
-    let offered = async {
-        while failed() == 0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    in_time(offered).await;
     for node in [wanting, founder, relay] {
         node.stop().await;
     }
@@ -56,8 +48,15 @@ async fn a_connection_through_a_relay_makes_way_for_one_without_it() {
     let other = Setup::new(3).listen("").peer(&relay).start().await;
     let addresses = hidden.p2p.addresses();
     let carried = addresses.iter().find(|address| addresses::is_relayed(address)).expect("it has a place");
-    in_time(other.p2p.dial(carried.clone())).await.expect("dials through the relay");
-    in_time(other.p2p.dial(addresses[0].clone())).await.expect("dials without it");
+    // A connection to the relay may give way to another one in the moment of a dial.
+    for address in [carried, &addresses[0]] {
+        let dialed = async {
+            while other.p2p.dial(address.clone()).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        in_time(dialed).await;
+    }
     let closed = async {
         while other.metrics.relayed_connections.get() + hidden.metrics.relayed_connections.get() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
