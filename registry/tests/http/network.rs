@@ -29,6 +29,8 @@ async fn only_who_knows_the_token_can_authorize_a_node() {
     let words = format!("Node with node ID {node} already exists in transparency log");
     assert_eq!(again, json!({"errors": [{"code": "BAD_REQUEST", "message": words}]}));
 
+    // What is shown of agreement follows the block by a moment.
+    fixture.until("the validator is shown", async || fixture.json("/api/v1/network").await["consensus"]["validators"] == 1).await;
     let network: NetworkView = serde_json::from_value(fixture.json("/api/v1/network").await).expect("a network");
     assert_eq!(network.members.iter().map(|member| member.node).collect::<Vec<_>>(), [node]);
     assert_eq!((network.consensus.quorum, network.consensus.validators, network.peers_count), (1, 1, 0));
