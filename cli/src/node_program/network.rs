@@ -27,7 +27,7 @@ pub struct NetworkArguments {
     /// Never talk to this node, or to nodes at these addresses, not even to those that are allowed or authorized; may be repeated
     #[arg(long, value_name = "PEER_ID|CIDR")]
     pub deny_peer: Vec<PeerRule>,
-    /// The most connections with other nodes; a quarter is left for those this node makes, and authorized nodes always get in
+    /// The most connections with other nodes; a quarter is left for those this node makes, and authorized nodes get in beyond them
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS, value_parser = value_parser!(u32).range(i64::from(CONNECTIONS_MIN)..=i64::from(CONNECTIONS_MAX)), hide_short_help = true)]
     pub max_connections: u32,
     /// Carry connections of nodes that cannot reach each other. Only for a node that everybody can reach
