@@ -29,6 +29,7 @@ approved() {
     is_authorized "$1"
 }
 
+$compose version > /dev/null || { echo "\"$compose\" does not run; COMPOSE names another command" >&2; exit 1; }
 until_true pyrsia node1 ping
 network=$(pyrsia node1 status --json | value network)
 echo "network $network"
