@@ -8,24 +8,22 @@
 //!
 //! Owns no task and changes nothing; [`super::driver`] carries the steps out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod progress;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pyrsia_ledger::event::{AddArtifact, DisputeReport, GroupVerdict, Vouch, WaitPhase};
 use pyrsia_ledger::projection::builds::{Build, BuildStatus};
 use pyrsia_ledger::{BuildId, Height, NodeId, Projections, Sha256Digest};
 
-use super::sealed::{RunResult, Sealed};
 use crate::config::JudgePatience;
+
+use progress::{Phase, Reached};
+pub(super) use progress::{Progress, Vouching, Work};
 
 /// What was proposed and does not stand in a block by then is proposed again.
 pub(super) const PROPOSE_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// How often the ledger may say in one phase that it will never take a fact, before that is believed: the first times it may be
-/// because the same fact waits for a block already.
-const REFUSALS_MAX: u32 = 3;
-/// Those who are slower have so many times what a majority took, as long as liars, who need no time, may be needed for it.
-const DOUBTED_TIMES: u64 = 3;
 /// How many of an outsider's waits judges that are heard of may take at most.
 const OUTSIDERS_WAITS_MAX: u64 = 30;
 
@@ -49,134 +47,6 @@ pub(super) enum Fact {
     Vouch(Sha256Digest),
     Dispute,
     Publication,
-}
-
-/// What this node did for a build so far. Times are milliseconds of this node's own clock, whatever it counts from.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
-    /// Before this a run is not begun.
-    pub(super) run_after_ms: u64,
-    pub(super) running: bool,
-    /// When the run that has ended had got its place among this node's runs.
-    pub(super) run_began_ms: Option<u64>,
-    /// What the run came to, until it is sealed.
-    pub(super) result: Option<RunResult>,
-    pub(super) sealed: Option<Arc<Sealed>>,
-    /// There is a seal that cannot be read: this node must not make another.
-    pub(super) seal_lost: bool,
-    pub(super) vouching: Vouching,
-    pub(super) report: Work<DisputeReport>,
-    /// When each fact was proposed last.
-    pub(super) proposed_ms: BTreeMap<Fact, u64>,
-    refusals: BTreeMap<Fact, u32>,
-    seen: Seen,
-}
-
-/// When this node first saw where a build was. After a restart the waiting begins anew: others' opinions count as well.
-#[derive(Clone, Debug, Default)]
-struct Seen {
-    opened_ms: Option<u64>,
-    majority: Option<Reached>,
-    /// The same of so many that a majority of honest judges is among them, if blocks are final at all.
-    honest_majority: Option<Reached>,
-    /// The phase, and since when.
-    phase: Option<(Phase, u64)>,
-    /// Since when this node's own word in this phase stands on the ledger.
-    spoke_ms: Option<u64>,
-    /// How many events of the judges that are left stand on the ledger, and since when.
-    judges_events: Option<(u64, u64)>,
-}
-
-/// When so many judges had committed, and how long that took.
-#[derive(Clone, Copy, Debug)]
-struct Reached {
-    at_ms: u64,
-    took_ms: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Committing,
-    Revealing,
-    Vouching(Sha256Digest),
-    Agreed,
-    Disputed,
-    Closed,
-}
-
-impl Seen {
-    /// Until when those who are slower have time to commit, once a majority has.
-    fn hurried_ms(&self, patience: &JudgePatience) -> Option<u64> {
-        let until = |reached: Reached, grace_ms: u64| reached.at_ms + millis(patience.commit_grace).max(grace_ms);
-        let doubted = self.majority.map(|reached| until(reached, reached.took_ms * DOUBTED_TIMES));
-        let sure = self.honest_majority.map(|reached| until(reached, reached.took_ms / patience.commit_grace_share.max(1)));
-        doubted.into_iter().chain(sure).min()
-    }
-}
-
-impl Phase {
-    fn of(status: &BuildStatus) -> Self {
-        match status {
-            BuildStatus::Committing => Self::Committing,
-            BuildStatus::Revealing => Self::Revealing,
-            BuildStatus::Vouching { candidate } => Self::Vouching(*candidate),
-            BuildStatus::Agreed { .. } => Self::Agreed,
-            BuildStatus::Disputed { .. } => Self::Disputed,
-            BuildStatus::Published { .. } | BuildStatus::Failed => Self::Closed,
-        }
-    }
-}
-
-/// Work on a thread of its own.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) enum Work<T> {
-    #[default]
-    NotBegun,
-    UnderWay,
-    Done(T),
-}
-
-/// What this node knows of a candidate: that it is looked at, or the verdict.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Vouching {
-    pub(super) candidate: Option<Sha256Digest>,
-    pub(super) verdict: Work<Vouch>,
-}
-
-impl Progress {
-    /// What was sealed before a restart, and given time to stand in a block where it was on its way.
-    pub(super) fn recalled(sealed: Option<Sealed>, seal_lost: bool) -> Self {
-        Self { sealed: sealed.map(Arc::new), seal_lost, ..Self::default() }
-    }
-
-    /// The ledger will not take a fact in this phase, or has it waiting already.
-    pub(super) fn refused(&mut self, fact: Fact) {
-        *self.refusals.entry(fact).or_default() += 1;
-    }
-
-    /// This node has nothing to say of it.
-    pub(super) fn refused_for_good(&mut self, fact: Fact) {
-        self.refusals.insert(fact, REFUSALS_MAX);
-    }
-
-    fn is_given_up(&self, fact: Fact) -> bool {
-        self.refusals.get(&fact).is_some_and(|refusals| *refusals >= REFUSALS_MAX)
-    }
-
-    fn phase_since_ms(&self, now_ms: u64) -> u64 {
-        self.seen.phase.map_or(now_ms, |(_, since_ms)| since_ms)
-    }
-
-    /// Proposes a fact, again only when a block should have taken it.
-    fn propose(&self, fact: Fact, now_ms: u64, step: Step) -> Step {
-        if self.is_given_up(fact) {
-            return Step::Idle;
-        }
-        match self.proposed_ms.get(&fact).map(|proposed_ms| proposed_ms + millis(PROPOSE_AGAIN_AFTER)) {
-            Some(until_ms) if now_ms < until_ms => Step::Wait { until_ms },
-            _ => step,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

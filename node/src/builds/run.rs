@@ -5,13 +5,11 @@
 //! node's own trouble: it is tried again within bounds, and then the node abstains and says why. Never panics on what a
 //! pipeline sends, and never puts a byte into the store under another name than its digest.
 
+mod download;
+
 use std::fmt;
-use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use pyrsia_ledger::event::{
     ARTIFACTS_PER_BUILD_MAX, BuildOutcome, BuildResultRevealed, BuildSource, BuiltArtifact, PinnedSource, TEXT_BYTES_MAX,
 };
@@ -19,37 +17,29 @@ use pyrsia_ledger::projection::builds::BuildStatus;
 use pyrsia_ledger::signed::EVENT_BYTES_MAX;
 use pyrsia_ledger::{ArtifactId, BuildId, Event, PackageCoordinate, Sha256Digest};
 use pyrsia_verifiers::{InputFile, Outcome, PublishedArtifact, Verifier};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::mapping_info::{MappingInfo, PinnedMapping, contradiction};
 use super::notes::{Note, Notes};
-use super::pipeline_client::{ArtifactUrl, PipelineClient, PipelineError, PipelineStatus, UNKNOWN_SOURCE, quoted};
+use super::pipeline_client::{ArtifactUrl, PipelineClient, PipelineStatus, UNKNOWN_SOURCE, quoted};
 use super::progress::LocalProgress;
 use super::sealed::{FileNames, RunResult};
 use super::sources::{Mapped, SourceError, Sources};
 use super::view::LocalPhase;
-use crate::artifacts::{ArtifactStore, Ingest, StoreError, Stored};
+use crate::artifacts::{ArtifactStore, Stored};
 use crate::consensus::ConsensusHandle;
 use crate::verifiers::Verifiers;
 
 /// Builds that run at the same time on this node; the pipeline has a queue of its own behind them.
 pub(super) const RUNS_AT_ONCE_MAX: usize = 4;
-/// Artifacts of one build that are fetched at the same time.
-const DOWNLOADS_AT_ONCE_MAX: usize = 4;
-/// All artifacts of one build together.
-const BUILD_BYTES_MAX: u64 = 64 << 30;
-/// How often one artifact is fetched when its body does not come whole.
-const DOWNLOADS_MAX: u32 = 4;
 /// How often the pipeline is asked to build when it forgets the build.
 const PIPELINE_BUILDS_MAX: u32 = 3;
 /// An instant build is noticed at once; the pause doubles up to the configured one, then grows slowly to five times that.
 const FIRST_POLL: Duration = Duration::from_millis(10);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Parts of a body that wait for the disk.
-const BODY_PARTS_MAX: usize = 16;
 /// What an event needs besides what it says: envelope, signature and the build's id.
 pub(super) const ENVELOPE_BYTES: usize = 512;
 
@@ -261,68 +251,6 @@ impl Runner {
                 Err(error) => patience.tried(error).await?,
             }
         }
-    }
-
-    /// Fetches all artifacts; those that are not fetched any more leave nothing behind.
-    async fn download_all(&self, order: &Order, urls: &[ArtifactUrl]) -> Result<Vec<(String, Stored)>, Ended> {
-        let left = AtomicU64::new(BUILD_BYTES_MAX);
-        let downloads: Vec<_> = urls.iter().map(|url| self.download(order, url, &left)).collect();
-        stream::iter(downloads).buffered(DOWNLOADS_AT_ONCE_MAX).try_collect().await
-    }
-
-    async fn download(&self, order: &Order, url: &ArtifactUrl, left: &AtomicU64) -> Result<(String, Stored), Ended> {
-        let mut patience = Patience::new(order.id, self.timeouts.patience, &self.progress);
-        let mut tries = 0;
-        loop {
-            match self.download_once(order, url, left).await {
-                Ok(stored) => return Ok((url.file_name().to_owned(), stored)),
-                Err(DownloadError::TooLarge) => {
-                    return Err(Ended::Failed(format!("its artifacts have more than {BUILD_BYTES_MAX} bytes")));
-                }
-                Err(DownloadError::Store(error)) => {
-                    return Err(Ended::Abstained(format!(
-                        "this node cannot keep the artifact {}: {}",
-                        url.file_name(),
-                        causes(&error)
-                    )));
-                }
-                Err(DownloadError::Pipeline(error)) => {
-                    tries += 1;
-                    if tries == DOWNLOADS_MAX {
-                        let name = url.file_name();
-                        return Err(Ended::Abstained(format!(
-                            "the artifact {name} did not come whole from the pipeline, {tries} times: {error}"
-                        )));
-                    }
-                    patience.tried(error).await?;
-                }
-            }
-        }
-    }
-
-    async fn download_once(&self, order: &Order, url: &ArtifactUrl, left: &AtomicU64) -> Result<Stored, DownloadError> {
-        let mut response = self.pipeline.artifact(url).await?;
-        let (parts, received) = mpsc::channel::<Bytes>(BODY_PARTS_MAX);
-        let store = self.store.clone();
-        // The disk and the hashes have a thread of their own; when this future is dropped the channel ends, and with it the file.
-        let writer = tokio::task::spawn_blocking(move || write(&store, received));
-        while let Some(part) = response.chunk().await.map_err(PipelineError::from)? {
-            let size = part.len() as u64;
-            left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(size))
-                .map_err(|_| DownloadError::TooLarge)?;
-            if parts.send(part).await.is_err() {
-                break; // The writer has failed and says why.
-            }
-        }
-        drop(parts);
-        let ingest = writer.await.map_err(io::Error::other).map_err(on_disk)??;
-        // Only a body that ended as announced comes this far.
-        let id = order.id;
-        tokio::task::spawn_blocking(move || ingest.commit_brought(&id))
-            .await
-            .map_err(io::Error::other)
-            .map_err(on_disk)?
-            .map_err(Into::into)
     }
 
     async fn check(

@@ -2,7 +2,9 @@ mod endings;
 mod simulation;
 mod waits;
 
+use super::progress::REFUSALS_MAX;
 use super::*;
+use crate::builds::sealed::{RunResult, Sealed};
 use ed25519_dalek::SigningKey;
 use pyrsia_ledger::event::{
     BuildCandidateVouched, BuildDisputed, BuildOutcome, BuildRequested, BuildResultCommitted, BuildResultRevealed, BuildSource,
@@ -12,6 +14,8 @@ use pyrsia_ledger::projection::builds::JudgeState;
 use pyrsia_ledger::projection::genesis;
 use pyrsia_ledger::signed::node_id_of;
 use pyrsia_ledger::{ArtifactId, Event, PackageCoordinate, PackageType, SignedEvent, UnsignedEvent};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const MODULE: Sha256Digest = Sha256Digest::new([7; 32]);
 const RUN_LIMIT: Duration = Duration::from_secs(3_600);
