@@ -2,16 +2,19 @@
 //!
 //! It never blocks and never waits for another task: queues it feeds are tried, answers it owes come back as commands.
 
+mod relays;
+mod requests;
+
 use super::addresses::{AddressBook, is_loopback, is_relayed, peer_in, replace_ip, starts_with, usefulness};
-use super::behaviour::{Behaviour, BehaviourEvent, IDENTITY_PROTOCOL, REQUEST_TIMEOUT};
+use super::behaviour::{Behaviour, BehaviourEvent, IDENTITY_PROTOCOL};
 use super::dialing::{Dialing, Target};
 use super::ledger_frames::LedgerFrames;
-use super::metrics::{HolePunchLabels, Metrics};
+use super::metrics::Metrics;
 use super::network_config::{Distribution, Relaying};
 use super::peer_id::{node_of, peer_of};
 use super::provider_records;
 use super::reach::{Command, Outside, Reachability};
-use super::request::{CODE_BUSY, CODE_TIMED_OUT, InboundRequest, NodeRequest, NodeResponse, RequestError};
+use super::request::{InboundRequest, NodeResponse, RequestError};
 use super::reservations::Reservations;
 use super::tasks::Tasks;
 use crate::consensus::LedgerView;
@@ -20,10 +23,10 @@ use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
 use libp2p::kad::{self, GetProvidersOk, QueryId, QueryResult};
 use libp2p::multiaddr::Protocol;
-use libp2p::request_response::{self, OutboundRequestId, ResponseChannel};
+use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, autonat, dcutr, identify, ping, relay};
+use libp2p::{Multiaddr, PeerId, Swarm, autonat, identify, ping, relay};
 use pyrsia_ledger::NodeId;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error as _;
@@ -32,7 +35,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
 
 /// How often targets that are due are dialed.
 const DIAL_TICK: Duration = Duration::from_millis(250);
@@ -159,25 +161,6 @@ impl SwarmTask {
         members.difference(&self.members).for_each(|peer| behaviour.limits.bypass_peer_id(peer));
         behaviour.gate.set_members(members.clone());
         self.members = members;
-    }
-
-    fn reserve_what_is_due(&mut self) {
-        let (now, reachability) = (Instant::now(), self.outside.borrow().reachability);
-        for (relay, place) in self.reservations.due(reachability, now) {
-            match self.swarm.listen_on(place) {
-                Ok(listener) => self.reservations.asked(relay, listener),
-                Err(error) => {
-                    tracing::debug!(%relay, %error, "a relay cannot be asked");
-                    self.reservations.failed_at_once(relay, now, chance());
-                }
-            }
-        }
-    }
-
-    fn show_relays(&mut self) {
-        let relays: Vec<NodeId> = self.reservations.held().filter_map(node_of).collect();
-        self.metrics.relay_places.set(relays.len() as i64);
-        self.outside.send_modify(|outside| outside.relays = relays);
     }
 
     fn dial_what_is_due(&mut self) {
@@ -324,16 +307,7 @@ impl SwarmTask {
             answer(done, ());
         }
         let is_carried = endpoint.is_relayed();
-        if is_carried {
-            self.relayed.entry(peer).or_default().insert(connection);
-        }
-        // Streams take any connection of a peer: a detour is of no more use.
-        if let Some(carried) = self.relayed.get(&peer).filter(|carried| carried.len() < established as usize) {
-            for carried in carried {
-                self.swarm.close_connection(*carried);
-            }
-        }
-        self.count_relayed();
+        self.weigh_detours(peer, is_carried.then_some(connection), established);
         if is_loopback(endpoint.get_remote_address()) && !is_carried {
             self.local_peers.insert(peer);
         }
@@ -396,29 +370,10 @@ impl SwarmTask {
 
     fn on_listener_closed(&mut self, listener: ListenerId, addresses: Vec<Multiaddr>, reason: Result<(), io::Error>) {
         if let Some((relay, was_held)) = self.reservations.closed(listener, Instant::now(), chance()) {
-            match was_held {
-                true => tracing::info!(%relay, ?reason, "this node has lost its place on a relay"),
-                false => tracing::debug!(%relay, ?reason, "a relay gives this node no place"),
-            }
-            self.change_addresses(|known| known.retain(|known| !addresses.iter().any(|gone| starts_with(known, gone))));
-            self.show_relays();
+            self.on_place_lost(relay, was_held, &addresses, &reason);
         } else if let Err(error) = reason {
             tracing::error!(?addresses, %error, "this node listens no more on these addresses");
         }
-    }
-
-    fn forget_relayed(&mut self, peer: &PeerId, connection: ConnectionId) {
-        if let Some(connections) = self.relayed.get_mut(peer) {
-            connections.remove(&connection);
-            if connections.is_empty() {
-                self.relayed.remove(peer);
-            }
-        }
-        self.count_relayed();
-    }
-
-    fn count_relayed(&self) {
-        self.metrics.relayed_connections.set(self.relayed.values().map(BTreeSet::len).sum::<usize>() as i64);
     }
 
     fn change_peers(&mut self, change: impl FnOnce(&mut Vec<NodeId>)) {
@@ -454,18 +409,14 @@ impl SwarmTask {
                 self.outside.send_modify(|outside| outside.reachability = reachability);
             }
             BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
-                let is_new = !self.reservations.held().any(|held| *held == relay_peer_id);
-                if is_new {
-                    tracing::info!(relay = %relay_peer_id, "others can reach this node through a relay");
-                }
-                self.reservations.granted(&relay_peer_id);
-                self.show_relays();
+                self.on_place_granted(relay_peer_id);
             }
             BehaviourEvent::HolePunching(dcutr::Event { remote_peer_id, result }) => {
                 tracing::debug!(peer = %remote_peer_id, ?result, "an attempt to do without a relay ended");
                 let result = if result.is_ok() { "direct" } else { "failed" };
                 self.metrics.hole_punches.get_or_create(&HolePunchLabels { result }).inc();
             }
+            BehaviourEvent::HolePunching(event) => self.on_hole_punched(event),
             _ => {}
         }
     }
@@ -483,9 +434,8 @@ impl SwarmTask {
         addresses.retain(|address| peer_in(address).is_none_or(|named| named == peer) && (is_local || !is_loopback(address)));
         addresses.sort_by_key(usefulness);
         self.book.set(peer, addresses.clone());
-        let direct = addresses.iter().find(|address| !is_relayed(address));
-        if let Some(direct) = direct.filter(|_| info.protocols.contains(&relay::HOP_PROTOCOL_NAME)) {
-            self.reservations.offer(peer, direct.clone());
+        if info.protocols.contains(&relay::HOP_PROTOCOL_NAME) {
+            self.on_offer(peer, &addresses);
         }
         for address in self.book.get(&peer) {
             self.swarm.behaviour_mut().kad.add_address(&peer, address);
@@ -519,48 +469,6 @@ impl SwarmTask {
             }
             _ => {}
         }
-    }
-
-    fn on_request_event(&mut self, event: request_response::Event<NodeRequest, NodeResponse>) {
-        match event {
-            request_response::Event::Message { peer, message, .. } => match message {
-                request_response::Message::Request { request, channel, .. } => self.on_request(peer, request, channel),
-                request_response::Message::Response { request_id, response } => {
-                    if let Some((_, reply)) = self.pending.requests.remove(&request_id) {
-                        answer(reply, Ok(response));
-                    }
-                }
-            },
-            request_response::Event::OutboundFailure { request_id, error, .. } => {
-                if let Some((node, reply)) = self.pending.requests.remove(&request_id) {
-                    answer(reply, Err(RequestError::of(node, &error)));
-                }
-            }
-            request_response::Event::InboundFailure { peer, error, .. } => {
-                tracing::debug!(%peer, %error, "a request of a peer failed");
-            }
-            request_response::Event::ResponseSent { .. } => {}
-        }
-    }
-
-    /// Passes a request on; the answer comes back as a command.
-    fn on_request(&mut self, peer: PeerId, request: NodeRequest, channel: ResponseChannel<NodeResponse>) {
-        let Some(from) = node_of(&peer) else { return };
-        let (reply, answered) = oneshot::channel();
-        let is_taken = self.requests.try_send(InboundRequest { from, request, reply }).is_ok();
-        let commands = self.own_commands.clone();
-        self.tasks.spawn(async move {
-            let error = |code, sentence: &str| NodeResponse::Error { code, sentence: sentence.to_owned() };
-            let response = match timeout(REQUEST_TIMEOUT * 9 / 10, answered).await {
-                Ok(Ok(response)) if is_taken => response,
-                Ok(_) => error(CODE_BUSY, "this node has too much to do, try again later"),
-                Err(_) => error(CODE_TIMED_OUT, "this node found no answer in time"),
-            };
-            if let Some(commands) = commands.upgrade() {
-                // It fails only when the node is stopping.
-                let _ = commands.send(Command::Respond { channel, response }).await;
-            }
-        });
     }
 }
 
