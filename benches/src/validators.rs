@@ -11,7 +11,7 @@ use pyrsia_node::artifacts::ArtifactStore;
 use pyrsia_node::consensus::{
     Consensus, ConsensusConfig, ConsensusHandle, ConsensusTask, KeyAge, NodeStore, Outgoing, ProposeError,
 };
-use pyrsia_node::p2p::{InboundRequest, NetworkConfig, P2p, P2pConfig, P2pHandle, P2pTask};
+use pyrsia_node::p2p::{InboundRequest, P2p, P2pConfig, P2pHandle, P2pTask};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,17 +116,7 @@ impl Validators {
                 let artifacts = ArtifactStore::open(&folder)?;
                 let peers = handles.iter().take(1).filter_map(|first| first.addresses().first().cloned()).collect();
                 let listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
-                let config = P2pConfig {
-                    key,
-                    listen,
-                    peers,
-                    probe: vec![],
-                    external_ip: None,
-                    max_provided_keys: 1,
-                    artifact_budget: None,
-                    bucket: None,
-                    network: NetworkConfig::default(),
-                };
+                let config = P2pConfig::new(key, listen, peers);
                 let (wishes, unanswered) = mpsc::channel(1);
                 let registry = &mut Registry::default();
                 let (p2p, task) = P2p::start(config, handle.clone(), carried_out, artifacts, wishes, registry).await?;

@@ -48,6 +48,7 @@ use crate::consensus::{ConsensusHandle, Outgoing};
 use addresses::AddressBook;
 use dialing::{Dialing, Target};
 use ed25519_dalek::SigningKey;
+use crate::config::MAX_PROVIDED_KEYS;
 use exchange::download::Patience;
 use exchange::fetch::Fetcher;
 use exchange::rate::RateLimit;
@@ -104,6 +105,23 @@ pub struct P2pConfig {
 pub enum P2pError {
     #[error("the key of this node cannot secure connections")]
     Key(#[source] noise::Error),
+impl P2pConfig {
+    /// What a node does that was told nothing else.
+    pub fn new(key: SigningKey, listen: Vec<Multiaddr>, peers: Vec<Multiaddr>) -> Self {
+        Self {
+            key,
+            listen,
+            peers,
+            probe: vec![],
+            external_ip: None,
+            max_provided_keys: MAX_PROVIDED_KEYS,
+            artifact_budget: None,
+            bucket: None,
+            network: NetworkConfig::default(),
+        }
+    }
+}
+
     #[error("this node cannot listen on {address}")]
     Listen {
         address: Multiaddr,

@@ -99,16 +99,12 @@ impl Setup {
         let (requests_sender, requests) = mpsc::channel(8);
         let listen = self.listen.split_whitespace().map(|address| address.parse().expect("an address")).collect();
         let config = P2pConfig {
-            key: key.clone(),
-            listen,
-            peers: self.peers,
-            probe: vec![],
-            external_ip: None,
             max_provided_keys: KEYS_MAX,
             artifact_budget: self.artifact_budget,
             bucket: self.bucket,
             network: self.network,
         };
+            ..P2pConfig::new(key.clone(), listen, self.peers)
         let metrics = Metrics::default();
         let started =
             P2p::start_with(config, self.patience, consensus.clone(), carried, store.clone(), requests_sender, metrics.clone());

@@ -12,7 +12,7 @@ use pyrsia_ledger::{BuildId, Event, NodeId, Projections, Sha256Digest};
 use pyrsia_node::NodeHandle;
 use pyrsia_node::artifacts::ArtifactStore;
 use pyrsia_node::consensus::{Consensus, ConsensusConfig, ConsensusHandle, ConsensusTask, KeyAge, NodeStore};
-use pyrsia_node::p2p::{InboundRequest, NetworkConfig, P2p, P2pConfig, P2pHandle, P2pTask};
+use pyrsia_node::p2p::{InboundRequest, P2p, P2pConfig, P2pHandle, P2pTask};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -51,17 +51,7 @@ impl Liar {
         let (sender, requests) = mpsc::channel(8);
         let peers = members.iter().map(|member| member.addresses()[0].clone()).collect();
         let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
-        let config = P2pConfig {
-            key,
-            listen,
-            peers,
-            probe: vec![],
-            external_ip: None,
-            max_provided_keys: 64,
-            artifact_budget: None,
-            network: NetworkConfig::default(),
-            bucket: None,
-        };
+        let config = P2pConfig::new(key, listen, peers);
         let mut registry = Registry::default();
         let (p2p, p2p_task) = P2p::start(config, consensus.clone(), frames, store.clone(), sender, &mut registry).await.unwrap();
         for member in members {
