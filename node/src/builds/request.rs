@@ -309,55 +309,6 @@ pub(super) fn builds_of<'a>(state: &'a Projections, coordinate: &PackageCoordina
     (0..state.next_attempt(coordinate)).rev().filter_map(of_attempt).collect()
 }
 
-fn response(answer: Result<BuildReceipt, WishError>) -> NodeResponse {
-    match answer {
-        Ok(receipt) => NodeResponse::Build(receipt.into()),
-        Err(error) => {
-            let code = match &error {
-                WishError::TooMany { .. } | WishError::Busy => code::TOO_MANY,
-                WishError::NoNetwork
-                | WishError::NoBuildNodeReachable { .. }
-                | WishError::SourceUnavailable { .. }
-                | WishError::TimedOut { .. }
-                | WishError::Stopped => code::UNAVAILABLE,
-                WishError::NotBuildable { .. } => code::NOT_BUILDABLE,
-                WishError::Coordinate { .. }
-                | WishError::UnknownPackageType { .. }
-                | WishError::NoAuthorizedNodes
-                | WishError::NoVerifier { .. }
-                | WishError::Refused(_) => code::REFUSED,
-            };
-            NodeResponse::Error { code, sentence: error.to_string() }
-        }
-    }
-}
-
-impl From<BuildReceipt> for WireReceipt {
-    fn from(receipt: BuildReceipt) -> Self {
-        match receipt {
-            BuildReceipt::Requested(id) => Self::Requested(id),
-            BuildReceipt::AlreadyOpen(id) => Self::AlreadyOpen(id),
-            BuildReceipt::AlreadyPublished { coordinate, artifacts } => {
-                Self::AlreadyPublished { coordinate, artifacts: artifacts as u32 }
-            }
-            BuildReceipt::NotPublished { build, coordinate, disputed } => Self::NotPublished { build, coordinate, disputed },
-        }
-    }
-}
-
-impl From<WireReceipt> for BuildReceipt {
-    fn from(receipt: WireReceipt) -> Self {
-        match receipt {
-            WireReceipt::Requested(id) => Self::Requested(id),
-            WireReceipt::AlreadyOpen(id) => Self::AlreadyOpen(id),
-            WireReceipt::AlreadyPublished { coordinate, artifacts } => {
-                Self::AlreadyPublished { coordinate, artifacts: artifacts as usize }
-            }
-            WireReceipt::NotPublished { build, coordinate, disputed } => Self::NotPublished { build, coordinate, disputed },
-        }
-    }
-}
-
 /// A mark that a build is being proposed, for as long as it lives.
 struct Proposing<'a> {
     all: &'a Mutex<BTreeSet<BuildId>>,

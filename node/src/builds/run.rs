@@ -294,36 +294,6 @@ fn pinned(BuildSource { kind, location, revision }: &BuildSource) -> PinnedSourc
     PinnedSource { kind: kind.clone(), location: location.clone(), revision: revision.clone(), tree: None }
 }
 
-enum DownloadError {
-    Pipeline(PipelineError),
-    Store(StoreError),
-    TooLarge,
-}
-
-impl From<PipelineError> for DownloadError {
-    fn from(error: PipelineError) -> Self {
-        Self::Pipeline(error)
-    }
-}
-
-impl From<StoreError> for DownloadError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-fn on_disk(source: io::Error) -> DownloadError {
-    DownloadError::Store(StoreError::Disk { action: "write", path: "an artifact".into(), source })
-}
-
-fn write(store: &ArtifactStore, mut parts: mpsc::Receiver<Bytes>) -> Result<Ingest, DownloadError> {
-    let mut ingest = store.begin()?;
-    while let Some(part) = parts.blocking_recv() {
-        ingest.write_all(&part).map_err(on_disk)?;
-    }
-    Ok(ingest)
-}
-
 /// An artifact and what the builder called its file.
 fn built_artifact(artifact: PublishedArtifact, files: &[(String, Stored)]) -> Result<(BuiltArtifact, String), Ended> {
     let PublishedArtifact { artifact_id, file, media_type, canonical, passes: _ } = artifact;

@@ -411,11 +411,6 @@ impl SwarmTask {
             BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
                 self.on_place_granted(relay_peer_id);
             }
-            BehaviourEvent::HolePunching(dcutr::Event { remote_peer_id, result }) => {
-                tracing::debug!(peer = %remote_peer_id, ?result, "an attempt to do without a relay ended");
-                let result = if result.is_ok() { "direct" } else { "failed" };
-                self.metrics.hole_punches.get_or_create(&HolePunchLabels { result }).inc();
-            }
             BehaviourEvent::HolePunching(event) => self.on_hole_punched(event),
             _ => {}
         }
