@@ -18,7 +18,7 @@ mod location;
 mod objects;
 mod read;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 pub use check::{BucketCheck, BucketDepth};
@@ -27,6 +27,7 @@ pub use location::{BucketConfig, BucketUrlError};
 pub(crate) use read::BucketRead;
 
 use copies::Copies;
+pub(crate) use copies::Noted;
 use health::Health;
 use location::Location;
 use pyrsia_ledger::Sha256Digest;
@@ -97,7 +98,7 @@ pub struct Bucket(Arc<Shared>);
 
 struct Shared {
     location: Location,
-    copies: Copies,
+    copies: Arc<Copies>,
     health: Health,
     counts: BucketCounts,
     /// Chunk lists that are being made anew; each ends when its sender is gone.
@@ -159,7 +160,7 @@ impl Bucket {
     }
 
     fn behind(location: Location, folder: &Path) -> Result<Self, BucketError> {
-        let copies = Copies::open(&folder.join("bucket"), &location.id).map_err(BucketError::Records)?;
+        let copies = Arc::new(Copies::open(&folder.join("bucket"), &location.id).map_err(BucketError::Records)?);
         let (health, counts, copied) = (Health::default(), BucketCounts::default(), watch::Sender::new(0));
         let (mending, mends) = (Mutex::default(), Semaphore::new(1));
         Ok(Self(Arc::new(Shared { location, copies, health, counts, mending, mends, copied })))
@@ -168,6 +169,11 @@ impl Bucket {
     /// The size of an artifact that has a copy, as far as is known here.
     pub(crate) fn known_copy(&self, sha256: &Sha256Digest) -> Option<u64> {
         self.0.copies.get(sha256)
+    }
+
+    /// Lets go of an artifact whose copy has just been `seen`, unless that is known no more; the copy is not removed before that is done. Blocks.
+    pub(crate) fn while_copied<T>(&self, sha256: &Sha256Digest, seen: Noted, leave: impl FnOnce() -> T) -> Option<T> {
+        self.0.copies.while_known(sha256, seen, leave)
     }
 
     /// Up to `count_max` artifacts with a copy, after `after`, in the order of their digests, with their sizes.
@@ -209,9 +215,12 @@ impl Bucket {
     }
 
     /// Works with the records where that holds up nobody else.
-    async fn on_disk(&self, work: impl FnOnce(&Copies) -> io::Result<()> + Send + 'static) -> io::Result<()> {
-        let bucket = self.clone();
-        spawn_blocking(move || work(&bucket.0.copies)).await.map_err(io::Error::other).and_then(|done| done)
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Copies>) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let copies = self.0.copies.clone();
+        spawn_blocking(move || work(&copies)).await.map_err(io::Error::other).and_then(|done| done)
     }
 }
 

@@ -7,6 +7,9 @@
 //! ```
 //!
 //! Each record is one empty file. One that is lost costs a look into the bucket and no more, so only those of damage are made durable.
+//!
+//! What has a copy may leave the disk, and a copy may be removed: what is known of it ends before its removal begins, and comes back by no means until
+//! that is over. Who looked at a copy and then lets the artifact go does that by [`Copies::while_known`], so that no removal falls between the two.
 
 use pyrsia_ledger::Sha256Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +18,7 @@ use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const WRONG: &str = "wrong";
 
@@ -24,15 +27,35 @@ pub(super) struct Copies {
     mark: PathBuf,
     is_marked: AtomicBool,
     known: Mutex<Known>,
+    /// Held while something leaves the disk because of its copy, and when a removal begins.
+    leaving: Mutex<()>,
     /// Held while records are written, which nobody waits for who asks what is known.
     recording: Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
-    sizes: BTreeMap<Sha256Digest, u64>,
+    copies: BTreeMap<Sha256Digest, Noted>,
     wrong: BTreeSet<Sha256Digest>,
+    /// How many removals of a copy are under way.
+    removals: BTreeMap<Sha256Digest, usize>,
     bytes: u64,
+    notes: u64,
+}
+
+/// A copy, and which note of it this is: one that was forgotten in the meantime and noted again is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(super) size_bytes: u64,
+    note: u64,
+}
+
+/// A copy that is being removed: until this is dropped none is known, whatever is noted.
+pub(super) struct Removal {
+    copies: Arc<Copies>,
+    sha256: Sha256Digest,
+    before: Option<Noted>,
+    was_wrong: bool,
 }
 
 impl Copies {
@@ -58,7 +81,8 @@ impl Copies {
         for wrong in known.wrong.clone() {
             known.remove(&wrong);
         }
-        Ok(Self { folder, mark, is_marked, known: Mutex::new(known), recording: Mutex::default() })
+        let (leaving, recording) = (Mutex::default(), Mutex::default());
+        Ok(Self { folder, mark, is_marked, known: Mutex::new(known), leaving, recording })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -82,7 +106,36 @@ impl Copies {
     }
 
     pub(super) fn get(&self, sha256: &Sha256Digest) -> Option<u64> {
-        self.known().sizes.get(sha256).copied()
+        self.noted(sha256).map(|copy| copy.size_bytes)
+    }
+
+    pub(super) fn noted(&self, sha256: &Sha256Digest) -> Option<Noted> {
+        self.known().copies.get(sha256).copied()
+    }
+
+    /// Does what needs the copy that was looked at, if it was known ever since; no removal of it begins before that is done. Blocks.
+    pub(super) fn while_known<T>(&self, sha256: &Sha256Digest, seen: Noted, work: impl FnOnce() -> T) -> Option<T> {
+        let _no_removal_begins = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.noted(sha256) == Some(seen)).then(work)
+    }
+
+    /// Forgets the copy of an artifact for as long as it is being removed. Blocks while something leaves the disk because of it.
+    pub(super) fn begin_removal(self: &Arc<Self>, sha256: &Sha256Digest) -> io::Result<Removal> {
+        let removal = {
+            let _nothing_leaves = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known();
+            *known.removals.entry(*sha256).or_default() += 1;
+            let (was_wrong, before) = (known.wrong.remove(sha256), known.remove(sha256));
+            Removal { copies: self.clone(), sha256: *sha256, before, was_wrong }
+        };
+        match self.record(sha256, removal.before.map(|copy| copy.size_bytes)) {
+            Ok(()) => Ok(removal),
+            Err(error) => {
+                // The records that could not be changed say this.
+                let _ = removal.came_to_nothing();
+                Err(error)
+            }
+        }
     }
 
     pub(super) fn is_wrong(&self, sha256: &Sha256Digest) -> bool {
@@ -92,31 +145,37 @@ impl Copies {
     pub(super) fn page(&self, after: Option<&Sha256Digest>, count_max: usize) -> Vec<(Sha256Digest, u64)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let known = self.known();
-        let rest = known.sizes.range::<Sha256Digest, _>((from, Bound::Unbounded));
-        rest.take(count_max).map(|(sha256, size_bytes)| (*sha256, *size_bytes)).collect()
+        let rest = known.copies.range::<Sha256Digest, _>((from, Bound::Unbounded));
+        rest.take(count_max).map(|(sha256, copy)| (*sha256, copy.size_bytes)).collect()
     }
 
     /// Copies, their bytes, and damaged ones.
     pub(super) fn totals(&self) -> (u64, u64, u64) {
         let known = self.known();
-        (known.sizes.len() as u64, known.bytes, known.wrong.len() as u64)
+        (known.copies.len() as u64, known.bytes, known.wrong.len() as u64)
     }
 
-    /// The copy of an artifact is whole.
+    /// The copy of an artifact is whole, unless it is being removed.
     pub(super) fn note(&self, sha256: &Sha256Digest, size_bytes: u64) -> io::Result<()> {
         let before = {
             let mut known = self.known();
+            if known.removals.contains_key(sha256) {
+                return Ok(());
+            }
             known.wrong.remove(sha256);
             known.insert(*sha256, size_bytes)
         };
         self.record(sha256, before)
     }
 
-    /// The copy of an artifact is damaged: at once for whoever asks, durable when it was recorded with what this gives.
+    /// The copy of an artifact is damaged, unless it is being removed: at once for whoever asks, durable when it was recorded with what this gives.
     pub(super) fn mark_wrong(&self, sha256: &Sha256Digest) -> Option<u64> {
         let mut known = self.known();
+        if known.removals.contains_key(sha256) {
+            return None;
+        }
         known.wrong.insert(*sha256);
-        known.remove(sha256)
+        known.remove(sha256).map(|copy| copy.size_bytes)
     }
 
     /// There is no copy of an artifact.
@@ -124,7 +183,7 @@ impl Copies {
         let before = {
             let mut known = self.known();
             known.wrong.remove(sha256);
-            known.remove(sha256)
+            known.remove(sha256).map(|copy| copy.size_bytes)
         };
         self.record(sha256, before)
     }
@@ -154,19 +213,45 @@ impl Copies {
     }
 }
 
+impl Removal {
+    /// The copy is still there, as far as can be said: what was known of it is known again.
+    pub(super) fn came_to_nothing(self) -> io::Result<()> {
+        let (copies, sha256, before, was_wrong) = (self.copies.clone(), self.sha256, self.before, self.was_wrong);
+        drop(self);
+        match before {
+            Some(copy) => copies.note(&sha256, copy.size_bytes),
+            None if was_wrong => copies.record(&sha256, copies.mark_wrong(&sha256)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        let mut known = self.copies.known();
+        if let Some(under_way) = known.removals.get_mut(&self.sha256) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                known.removals.remove(&self.sha256);
+            }
+        }
+    }
+}
+
 impl Known {
     /// The size that was known before.
     fn insert(&mut self, sha256: Sha256Digest, size_bytes: u64) -> Option<u64> {
         let before = self.remove(&sha256);
-        self.sizes.insert(sha256, size_bytes);
+        self.notes += 1;
+        self.copies.insert(sha256, Noted { size_bytes, note: self.notes });
         self.bytes += size_bytes;
-        before
+        before.map(|copy| copy.size_bytes)
     }
 
-    fn remove(&mut self, sha256: &Sha256Digest) -> Option<u64> {
-        let size_bytes = self.sizes.remove(sha256)?;
-        self.bytes -= size_bytes;
-        Some(size_bytes)
+    fn remove(&mut self, sha256: &Sha256Digest) -> Option<Noted> {
+        let copy = self.copies.remove(sha256)?;
+        self.bytes -= copy.size_bytes;
+        Some(copy)
     }
 }
 
@@ -200,5 +285,76 @@ mod tests {
         open(&here).note(&third, 7).expect("notes");
         assert_eq!(open(&here).page(Some(&first), 9), vec![(third, 7)]);
         assert!(!open(&here).is_wrong(&third));
+    }
+
+    /// What the copy and the artifact on the disk live through, one step at a time.
+    struct World {
+        copies: Arc<Copies>,
+        is_in_bucket: bool,
+        is_on_disk: bool,
+        seen: Option<Noted>,
+        removal: Option<Removal>,
+        is_copying: bool,
+    }
+
+    impl World {
+        /// Steps of a removal that succeeds or not, of an eviction, and of the copier.
+        fn step(&mut self, actor: usize, number: usize, removes: bool) {
+            let sha256 = Sha256Digest::new([1; 32]);
+            match (actor, number) {
+                (0, 0) => self.removal = Some(self.copies.begin_removal(&sha256).expect("begins")),
+                (0, 1) => self.is_in_bucket &= !removes,
+                (0, _) => match self.removal.take() {
+                    Some(removal) if !removes => removal.came_to_nothing().expect("notes"),
+                    ended => drop(ended),
+                },
+                (1, 0) => self.seen = self.copies.noted(&sha256),
+                (1, 1) => self.seen = self.seen.filter(|_| self.is_in_bucket),
+                (1, _) => {
+                    let Some(seen) = self.seen else { return };
+                    let evicted = self.copies.while_known(&sha256, seen, || self.is_on_disk = false);
+                    assert!(evicted.is_none() || (self.is_in_bucket && self.removal.is_none()), "the last copy left the disk");
+                }
+                (_, 0) => self.is_copying = self.is_on_disk && self.copies.get(&sha256).is_none(),
+                (_, 1) => self.is_in_bucket |= self.is_copying,
+                (_, _) if self.is_copying => self.copies.note(&sha256, 7).expect("notes"),
+                _ => {}
+            }
+        }
+    }
+
+    /// All orders in which the three steps of each of the three can come.
+    fn orders(done: [usize; 3]) -> Vec<Vec<usize>> {
+        if done == [3; 3] {
+            return vec![vec![]];
+        }
+        let next = (0..3).filter(|actor| done[*actor] < 3);
+        let with = |actor: usize| {
+            let mut after = done;
+            after[actor] += 1;
+            orders(after).into_iter().map(move |rest| [vec![actor], rest].concat())
+        };
+        next.flat_map(with).collect()
+    }
+
+    #[test]
+    fn in_no_order_of_removal_eviction_and_copying_does_the_last_copy_leave_the_disk() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let copies = Arc::new(Copies::open(folder.path(), &Sha256Digest::new([2; 32])).expect("opens"));
+        let sha256 = Sha256Digest::new([1; 32]);
+        let orders = orders([0; 3]);
+        assert_eq!(orders.len(), 1_680);
+        for (order, removes) in orders.iter().flat_map(|order| [(order, true), (order, false)]) {
+            copies.note(&sha256, 7).expect("notes");
+            let (mut done, copies) = ([0; 3], copies.clone());
+            let mut world = World { copies, is_in_bucket: true, is_on_disk: true, seen: None, removal: None, is_copying: false };
+            for actor in order {
+                world.step(*actor, done[*actor], removes);
+                done[*actor] += 1;
+            }
+            let known = world.copies.get(&sha256);
+            assert!(known.is_none() || world.is_in_bucket || world.is_copying, "{order:?}");
+            assert!(known.is_some() || !world.is_in_bucket || world.is_copying, "{order:?}: forgotten though it stays");
+        }
     }
 }

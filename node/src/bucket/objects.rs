@@ -1,6 +1,5 @@
 //! Single requests to the bucket: each is asked only while the bucket is well, and says whether it still is.
 
-use super::copies::Copies;
 use super::{Bucket, BucketError, REASON_CHARS_MAX, add};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -75,7 +74,7 @@ impl Bucket {
         if self.0.copies.is_marked() {
             return Ok(());
         }
-        self.on_disk(Copies::note_mark).await.map_err(BucketError::Records)
+        self.on_disk(|copies| copies.note_mark()).await.map_err(BucketError::Records)
     }
 
     pub(super) fn artifact_path(&self, sha256: &Sha256Digest) -> Path {

@@ -1,7 +1,7 @@
 //! What comes out of the bucket: never more than was hashed, and never believed before.
 
 use super::write::PART_BYTES;
-use super::{Bucket, BucketError, add};
+use super::{Bucket, BucketError, Noted, add};
 use crate::artifacts::{ArtifactHasher, ChunkList};
 use bytes::Bytes;
 use pyrsia_ledger::Sha256Digest;
@@ -128,27 +128,19 @@ impl Bucket {
         }
     }
 
-    /// Whether an artifact that has a copy, as far as is known here, still has it at this moment, as far as its size tells.
-    pub(crate) async fn still_has(&self, sha256: &Sha256Digest) -> bool {
-        let Some(known) = self.known_copy(sha256) else { return false };
+    /// The copy of an artifact, if one is known here and is still there at this moment, as far as its size tells.
+    pub(crate) async fn still_has(&self, sha256: &Sha256Digest) -> Option<Noted> {
+        let known = self.0.copies.noted(sha256)?;
         match self.size(&self.artifact_path(sha256)).await {
-            Ok(Some(size_bytes)) if size_bytes == known => true,
-            Ok(Some(_)) => {
-                self.note_wrong(sha256, "has another size than it was written with").await;
-                false
-            }
-            Ok(None) => {
-                match self.see_mark().await {
-                    Ok(()) => self.note_gone(sha256).await,
-                    Err(error) => tracing::debug!(%sha256, %error, "whether a copy is gone is not known"),
-                }
-                false
-            }
-            Err(error) => {
-                tracing::debug!(%sha256, %error, "whether the bucket has an artifact is not known");
-                false
-            }
+            Ok(Some(size_bytes)) if size_bytes == known.size_bytes => return Some(known),
+            Ok(Some(_)) => self.note_wrong(sha256, "has another size than it was written with").await,
+            Ok(None) => match self.see_mark().await {
+                Ok(()) => self.note_gone(sha256).await,
+                Err(error) => tracing::debug!(%sha256, %error, "whether a copy is gone is not known"),
+            },
+            Err(error) => tracing::debug!(%sha256, %error, "whether the bucket has an artifact is not known"),
         }
+        None
     }
 
     /// Reads all of a copy, one part after the other, and makes its chunk list. One with other bytes is noted to be damaged. `pause` is

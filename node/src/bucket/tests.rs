@@ -1,5 +1,7 @@
 //! The bucket against object storages of the crate's own: one in memory, and one in a folder.
 
+pub(crate) mod service;
+
 use super::write::Copied;
 use super::*;
 use crate::artifacts::ArtifactStore;
@@ -34,6 +36,12 @@ impl Fixture {
         Self::with(Arc::new(InMemory::new()))
     }
 
+    /// With a service that counts, waits and fails.
+    pub(crate) fn of_service() -> (Self, Arc<service::Service>) {
+        let service = service::Service::new();
+        (Self::with(service.clone()), service)
+    }
+
     fn with(objects: Arc<dyn ObjectStore>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let bucket = Bucket::behind(location(&objects), folder.path()).expect("opens");
@@ -46,7 +54,7 @@ impl Fixture {
         Bucket::behind(location(&self.objects), folder).expect("opens")
     }
 
-    pub(super) fn keep(&self, bytes: &[u8]) -> BuiltArtifact {
+    pub(crate) fn keep(&self, bytes: &[u8]) -> BuiltArtifact {
         let mut ingest = self.store.begin().expect("begins");
         ingest.write_all(bytes).expect("writes");
         ingest.commit(None).expect("commits");
@@ -55,6 +63,17 @@ impl Fixture {
 
     pub(crate) async fn copy(&self, store: &ArtifactStore, sha256: Sha256Digest) {
         self.bucket.copy(store, sha256, &CancellationToken::new()).await.expect("is copied");
+    }
+
+    /// The copy of an artifact that no node of the test has stored.
+    pub(crate) async fn copy_bytes(&self, bytes: &[u8]) {
+        let kept = self.keep(bytes);
+        self.copy(&self.store, kept.sha256).await;
+    }
+
+    /// Takes an object away as another node would.
+    pub(crate) async fn lose(&self, sha256: &Sha256Digest) {
+        self.objects.delete(&self.bucket.artifact_path(sha256)).await.expect("deletes");
     }
 
     /// Replaces an object by something else.
@@ -88,7 +107,7 @@ async fn an_artifact_is_copied_under_its_digest_and_its_chunks_are_found_again()
         let tail = size as u64 / 2..size as u64;
         let read = fixture.bucket.read(&kept.sha256, tail.clone()).await.expect("answers");
         assert_eq!(read, BucketRead::Found(bytes::Bytes::copy_from_slice(&bytes[size / 2..])));
-        assert!(fixture.bucket.still_has(&kept.sha256).await);
+        assert!(fixture.bucket.still_has(&kept.sha256).await.is_some());
     }
     fixture.bucket.probe().await.expect("is tried out");
     assert_eq!(fixture.bucket.view().artifacts, 5);
@@ -132,7 +151,7 @@ async fn a_copy_with_another_size_or_other_bytes_is_no_copy() {
     fixture.objects.delete(&bucket.artifact_path(&gone.sha256)).await.expect("deletes");
     assert!(matches!(bucket.chunk_list(short).await, Err(BucketError::Wrong { .. })));
     assert_eq!(bucket.chunk_list(short).await.expect("knows"), BucketRead::NotThere, "it is not asked for it again");
-    assert!(!bucket.still_has(&short.sha256).await);
+    assert!(bucket.still_has(&short.sha256).await.is_none());
     bucket.0.copies.note(&short.sha256, 2 * MIB as u64).expect("notes");
     let (check, lost) = bucket.check(BucketDepth::Sizes, |_| Duration::ZERO).await;
     let expected = BucketCheck { copies: 3, wrong: 1, gone: 1, ..BucketCheck::default() };
@@ -140,9 +159,9 @@ async fn a_copy_with_another_size_or_other_bytes_is_no_copy() {
     let (check, lost) = bucket.check(BucketDepth::Bytes, |_| Duration::ZERO).await;
     assert_eq!((check.copies, check.wrong, check.gone, lost), (2, 1, 0, vec![rotten.sha256]));
     assert_eq!(check.bytes_read, 4 * MIB as u64);
-    assert!(
-        bucket.still_has(&whole.sha256).await && !bucket.still_has(&gone.sha256).await && !bucket.still_has(&short.sha256).await
-    );
+    for (artifact, is_there) in [(whole, true), (gone, false), (short, false)] {
+        assert_eq!(bucket.still_has(&artifact.sha256).await.is_some(), is_there);
+    }
     let again = fixture.again(fixture.folder.path());
     assert_eq!((again.view().artifacts, again.view().wrong), (1, 2), "a restart knows what is damaged");
 }
@@ -305,13 +324,13 @@ async fn a_disk_that_is_not_mounted_takes_nothing_and_is_no_reason_to_believe_th
     let (check, lost) = unmounted.check(BucketDepth::Sizes, |_| Duration::ZERO).await;
     assert!(check.reason.is_some() && (check.gone, lost) == (0, vec![]));
     let unmounted = Bucket::behind(location::open(&config).expect("opens"), folder.path()).expect("opens");
-    assert!(!unmounted.still_has(&first).await, "it must not leave the disk either");
+    assert!(unmounted.still_has(&first).await.is_none(), "it must not leave the disk either");
     assert_eq!((unmounted.known_copy(&first), std::fs::read_dir(&place).expect("reads").count()), (Some(5), 0));
 
     std::fs::remove_dir(&place).expect("removes");
     std::fs::rename(&disk, &place).expect("is mounted");
     let again = Bucket::open(&config, folder.path()).await.expect("opens");
-    assert!(again.still_has(&first).await);
+    assert!(again.still_has(&first).await.is_some());
     again.copy(&store, second, &stop).await.expect("copies");
 }
 

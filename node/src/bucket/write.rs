@@ -147,15 +147,31 @@ impl Bucket {
         self.ask_for(upload.complete()).await.map(|_| ())
     }
 
-    /// Removes the copy of an artifact; whether one was known.
+    /// Removes the copy of an artifact; whether there was one. Once begun it goes to its end, whoever waits for it.
     pub(crate) async fn remove(&self, sha256: &Sha256Digest) -> Result<bool, BucketError> {
+        let (bucket, sha256) = (self.clone(), *sha256);
+        let removing = tokio::spawn(async move {
+            let begun = bucket.on_disk(move |copies| copies.begin_removal(&sha256)).await.map_err(BucketError::Records)?;
+            let removed = bucket.delete_copy(&sha256).await;
+            if removed.is_err()
+                && let Err(error) = bucket.on_disk(move |_| begun.came_to_nothing()).await
+            {
+                tracing::warn!(%sha256, %error, "that an artifact has a copy in the bucket is forgotten by the next start");
+            }
+            removed
+        });
+        removing.await.unwrap_or_else(|end| match end.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(BucketError::Stopped),
+        })
+    }
+
+    async fn delete_copy(&self, sha256: &Sha256Digest) -> Result<bool, BucketError> {
         let path = self.artifact_path(sha256);
         let was_there = self.size(&path).await?.is_some();
         // The list goes first: one that another node puts meanwhile, beside an artifact that it still found, stays.
         self.delete(&self.list_path(sha256)).await?;
         self.delete(&path).await?;
-        let forgotten = *sha256;
-        self.on_disk(move |copies| copies.forget(&forgotten)).await.map_err(BucketError::Records)?;
         Ok(was_there)
     }
 }

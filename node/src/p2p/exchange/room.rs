@@ -6,8 +6,8 @@
 
 use super::download::{Patience, ProviderFailure, ask_chunk_list, open_stream};
 use super::rate::RateLimit;
-use crate::artifacts::{ArtifactStore, Leaving, Reservation, StoreError};
-use crate::bucket::Bucket;
+use crate::artifacts::{ArtifactStore, Leaving, Reservation, StoreError, StoredArtifact};
+use crate::bucket::{Bucket, Noted};
 use crate::consensus::LedgerView;
 use crate::p2p::FetchError;
 use crate::p2p::reach::Reach;
@@ -26,8 +26,10 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// How long keepers are asked, for one download, whether they have what could leave.
+/// How long the bucket and keepers are asked, for one download, whether they have what could leave.
 const ASKING_TIME: Duration = Duration::from_secs(30);
+/// Copies in the bucket that are looked at together.
+const LOOKS_AT_ONCE: usize = 16;
 /// How long one keeper is waited for, from finding it to its answer.
 const KEEPER_TIME: Duration = Duration::from_secs(2);
 /// How long a keeper that did not answer is asked nothing more: without it, three such keepers would hold up every download anew.
@@ -74,10 +76,33 @@ impl Silent {
 /// Why the network loses nothing when this node lets an artifact go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grounds {
-    /// The bucket behind the store has it.
-    Copied,
+    /// The bucket behind the store has shown this copy of it.
+    Copied(Noted),
     /// A keeper has it.
     KeptElsewhere,
+}
+
+/// What may leave, as far as that is known, and how much it is.
+#[derive(Default)]
+struct Leavers {
+    leaving: Vec<(StoredArtifact, Grounds)>,
+    bytes: u64,
+}
+
+impl Leavers {
+    fn add(&mut self, stored: StoredArtifact, grounds: Grounds) {
+        self.bytes += stored.size_bytes;
+        self.leaving.push((stored, grounds));
+    }
+}
+
+/// What is seen of an artifact at the first look.
+enum Look {
+    /// It is pinned, read, or of a build that is not over.
+    Needed,
+    /// The bucket has just shown this copy of it.
+    Copied(Noted),
+    Uncopied,
 }
 
 /// What is known of keepers while room is made.
@@ -116,7 +141,7 @@ impl Rooms {
                 Ok(reservation) => return Ok(Some(reservation)),
                 Err(missing) => missing,
             };
-            if self.free(missing, Some(sha256), &mut silent).await? == 0 {
+            if self.free(missing, Some(sha256), &mut silent, ASKING_TIME).await? == 0 {
                 if round > 1 {
                     break;
                 }
@@ -144,7 +169,7 @@ impl Rooms {
             let beyond = (usage.bytes + usage.reserved_bytes).saturating_sub(budget_bytes);
             if beyond > 0 {
                 let mut silent = self.making.lock().await;
-                match self.free(beyond, None, &mut silent).await {
+                match self.free(beyond, None, &mut silent, ASKING_TIME).await {
                     Ok(freed) if freed < beyond && is_due => {
                         let missing_bytes = beyond - freed;
                         tracing::warn!(
@@ -177,40 +202,52 @@ impl Rooms {
         }
     }
 
-    /// Lets artifacts go until `bytes` are free; returns how many are. For a download nothing leaves unless all of it finds room.
-    async fn free(&self, bytes: u64, for_download: Option<Sha256Digest>, silent: &mut Silent) -> Result<u64, StoreError> {
+    /// Lets artifacts go until `bytes` are free; returns how many are. For a download nothing leaves unless all of it finds room, but for what the
+    /// bucket has shown until the time was over: it comes back, and what is asked next begins behind it.
+    async fn free(
+        &self,
+        bytes: u64,
+        for_download: Option<Sha256Digest>,
+        silent: &mut Silent,
+        time: Duration,
+    ) -> Result<u64, StoreError> {
         let Some(state) = self.ledger.borrow().state.clone() else { return Ok(0) };
-        let (mut leaving, mut found, mut keepers) = (vec![], 0, Keepers::new(silent));
+        let (mut leavers, mut keepers) = (Leavers::default(), Keepers::new(silent));
         let finding = async {
-            for stored in self.store.least_recently_used_first() {
-                if found >= bytes {
-                    break;
+            let all = self.store.least_recently_used_first();
+            let mut candidates = all.into_iter().filter(|stored| Some(stored.sha256) != for_download).peekable();
+            while leavers.bytes < bytes && candidates.peek().is_some() {
+                // No more than what would do, if all of it may leave.
+                let (mut together, mut hoped) = (vec![], 0);
+                while together.len() < LOOKS_AT_ONCE
+                    && leavers.bytes + hoped < bytes
+                    && let Some(stored) = candidates.next()
+                {
+                    hoped += stored.size_bytes;
+                    together.push(stored);
                 }
-                if Some(stored.sha256) == for_download {
-                    continue;
-                }
-                if let Some(grounds) = self.may_leave(&state, &stored.sha256, &mut keepers).await {
-                    found += stored.size_bytes;
-                    leaving.push((stored, grounds));
-                }
+                self.find_leavers(&state, together, bytes, &mut leavers, &mut keepers).await;
             }
         };
-        if timeout(ASKING_TIME, finding).await.is_err() {
-            tracing::warn!("the keepers of what could leave do not answer");
+        let is_out_of_time = timeout(time, finding).await.is_err();
+        if is_out_of_time {
+            tracing::warn!("those who keep what could leave do not answer in time");
         }
+        let Leavers { mut leaving, bytes: found } = leavers;
         if found < bytes && for_download.is_some() {
-            return Ok(0);
+            leaving.retain(|(_, grounds)| is_out_of_time && matches!(grounds, Grounds::Copied(_)));
         }
         let (store, bucket) = (self.store.clone(), self.bucket.clone());
         let evicted = spawn_blocking(move || {
             let mut gone = vec![];
             for (stored, grounds) in leaving {
-                // The copy may have been removed, or found to be damaged, while others were looked at.
-                let is_copied = || bucket.as_ref().is_some_and(|bucket| bucket.known_copy(&stored.sha256).is_some());
-                if grounds == Grounds::Copied && !is_copied() {
-                    continue;
-                }
-                match store.evict(&stored.sha256) {
+                let evict = || store.evict(&stored.sha256);
+                let evicted = match grounds {
+                    Grounds::KeptElsewhere => Some(evict()),
+                    // The copy may have been removed, or found to be damaged, while others were looked at.
+                    Grounds::Copied(copy) => bucket.as_ref().and_then(|bucket| bucket.while_copied(&stored.sha256, copy, evict)),
+                };
+                match evicted.unwrap_or(Ok(Leaving::Needed)) {
                     Ok(Leaving::Gone | Leaving::NotHere) => {
                         tracing::info!(sha256 = %stored.sha256, size_bytes = stored.size_bytes, "evicted an artifact that others or the bucket keep");
                         gone.push(stored);
@@ -231,31 +268,52 @@ impl Rooms {
         evicted.map(|()| gone.iter().map(|stored| stored.size_bytes).sum())
     }
 
-    /// Why the network loses nothing if this node lets an artifact go, none where it might.
-    async fn may_leave(&self, state: &Projections, sha256: &Sha256Digest, asked: &mut Keepers<'_>) -> Option<Grounds> {
-        if self.store.is_pinned(sha256) || !self.store.builds_that_brought(sha256).is_empty() {
-            return None;
+    /// Finds those of some artifacts that may leave, until `bytes` are found in all; the bucket is asked about all of them at once.
+    async fn find_leavers(
+        &self,
+        state: &Projections,
+        together: Vec<StoredArtifact>,
+        bytes: u64,
+        leavers: &mut Leavers,
+        keepers: &mut Keepers<'_>,
+    ) {
+        let look = |stored: StoredArtifact| async move { (self.look(state, &stored.sha256).await, stored) };
+        let mut looks: FuturesUnordered<_> = together.into_iter().map(look).collect();
+        let mut uncopied = vec![];
+        while let Some((look, stored)) = looks.next().await {
+            match look {
+                Look::Needed => {}
+                Look::Copied(copy) => leavers.add(stored, Grounds::Copied(copy)),
+                Look::Uncopied => uncopied.push(stored),
+            }
         }
-        let (_, record) = state.packages.digest(sha256)?;
-        if self.is_in_use(*sha256).await {
-            return None;
+        uncopied.sort_unstable_by_key(|stored| (stored.last_use, stored.sha256));
+        for stored in uncopied {
+            if leavers.bytes < bytes && self.is_kept_elsewhere(state, &stored.sha256, keepers).await {
+                leavers.add(stored, Grounds::KeptElsewhere);
+            }
         }
-        if self.has_copy(sha256).await {
-            return Some(Grounds::Copied);
-        }
-        let keepers = retention::keepers(state, record);
-        if !retention::may_leave(&keepers, &self.me) || self.is_in_use(*sha256).await {
-            return None;
-        }
-        self.is_shown(keepers, &record.artifact, asked).await.then_some(Grounds::KeptElsewhere)
     }
 
-    /// Whether the bucket has just shown that it has an artifact.
-    async fn has_copy(&self, sha256: &Sha256Digest) -> bool {
-        match &self.bucket {
-            Some(bucket) => bucket.still_has(sha256).await,
-            None => false,
+    async fn look(&self, state: &Projections, sha256: &Sha256Digest) -> Look {
+        let is_needed = self.store.is_pinned(sha256) || !self.store.builds_that_brought(sha256).is_empty();
+        if is_needed || state.packages.digest(sha256).is_none() || self.is_in_use(*sha256).await {
+            return Look::Needed;
         }
+        match &self.bucket {
+            Some(bucket) => bucket.still_has(sha256).await.map_or(Look::Uncopied, Look::Copied),
+            None => Look::Uncopied,
+        }
+    }
+
+    /// Whether the network loses nothing if this node, which keeps it not for the network, lets an artifact go.
+    async fn is_kept_elsewhere(&self, state: &Projections, sha256: &Sha256Digest, asked: &mut Keepers<'_>) -> bool {
+        let Some((_, record)) = state.packages.digest(sha256) else { return false };
+        let keepers = retention::keepers(state, record);
+        if !retention::may_leave(&keepers, &self.me) || self.is_in_use(*sha256).await {
+            return false;
+        }
+        self.is_shown(keepers, &record.artifact, asked).await
     }
 
     /// Whether one of these nodes has an artifact: those that are connected are asked first, all at once, and the others after them.

@@ -1,7 +1,8 @@
-//! A budget on a node whose neighbour, the only keeper, has everything.
+//! A budget on a node whose neighbour, the only keeper, has everything, or whose bucket has.
 
-use super::{Keepers, SILENCE_KNOWN, Silence, Silent};
+use super::{Keepers, LOOKS_AT_ONCE, SILENCE_KNOWN, Silence, Silent};
 use crate::artifacts::ChunkList;
+use crate::bucket::tests::Fixture;
 use crate::p2p::FetchError;
 use crate::p2p::exchange::tests::{Habit, Rogue};
 use crate::p2p::metrics::FetchLabels;
@@ -157,6 +158,46 @@ async fn keepers_that_say_nothing_are_waited_for_at_once_and_only_once() {
     assert_eq!(asked(), before, "who did not answer is asked nothing for a while");
     node.stop().await;
     founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_are_looked_at_together_and_what_was_shown_in_time_leaves() {
+    const COUNT: usize = LOOKS_AT_ONCE + 8;
+    let (fixture, service) = Fixture::of_service();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = Setup::new(1).bucket(fixture.bucket.clone()).start_in(folder.path()).await;
+    node.found().await;
+    for number in 0..COUNT {
+        let bytes = noise(KIB, 2 * number as u64 + 1);
+        node.keep(&bytes);
+        let published = node.publish(&format!("alpine:{number}"), &bytes).await;
+        fixture.copy(&node.store, published.sha256).await;
+    }
+    let rooms = node.p2p.fetcher.rooms().clone();
+    let free = async |count: usize, time| {
+        let (rooms, wanted) = (rooms.clone(), Sha256Digest::of(b"wanted"));
+        let freed = rooms.free((count * KIB) as u64, Some(wanted), &mut Silent::default(), time).await.expect("frees");
+        freed as usize / KIB
+    };
+    // A service that answers no question before it has got as many as are asked together.
+    let (plenty, asked) = (Duration::from_secs(600), service.asked());
+    service.answer(0);
+    let answering = async {
+        service.wait_until_asked(asked + LOOKS_AT_ONCE).await;
+        service.answer_all();
+    };
+    let (freed, ()) = in_time(async { tokio::join!(free(LOOKS_AT_ONCE, plenty), answering) }).await;
+    assert_eq!((freed, service.asked() - asked), (LOOKS_AT_ONCE, LOOKS_AT_ONCE), "no more is asked than would do");
+
+    // What it shows until the time is over leaves; the next attempt begins behind it.
+    service.answer(3);
+    assert_eq!(in_time(free(8, Duration::from_secs(1))).await, 3);
+    assert_eq!(node.store.usage().artifacts as usize, COUNT - LOOKS_AT_ONCE - 3);
+    service.answer_all();
+    // Where all has been looked at, nothing leaves for what finds no room anyway.
+    assert_eq!(in_time(free(8, plenty)).await, 0);
+    assert_eq!(in_time(free(5, plenty)).await, 5);
+    node.stop().await;
 }
 
 #[test]
