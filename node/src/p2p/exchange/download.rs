@@ -225,8 +225,8 @@ impl Download {
         Ok(())
     }
 
-    /// Verifies and writes a chunk.
-    fn keep(&self, claim: ClaimId, chunk: u64, bytes: &[u8]) -> Result<(), ProviderFailure> {
+    /// Verifies and writes a chunk; whether it was still missing.
+    fn keep(&self, claim: ClaimId, chunk: u64, bytes: &[u8]) -> Result<bool, ProviderFailure> {
         if !self.partial.list().holds(chunk, bytes) {
             return Err(ProviderFailure::Lied);
         }
@@ -234,7 +234,8 @@ impl Download {
             self.partial.write_chunk(chunk, bytes)?;
         }
         let mut progress = self.progress();
-        if progress.plan.finish_chunk(claim, chunk) {
+        let is_new = progress.plan.finish_chunk(claim, chunk);
+        if is_new {
             self.partial.note(chunk, progress.plan.done())?;
             self.metrics.artifact_bytes_received.inc_by(bytes.len() as u64);
             self.arrived.notify_all();
@@ -243,16 +244,16 @@ impl Download {
         if progress.plan.is_complete() {
             self.changed.notify_waiters();
         }
-        Ok(())
+        Ok(is_new)
     }
 }
 
-type Kept = (Result<(), ProviderFailure>, Vec<u8>);
+type Kept = (Result<bool, ProviderFailure>, Vec<u8>);
 
 /// Waits until a chunk is written; gives its buffer back.
 async fn settle(keeping: JoinHandle<Kept>) -> Result<Vec<u8>, ProviderFailure> {
     let (kept, buffer) = keeping.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    kept.map(|()| buffer)
+    kept.map(|_| buffer)
 }
 
 /// A range that a stream has taken: whatever ends the stream, what it did not bring is free again.

@@ -1,6 +1,7 @@
 //! The fetching side of the exchange: who has an artifact, and one download for all who want it.
 //!
-//! Providers are tried in this order: the builders that the ledger names, the connected nodes, the distributed hash table.
+//! Providers are tried in this order: the builders that the ledger names, the connected nodes, the distributed hash table; beside them the bucket
+//! behind the store, where there is one.
 //! Several bring chunks at once. One that lies is not asked for that artifact again; one that stalls or vanishes costs only
 //! the chunks it had taken, and comes last for a while. What has come stays on disk, so the next attempt goes on from there.
 
@@ -19,10 +20,12 @@ use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{NodeId, Sha256Digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 /// Artifacts that are fetched at once; more wait.
@@ -257,12 +260,7 @@ impl Shared {
         let _room = self.rooms.take(artifact).await?;
         let started = Instant::now();
         let attempt = Attempt::new(self.clone(), artifact.clone(), flight.clone());
-        let came_from_bucket = attempt.from_bucket().await;
-        let outcome = match came_from_bucket {
-            Ok(false) => attempt.rounds(&builders).await,
-            Ok(true) => Ok(()),
-            Err(ref error) => Err(error.clone()),
-        };
+        let outcome = attempt.bring(&builders).await;
         attempt.note_outpaced();
         attempt.close().await;
         if matches!(&outcome, Err(FetchError::Store(error)) if error.is_disk_full()) {
@@ -270,15 +268,18 @@ impl Shared {
         }
         outcome?;
         self.reach.provide(artifact.sha256).await;
-        if matches!(came_from_bucket, Ok(true)) {
-            return Ok(());
-        }
+        let from_bucket_bytes = attempt.note_recalled();
+        let what = match from_bucket_bytes {
+            0 => "fetched an artifact from other nodes",
+            _ => "an artifact came back from the bucket",
+        };
         tracing::info!(
             artifact = %artifact.artifact_id,
             sha256 = %artifact.sha256,
             size_bytes = artifact.size_bytes,
+            from_bucket_bytes,
             elapsed_ms = started.elapsed().as_millis() as u64,
-            "fetched an artifact from other nodes"
+            "{what}"
         );
         Ok(())
     }
@@ -291,6 +292,9 @@ struct Attempt {
     download: OnceCell<Arc<Download>>,
     finished: watch::Sender<Outcome>,
     flight: watch::Sender<Flight>,
+    /// Chunks come from the bucket as well, and what is missing says nothing about the peers.
+    bucket_brings: AtomicBool,
+    from_bucket_bytes: AtomicU64,
 }
 
 impl Drop for Attempt {
@@ -303,7 +307,9 @@ impl Drop for Attempt {
 
 impl Attempt {
     fn new(shared: Arc<Shared>, artifact: BuiltArtifact, flight: watch::Sender<Flight>) -> Arc<Self> {
-        Arc::new(Self { shared, artifact, download: OnceCell::new(), finished: watch::Sender::new(None), flight })
+        let (download, finished) = (OnceCell::new(), watch::Sender::new(None));
+        let (bucket_brings, from_bucket_bytes) = (AtomicBool::new(false), AtomicU64::new(0));
+        Arc::new(Self { shared, artifact, download, finished, flight, bucket_brings, from_bucket_bytes })
     }
 
     /// How many chunks have not come; all of them before the chunk list is known.
@@ -313,15 +319,26 @@ impl Attempt {
 
     async fn rounds(self: &Arc<Self>, builders: &[NodeId]) -> Result<(), FetchError> {
         let mut fruitless = 0;
-        loop {
+        while self.missing() > 0 {
             let before = self.missing();
             let Err(reason) = self.round(builders).await? else { return Ok(()) };
-            fruitless = if self.missing() < before { 1 } else { fruitless + 1 };
+            let has_brought = self.missing() < before && !self.bucket_brings.load(Ordering::Relaxed);
+            fruitless = if has_brought { 1 } else { fruitless + 1 };
             if fruitless == FRUITLESS_ROUNDS_MAX {
                 return Err(FetchError::Unavailable { reason });
             }
-            tokio::time::sleep(ROUND_PAUSE * 2u32.pow(fruitless - 1)).await;
+            // Others may bring the rest in the meantime.
+            let pause = ROUND_PAUSE * 2u32.pow(fruitless - 1);
+            let _ = timeout(pause, self.finished.subscribe().wait_for(Option::is_some)).await;
         }
+        self.outcome().await
+    }
+
+    /// What the download comes to, of which no chunk is missing.
+    async fn outcome(&self) -> Result<(), FetchError> {
+        let mut finished = self.finished.subscribe();
+        let outcome = finished.wait_for(Option::is_some).await.map_err(|_| FetchError::Stopped)?.clone();
+        outcome.expect("the wait was for an outcome")
     }
 
     /// Ends the follower and waits for its end, so that the next fetch finds the partial file free.
@@ -373,8 +390,7 @@ impl Attempt {
             }
         }
         if self.missing() == 0 {
-            let outcome = finished.wait_for(Option::is_some).await.map_err(|_| FetchError::Stopped)?.clone();
-            return outcome.expect("the wait was for an outcome").map(Ok);
+            return self.outcome().await.map(Ok);
         }
         reasons.truncate(PROVIDERS_PER_FETCH_MAX);
         Ok(Err(if reasons.is_empty() { "no node is connected".into() } else { reasons.join("; ") }))
@@ -383,7 +399,8 @@ impl Attempt {
     fn note_outpaced(&self) {
         let outpaced = self.download.get().map(|download| download.outpaced()).unwrap_or_default();
         let mut slow = locked(&self.shared.slow);
-        outpaced.into_iter().for_each(|node| slow.remember(node, Instant::now()));
+        // The bucket brings chunks in the name of this node.
+        outpaced.into_iter().filter(|node| *node != self.shared.me).for_each(|node| slow.remember(node, Instant::now()));
     }
 
     /// Remembers what a provider did; says it in words.

@@ -42,7 +42,7 @@ pub(super) enum Habit {
 pub(super) struct Rogue {
     pub(super) id: NodeId,
     pub(super) list_requests: Arc<AtomicUsize>,
-    chunk_requests: Arc<AtomicUsize>,
+    pub(super) chunk_requests: Arc<AtomicUsize>,
     swarm: tokio::task::JoinHandle<()>,
 }
 

@@ -1,22 +1,28 @@
-//! Chunks from the bucket behind the store: one more provider, asked before the peers and believed as little as they are.
+//! Chunks from the bucket behind the store: one more provider, believed as little as a peer is.
 
 use super::{Download, HeldClaim, ProviderFailure};
 use crate::bucket::{Bucket, BucketError, BucketRead};
 use pyrsia_ledger::NodeId;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 impl Download {
-    /// Brings ranges of chunks until there is none left to take or the bucket fails; each takes one of `places` while it is in memory.
+    /// Brings ranges of chunks until none is missing or the bucket fails; each takes one of `places` while it is in memory. `brought` counts the
+    /// bytes that nobody else brought before.
     pub(in super::super) async fn bring_from_bucket(
         self: &Arc<Self>,
         me: NodeId,
         bucket: &Bucket,
         places: &Semaphore,
+        brought: &AtomicU64,
     ) -> Result<(), ProviderFailure> {
         loop {
-            let Ok(_place) = places.acquire().await else { return Ok(()) };
+            let Ok(place) = places.acquire().await else { return Ok(()) };
+            // Registered before the look at the plan, so that no change falls between the two.
+            let changed = self.changed.notified();
             let taken = {
                 let mut progress = self.progress();
                 if progress.plan.is_complete() || progress.abandoned {
@@ -25,26 +31,35 @@ impl Download {
                 self.arrivals.take_wanted().into_iter().for_each(|chunks| progress.plan.prefer(chunks));
                 progress.plan.take(me)
             };
-            let Some((claim, range)) = taken else { return Ok(()) };
+            let Some((claim, range)) = taken else {
+                drop(place);
+                // Whoever holds the last ranges either finishes them or times out.
+                let _ = timeout(self.patience.chunk, changed).await;
+                continue;
+            };
             let held = HeldClaim { download: self, claim };
             let bytes_of = |chunk| self.partial.list().bytes_of(chunk);
             let bytes = bytes_of(range.start).start..bytes_of(range.end - 1).end;
-            let got = match bucket.read(&self.sha256, bytes.clone()).await {
-                Ok(BucketRead::Found(got)) => got,
-                Ok(BucketRead::NotThere) => return Err(ProviderFailure::Unavailable),
-                Err(BucketError::Wrong { .. }) => return Err(ProviderFailure::Lied),
-                Err(_) => return Err(ProviderFailure::Unreachable),
+            let patience = self.patience.chunk * (range.end - range.start) as u32;
+            let got = match timeout(patience, bucket.read(&self.sha256, bytes.clone())).await {
+                Ok(Ok(BucketRead::Found(got))) => got,
+                Ok(Ok(BucketRead::NotThere)) => return Err(ProviderFailure::Unavailable),
+                Ok(Err(BucketError::Wrong { .. })) => return Err(ProviderFailure::Lied),
+                Ok(Err(_)) => return Err(ProviderFailure::Unreachable),
+                Err(_) => return Err(ProviderFailure::Stalled("nothing for too long")),
             };
             let download = self.clone();
             let keeping = spawn_blocking(move || {
                 let bytes_of = |chunk| download.partial.list().bytes_of(chunk);
                 let within = |at: u64| (at - bytes.start) as usize;
-                range.into_iter().try_for_each(|chunk| {
+                range.into_iter().try_fold(0, |new, chunk| {
                     let at = bytes_of(chunk);
-                    download.keep(claim, chunk, &got[within(at.start)..within(at.end)])
+                    let is_new = download.keep(claim, chunk, &got[within(at.start)..within(at.end)])?;
+                    Ok::<_, ProviderFailure>(if is_new { new + at.end - at.start } else { new })
                 })
             });
-            keeping.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+            let kept = keeping.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            brought.fetch_add(kept?, Ordering::Relaxed);
             drop(held);
         }
     }

@@ -1,33 +1,68 @@
-//! A fetch begins with the bucket behind the store; what it does not have, or has wrong, the peers bring.
+//! The bucket behind the store as one more source of a fetch, beside the peers: it has a head start, and neither waits for the other after that.
 
 use super::{Attempt, FetchError};
-use crate::bucket::BucketRead;
+use crate::bucket::{Bucket, BucketRead};
 use crate::p2p::exchange::download::ProviderFailure;
 use futures::future::join_all;
+use pyrsia_ledger::NodeId;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Ranges that one download asks for at once, each of up to 8 MiB.
 const RANGES_AT_ONCE: usize = 4;
 /// Ranges that are in memory at once, over all downloads: 64 MiB.
 pub(super) const RANGES_MAX: usize = 8;
+/// How long peers are not bothered with what the bucket is known to have: one that is well has brought something small by then.
+const HEAD_START: Duration = Duration::from_millis(500);
 
 impl Attempt {
-    /// Brings what the bucket has; whether that is the whole artifact, and it is stored.
-    pub(super) async fn from_bucket(self: &Arc<Self>) -> Result<bool, FetchError> {
-        let shared = &self.shared;
-        let Some(bucket) = &shared.rooms.bucket else { return Ok(false) };
-        let (started, sha256) = (Instant::now(), self.artifact.sha256);
+    /// Brings the artifact from the bucket and from peers.
+    pub(super) async fn bring(self: &Arc<Self>, builders: &[NodeId]) -> Result<(), FetchError> {
+        let Some(bucket) = &self.shared.rooms.bucket else { return self.rounds(builders).await };
+        self.bucket_brings.store(true, Ordering::Relaxed);
+        let mut from_bucket = pin!(async {
+            let brought = self.from_bucket(bucket).await;
+            self.bucket_brings.store(false, Ordering::Relaxed);
+            brought
+        });
+        let head_start = bucket.known_copy(&self.artifact.sha256).map_or(Duration::ZERO, |_| HEAD_START);
+        if let Ok(ended) = timeout(head_start, from_bucket.as_mut()).await {
+            ended?;
+            return self.rounds(builders).await;
+        }
+        let mut from_peers = pin!(self.rounds(builders));
+        tokio::select! {
+            ended = from_bucket.as_mut() => {
+                ended?;
+                return from_peers.await;
+            }
+            brought = from_peers.as_mut() => match brought {
+                Err(FetchError::Unavailable { .. }) => {}
+                brought => return brought,
+            },
+        }
+        // The peers were asked while it was to be hoped that the bucket has all.
+        from_bucket.await?;
+        self.rounds(builders).await
+    }
+
+    /// Brings what the bucket has, until nothing is missing or it brings no more.
+    async fn from_bucket(self: &Arc<Self>, bucket: &Bucket) -> Result<(), FetchError> {
+        let (shared, sha256) = (&self.shared, self.artifact.sha256);
         let list = match bucket.chunk_list(&self.artifact).await {
             Ok(BucketRead::Found(list)) => list,
-            Ok(BucketRead::NotThere) => return Ok(false),
+            Ok(BucketRead::NotThere) => return Ok(()),
             Err(error) => {
                 tracing::debug!(%sha256, %error, "the bucket brings nothing of an artifact");
-                return Ok(false);
+                return Ok(());
             }
         };
         let download = self.download.get_or_try_init(|| self.begin(list)).await?.clone();
-        let brought = join_all((0..RANGES_AT_ONCE).map(|_| download.bring_from_bucket(shared.me, bucket, &shared.ranges))).await;
+        let bring = || download.bring_from_bucket(shared.me, bucket, &shared.ranges, &self.from_bucket_bytes);
+        let brought = join_all((0..RANGES_AT_ONCE).map(|_| bring())).await;
         for failure in brought.into_iter().filter_map(Result::err) {
             match failure {
                 ProviderFailure::Store(error) => return Err(error.into()),
@@ -35,15 +70,18 @@ impl Attempt {
                 failure => tracing::warn!(%sha256, %failure, "the bucket brings no more of an artifact"),
             }
         }
-        if download.missing() > 0 {
-            return Ok(false);
+        Ok(())
+    }
+
+    /// How much of it the bucket brought.
+    pub(super) fn note_recalled(&self) -> u64 {
+        let bytes = self.from_bucket_bytes.load(Ordering::Relaxed);
+        if let Some(bucket) = self.shared.rooms.bucket.as_ref().filter(|_| bytes > 0) {
+            bucket.note_recalled();
         }
-        let mut finished = self.finished.subscribe();
-        let outcome = finished.wait_for(Option::is_some).await.map_err(|_| FetchError::Stopped)?.clone();
-        outcome.expect("the wait was for an outcome")?;
-        bucket.note_recalled();
-        let (size_bytes, elapsed_ms) = (self.artifact.size_bytes, started.elapsed().as_millis() as u64);
-        tracing::info!(artifact = %self.artifact.artifact_id, %sha256, size_bytes, elapsed_ms, "an artifact came back from the bucket");
-        Ok(true)
+        bytes
     }
 }
+
+#[cfg(test)]
+mod tests;
