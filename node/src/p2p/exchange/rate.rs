@@ -51,6 +51,13 @@ impl RateLimit {
             sleep_until(at).await;
         }
     }
+
+    /// Counts bytes as passed that nobody waits for: what passes next waits for them as well.
+    pub(super) fn charge(&self, bytes: usize) {
+        if let Some(bucket) = &self.bucket {
+            bucket.enter(bytes as u64, Instant::now());
+        }
+    }
 }
 
 impl RateLimit {

@@ -154,7 +154,6 @@ impl Server {
     }
 
     async fn serve(&self, peer: NodeId, mut stream: Stream) -> io::Result<()> {
-        let mut list_behind = None;
         while let Some(request) = timeout(IDLE_MAX, read_message::<Request>(&mut stream, REQUEST_BYTES_MAX)).await?? {
             match request {
                 Request::ChunkList { sha256 } => {
@@ -166,11 +165,14 @@ impl Server {
                         timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Chunks)).await??;
                         self.send(&mut stream, file, range).await?;
                     }
-                    None => match self.open_behind(&peer, sha256, from, count, &mut list_behind).await? {
-                        Some(range) => {
+                    None => match self.open_behind(&peer, sha256, from, count).await? {
+                        Some(mut range) => {
                             timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Chunks)).await??;
                             let sending = async {
-                                self.send_bytes(&mut stream, &range.bytes).await?;
+                                for part in range.bytes.chunks(self.part_bytes()) {
+                                    range.debt.pay(part.len()).await;
+                                    self.send_part(&mut stream, part).await?;
+                                }
                                 timeout(WRITE_TIMEOUT, stream.flush()).await?
                             };
                             // As long as a peer waits for so many chunks: the range takes a place that others want.
@@ -208,11 +210,11 @@ impl Server {
         }
         let store = self.store.clone();
         let list = tokio::task::spawn_blocking(move || store.chunk_list(&sha256)).await?.map_err(io::Error::other)?;
-        let list = match list {
-            Some(list) => Some(list),
-            None => self.list_behind(&sha256).await,
+        let chunks = match list {
+            Some(list) => Some(list.chunks().to_vec()),
+            None => self.list_behind(&sha256).await.map(|list| list.chunks().to_vec()),
         };
-        Ok(list.map_or(Response::Unavailable, |list| Response::ChunkList { chunks: list.chunks().to_vec() }))
+        Ok(chunks.map_or(Response::Unavailable, |chunks| Response::ChunkList { chunks }))
     }
 
     /// The file and the place in it of a range of chunks, none if it may not be served or is not here.
@@ -248,11 +250,21 @@ impl Server {
 
     /// Sends at the pace of the upload.
     async fn send_bytes(&self, stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-        for part in bytes.chunks(self.upload.piece_bytes().min(PIECE_BYTES)) {
+        for part in bytes.chunks(self.part_bytes()) {
             self.upload.pass(part.len()).await;
-            timeout(WRITE_TIMEOUT, stream.write_all(part)).await??;
-            self.metrics.artifact_bytes_sent.inc_by(part.len() as u64);
+            self.send_part(stream, part).await?;
         }
+        Ok(())
+    }
+
+    /// How much is sent at once.
+    fn part_bytes(&self) -> usize {
+        self.upload.piece_bytes().min(PIECE_BYTES)
+    }
+
+    async fn send_part(&self, stream: &mut Stream, part: &[u8]) -> io::Result<()> {
+        timeout(WRITE_TIMEOUT, stream.write_all(part)).await??;
+        self.metrics.artifact_bytes_sent.inc_by(part.len() as u64);
         Ok(())
     }
 }

@@ -1,93 +1,239 @@
 //! Giving out what only the bucket behind the store has: a node that keeps an artifact there keeps it for the others as well.
 //!
 //! The bytes go from the bucket to the peer and touch no disk; each chunk is hashed first, so that this node never sends what it would not take.
+//! The operator pays for each request and each byte: what is not known to be in the bucket is not looked for, what was looked up is remembered,
+//! and what was read for a peer counts against the upload's rate whether the peer takes it or not.
 
 use super::Server;
 use crate::artifacts::ChunkList;
 use crate::artifacts::chunks::CHUNKS_PER_RANGE;
-use crate::bucket::{Bucket, BucketRead};
+use crate::bucket::{Bucket, BucketError, BucketRead};
+use crate::p2p::exchange::rate::RateLimit;
 use bytes::Bytes;
+use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::{NodeId, Sha256Digest};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Ranges that are in memory at once, over all peers, read or on their way out: 64 MiB.
 const RANGES_MAX: usize = 8;
-/// How long a peer is let wait for the bucket, which is shorter than it waits for an answer.
+/// Chunk lists that are asked for at once, over all peers.
+const LOOKS_AT_ONCE: usize = 4;
+/// How long a peer is let wait for the bucket, for everything that one request needs, which is shorter than it waits for an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(8);
+/// Chunk lists that are remembered.
+const LISTS_MAX: usize = 4_096;
+/// The digests of chunks in all of them together: 8 MiB.
+const DIGESTS_MAX: u64 = 256 << 10;
+/// How long a peer is told that the bucket has an artifact after it has shown that: others let theirs go because of it.
+const SHOWN_FOR: Duration = Duration::from_secs(30);
 
 /// The bucket, as far as peers may use it.
 pub(super) struct Behind {
     bucket: Bucket,
     ranges: Arc<Semaphore>,
+    looks: Semaphore,
+    lists: Mutex<Lists>,
+}
+
+/// The chunk lists that were asked for last, and when the bucket showed that it has what they are of.
+#[derive(Default)]
+struct Lists {
+    known: BTreeMap<Sha256Digest, Listed>,
+    /// In the order in which they are forgotten.
+    order: VecDeque<Sha256Digest>,
+    digests: u64,
+}
+
+struct Listed {
+    list: Arc<ChunkList>,
+    shown_at: Instant,
 }
 
 /// A range in memory, which takes one of the places until it is sent.
-pub(super) struct RangeBehind {
+pub(super) struct RangeBehind<'a> {
     pub(super) bytes: Bytes,
+    pub(super) debt: Debt<'a>,
     _place: OwnedSemaphorePermit,
+}
+
+/// Bytes that were read for a peer, as far as they are not sent: they count as sent when the peer goes without them.
+pub(super) struct Debt<'a> {
+    upload: &'a RateLimit,
+    bytes: usize,
+}
+
+impl Debt<'_> {
+    /// Returns when the next of them may be sent.
+    pub(super) async fn pay(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.upload.pass(bytes).await;
+    }
+}
+
+impl Drop for Debt<'_> {
+    fn drop(&mut self) {
+        self.upload.charge(self.bytes);
+    }
+}
+
+impl Lists {
+    fn get(&self, sha256: &Sha256Digest) -> Option<(Arc<ChunkList>, bool)> {
+        self.known.get(sha256).map(|listed| (listed.list.clone(), listed.shown_at.elapsed() < SHOWN_FOR))
+    }
+
+    fn keep(&mut self, sha256: Sha256Digest, list: Arc<ChunkList>) {
+        let shown_at = Instant::now();
+        self.digests += list.count();
+        match self.known.insert(sha256, Listed { list, shown_at }) {
+            Some(before) => self.digests -= before.list.count(),
+            None => self.order.push_back(sha256),
+        }
+        while (self.known.len() > LISTS_MAX || self.digests > DIGESTS_MAX)
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.digests -= self.known.remove(&oldest).map_or(0, |forgotten| forgotten.list.count());
+        }
+    }
 }
 
 impl Behind {
     pub(super) fn new(bucket: Bucket) -> Self {
-        Self { bucket, ranges: Arc::new(Semaphore::new(RANGES_MAX)) }
+        let (ranges, looks) = (Arc::new(Semaphore::new(RANGES_MAX)), Semaphore::new(LOOKS_AT_ONCE));
+        Self { bucket, ranges, looks, lists: Mutex::default() }
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The chunk list of an artifact that has a copy, and whether the bucket has shown of late that the copy is there.
+    fn remembered(&self, sha256: &Sha256Digest) -> Option<(Arc<ChunkList>, bool)> {
+        self.bucket.known_copy(sha256)?;
+        self.lists().get(sha256)
+    }
+
+    /// The chunk list of an artifact that the bucket shows to have, at this moment or a moment ago.
+    async fn shown(&self, artifact: &BuiltArtifact) -> Option<Arc<ChunkList>> {
+        let sha256 = &artifact.sha256;
+        // Whoever waited for the same look finds what it has found.
+        let _place = self.looks.acquire().await.ok()?;
+        self.bucket.known_copy(sha256)?;
+        let list = match self.remembered(sha256) {
+            Some((list, true)) => return Some(list),
+            Some((list, false)) => {
+                self.bucket.still_has(sha256).await?;
+                list
+            }
+            None => match self.bucket.chunk_list(artifact).await {
+                Ok(BucketRead::Found(list)) => Arc::new(list),
+                Ok(BucketRead::NotThere) => {
+                    self.note_absence(sha256).await;
+                    return None;
+                }
+                Err(error) => {
+                    tracing::debug!(%sha256, %error, "the bucket gives a peer nothing of an artifact");
+                    return None;
+                }
+            },
+        };
+        self.lists().keep(*sha256, list.clone());
+        Some(list)
+    }
+
+    /// Makes sure that a copy is gone, so that it is not looked for again.
+    async fn note_absence(&self, sha256: &Sha256Digest) {
+        if self.bucket.still_has(sha256).await.is_some() {
+            tracing::debug!(%sha256, "the bucket has an artifact and no chunk list of it");
+        }
+    }
+
+    /// Reads a range; none where it cannot be had.
+    async fn read(&self, list: &Arc<ChunkList>, sha256: Sha256Digest, from: u64, end: u64) -> Option<Bytes> {
+        let start = list.bytes_of(from).start;
+        let bytes = match self.bucket.read(&sha256, start..list.bytes_of(end - 1).end).await {
+            Ok(BucketRead::Found(bytes)) => bytes,
+            Ok(BucketRead::NotThere) => {
+                self.note_absence(&sha256).await;
+                return None;
+            }
+            Err(BucketError::Resting { .. }) => return None,
+            Err(error) => {
+                tracing::debug!(%sha256, %error, "the bucket gives a peer nothing of an artifact");
+                return None;
+            }
+        };
+        let (list, hashed) = (list.clone(), bytes.clone());
+        let hashing = spawn_blocking(move || {
+            let within = |at: u64| (at - start) as usize;
+            (from..end).all(|chunk| {
+                let at = list.bytes_of(chunk);
+                list.holds(chunk, &hashed[within(at.start)..within(at.end)])
+            })
+        });
+        if !hashing.await.ok()? {
+            self.bucket.note_wrong(&sha256, "has chunks that the ledger does not bind").await;
+            return None;
+        }
+        Some(bytes)
     }
 }
 
 impl Server {
-    /// The chunk list of an artifact that the bucket has.
-    pub(super) async fn list_behind(&self, sha256: &Sha256Digest) -> Option<ChunkList> {
-        let behind = self.behind.as_ref()?;
-        // Each look costs the operator: what is not known to be there is not looked for.
-        behind.bucket.known_copy(sha256)?;
-        let artifact = self.ledger.borrow().state.as_ref()?.packages.digest(sha256)?.1.artifact.clone();
-        match timeout(ANSWER_TIME, behind.bucket.chunk_list(&artifact)).await {
-            Ok(Ok(BucketRead::Found(list))) => Some(list),
-            Ok(Ok(BucketRead::NotThere)) | Err(_) => None,
-            Ok(Err(error)) => {
-                tracing::debug!(%sha256, %error, "the bucket gives a peer nothing of an artifact");
-                None
-            }
-        }
+    fn published(&self, sha256: &Sha256Digest) -> Option<BuiltArtifact> {
+        Some(self.ledger.borrow().state.as_ref()?.packages.digest(sha256)?.1.artifact.clone())
     }
 
-    /// Some chunks of an artifact that the bucket has, each of them checked; `known` is the list that this stream has asked for before.
+    /// The chunk list of an artifact that the bucket has.
+    pub(super) async fn list_behind(&self, sha256: &Sha256Digest) -> Option<Arc<ChunkList>> {
+        let behind = self.behind.as_ref()?;
+        if let Some((list, true)) = behind.remembered(sha256) {
+            return Some(list);
+        }
+        behind.bucket.known_copy(sha256)?;
+        timeout(ANSWER_TIME, behind.shown(&self.published(sha256)?)).await.ok()?
+    }
+
+    /// Some chunks of an artifact that the bucket has, each of them checked.
     pub(super) async fn open_behind(
         &self,
         peer: &NodeId,
         sha256: Sha256Digest,
         from: u64,
         count: u64,
-        known: &mut Option<(Sha256Digest, ChunkList)>,
-    ) -> io::Result<Option<RangeBehind>> {
+    ) -> io::Result<Option<RangeBehind<'_>>> {
         let Some(behind) = self.behind.as_ref().filter(|_| self.may_leave(peer, &sha256)) else { return Ok(None) };
-        if known.as_ref().is_none_or(|(known, _)| *known != sha256) {
-            *known = self.list_behind(&sha256).await.map(|list| (sha256, list));
-        }
-        let Some((_, list)) = known else { return Ok(None) };
-        let end = from.checked_add(count).filter(|end| (1..=CHUNKS_PER_RANGE).contains(&count) && *end <= list.count());
-        let Some(end) = end else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a range of chunks that the artifact does not have"));
+        let opening = async {
+            let list = match behind.remembered(&sha256) {
+                Some((list, _)) => list,
+                None => match self.published(&sha256) {
+                    Some(artifact) if behind.bucket.known_copy(&sha256).is_some() => match behind.shown(&artifact).await {
+                        Some(list) => list,
+                        None => return Ok(None),
+                    },
+                    _ => return Ok(None),
+                },
+            };
+            let end = from.checked_add(count).filter(|end| (1..=CHUNKS_PER_RANGE).contains(&count) && *end <= list.count());
+            let Some(end) = end else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a range of chunks that the artifact does not have"));
+            };
+            // No byte is read before all that were read for others are paid for.
+            self.upload.pass(0).await;
+            let Ok(place) = behind.ranges.clone().acquire_owned().await else { return Ok(None) };
+            let bytes = (list.bytes_of(end - 1).end - list.bytes_of(from).start) as usize;
+            let debt = Debt { upload: &self.upload, bytes };
+            let read = behind.read(&list, sha256, from, end).await;
+            Ok(read.map(|bytes| RangeBehind { bytes, debt, _place: place }))
         };
-        let start = list.bytes_of(from).start;
-        let reading = async {
-            let place = behind.ranges.clone().acquire_owned().await.ok()?;
-            let read = behind.bucket.read(&sha256, start..list.bytes_of(end - 1).end).await.ok()?;
-            Some((read, place))
-        };
-        let Ok(Some((BucketRead::Found(bytes), place))) = timeout(ANSWER_TIME, reading).await else { return Ok(None) };
-        let within = |at: u64| (at - start) as usize;
-        let holds = |chunk: u64| {
-            let at = list.bytes_of(chunk);
-            list.holds(chunk, &bytes[within(at.start)..within(at.end)])
-        };
-        if !(from..end).all(holds) {
-            behind.bucket.note_wrong(&sha256, "has chunks that the ledger does not bind").await;
-            return Ok(None);
-        }
-        Ok(Some(RangeBehind { bytes, _place: place }))
+        timeout(ANSWER_TIME, opening).await.unwrap_or(Ok(None))
     }
 }
+
+#[cfg(test)]
+mod tests;
