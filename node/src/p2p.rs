@@ -19,6 +19,7 @@ mod frame;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod gate;
+mod handshakes;
 mod ledger_frames;
 mod metrics;
 mod network_config;

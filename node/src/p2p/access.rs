@@ -101,7 +101,7 @@ fn names(rules: &[PeerRule], ip: IpAddr) -> bool {
 }
 
 /// The IP address at the beginning of an address; an IPv4 address that is written as IPv6 is the IPv4 address.
-fn ip_in(address: &Multiaddr) -> Option<IpAddr> {
+pub(super) fn ip_in(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => Some(ip.into()),
         Some(Protocol::Ip6(ip)) => Some(IpAddr::from(ip).to_canonical()),

@@ -1,5 +1,6 @@
 //! Real nodes on loopback: consensus, block log, store and network, each on a folder of its own.
 
+mod handshakes;
 mod network_config;
 mod relays;
 
