@@ -20,7 +20,7 @@ use wasmtime::component::Component;
 
 const CODE_BYTES: usize = 32;
 /// A compiled module is some ten times as large as its WASM, of which 4 MiB are allowed.
-const COMPILED_BYTES_MAX: u64 = 128 << 20;
+pub(crate) const COMPILED_BYTES_MAX: u64 = 128 << 20;
 /// Files that are kept; the ones not used for longest go first.
 const FILES_MAX: usize = 64;
 const SUFFIX: &str = "compiled";
@@ -60,7 +60,7 @@ impl CompiledModules {
     /// The module as it was compiled before by this node, for this engine.
     pub(crate) fn component(&self, engine: &Engine, module: &Sha256Digest) -> Option<Component> {
         let mut file = File::open(self.path(module)).ok()?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(file.metadata().ok()?.len().min(COMPILED_BYTES_MAX)).ok()?);
         Read::by_ref(&mut file).take(COMPILED_BYTES_MAX + 1).read_to_end(&mut bytes).ok()?;
         let (code, serialized) = bytes.split_at_checked(CODE_BYTES)?;
         if code != self.code(module, serialized) {
@@ -75,8 +75,8 @@ impl CompiledModules {
     }
 
     /// Keeps a compiled module. Failing costs time at the next start and nothing else.
-    pub(crate) fn keep(&self, module: &Sha256Digest, component: &Component) {
-        let kept = component.serialize().map_err(io::Error::other).and_then(|serialized| self.write(module, &serialized));
+    pub(crate) fn keep(&self, module: &Sha256Digest, serialized: impl FnOnce() -> wasmtime::Result<Vec<u8>>) {
+        let kept = serialized().map_err(io::Error::other).and_then(|serialized| self.write(module, &serialized));
         if let Err(error) = kept {
             tracing::warn!(%module, %error, "a compiled verifier cannot be kept");
         }
@@ -134,10 +134,10 @@ fn tempfile_owner(folder: &Path) -> io::Result<u32> {
 
 #[expect(
     unsafe_code,
-    reason = "the engine runs what it is given; the caller has authenticated these bytes as written by this node from a compiled module"
+    reason = "the engine runs what it is given; these bytes come from this program, through a file that only this node can have written or from a process it started"
 )]
-fn deserialize(engine: &Engine, authenticated: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes came out of `Component::serialize` in this program, run by this node: their authentication code was checked under a key nobody else has, and
-    // covers all of them. They were read into memory that only this process can change.
-    unsafe { Component::deserialize(engine, authenticated) }
+pub(crate) fn deserialize(engine: &Engine, serialized: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes were serialized by this program, run by this node: either their authentication code was checked under a key nobody else has, and covers all
+    // of them, or they came through a pipe from the `Compiler`, which is this program. They lie in memory that only this process can change.
+    unsafe { Component::deserialize(engine, serialized) }
 }

@@ -1,7 +1,7 @@
 //! The engine that all components of a process share, and the way from a module's bytes to a [`Verifier`].
 //!
 //! Owns the engine's configuration (everything that could make an answer depend on the machine is off), the check of a component's imports
-//! and exports, and the modules in use. Compiles one module at a time, up to a size. Never loads code that was compiled elsewhere.
+//! and exports, and the modules in use. Compiles one module at a time, up to a size. Never loads code that another program compiled.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -13,7 +13,8 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllo
 
 use crate::admission::Admission;
 use crate::call::Call;
-use crate::compiled::CompiledModules;
+use crate::compiled::{self, CompiledModules};
+use crate::compiler::{Answer, Compiler};
 use crate::contract::{self, VERSION};
 use crate::limits::{self, Limits};
 use crate::outcome::Abstention;
@@ -45,6 +46,8 @@ pub enum LoadError {
     OtherVersion { found: String },
     #[error("it does not fulfil the contract `pyrsia:verifier` {VERSION}: {reason}")]
     WrongContract { reason: String },
+    #[error("it cannot be compiled: {reason}")]
+    Compiling { reason: String },
     #[error("it cannot say what it is for")]
     Describe(#[source] Abstention),
 }
@@ -62,6 +65,8 @@ pub struct HostOptions {
     pub optimization: Optimization,
     /// Where compiled modules outlast the process.
     pub compiled: Option<CompiledModules>,
+    /// Who compiles for speed; otherwise, and where it cannot be started, this process does.
+    pub compiler: Option<Compiler>,
 }
 
 /// A cheap clone.
@@ -71,6 +76,7 @@ pub struct VerifierHost {
     /// The least recently loaded first.
     loaded: Arc<Mutex<Vec<Verifier>>>,
     compiled: Arc<Option<CompiledModules>>,
+    compiler: Option<Compiler>,
 }
 
 /// What a call needs besides its component.
@@ -93,7 +99,8 @@ impl VerifierHost {
         contract::Verifier::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call).map_err(engine_error)?;
         let admission = Admission::new(engine.clone(), limits::CALLS_AT_ONCE_MAX).map_err(HostError::Thread)?;
         let sandbox = Arc::new(Sandbox { engine, linker, limits, admission });
-        Ok(Self { sandbox, loaded: Arc::default(), compiled: Arc::new(options.compiled) })
+        let compiler = options.compiler.filter(|_| options.optimization == Optimization::Speed);
+        Ok(Self { sandbox, loaded: Arc::default(), compiled: Arc::new(options.compiled), compiler })
     }
 
     /// Compiles a module and asks it what it is for. A module that was loaded before is not compiled again.
@@ -140,12 +147,47 @@ impl VerifierHost {
         if let Some(component) = self.compiled.as_ref().as_ref().and_then(|compiled| compiled.component(engine, digest)) {
             return Ok(component);
         }
+        if let Some(serialized) = self.compile_elsewhere(digest, module)? {
+            match compiled::deserialize(engine, &serialized) {
+                Ok(component) => {
+                    self.keep(digest, || Ok(serialized));
+                    return Ok(component);
+                }
+                Err(error) => tracing::warn!(module = %digest, %error, "the node's compiler does not compile for this node"),
+            }
+        }
         let component =
             Component::from_binary(engine, module).map_err(|error| LoadError::Malformed { reason: format!("{error:#}") })?;
-        if let Some(compiled) = &*self.compiled {
-            compiled.keep(digest, &component);
-        }
+        self.keep(digest, || component.serialize());
         Ok(component)
+    }
+
+    /// None where this process has to compile.
+    fn compile_elsewhere(&self, digest: &Sha256Digest, module: &[u8]) -> Result<Option<Vec<u8>>, LoadError> {
+        let Some(compiler) = &self.compiler else { return Ok(None) };
+        match compiler.compile(module) {
+            Ok(Answer::Compiled(serialized)) => {
+                tracing::debug!(module = %digest, bytes = serialized.len(), "a verifier was compiled in a process of its own");
+                Ok(Some(serialized))
+            }
+            Ok(Answer::Refused(reason)) => Err(LoadError::Malformed { reason }),
+            Ok(Answer::Broken(reason)) => Err(LoadError::Compiling { reason }),
+            Err(error) => {
+                tracing::warn!(module = %digest, %error, "no process can be started to compile a verifier; the node does it itself");
+                Ok(None)
+            }
+        }
+    }
+
+    /// What `load` would compile, as bytes; why it is no module otherwise.
+    pub(crate) fn serialized(&self, module: &[u8]) -> Result<Vec<u8>, String> {
+        self.sandbox.engine.precompile_component(module).map_err(|error| format!("{error:#}"))
+    }
+
+    fn keep(&self, digest: &Sha256Digest, serialized: impl FnOnce() -> wasmtime::Result<Vec<u8>>) {
+        if let Some(compiled) = &*self.compiled {
+            compiled.keep(digest, serialized);
+        }
     }
 
     // What runs under this lock leaves the list whole.

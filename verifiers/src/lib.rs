@@ -8,6 +8,7 @@ mod admission;
 mod answer;
 mod call;
 pub mod compiled;
+pub mod compiler;
 mod contract;
 mod hashing;
 pub mod host;
@@ -17,6 +18,7 @@ pub mod set;
 pub mod verifier;
 
 pub use compiled::CompiledModules;
+pub use compiler::Compiler;
 pub use host::{HostError, HostOptions, LoadError, Optimization, VerifierHost};
 pub use limits::Limits;
 pub use outcome::{
