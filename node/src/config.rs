@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 use pyrsia_ledger::NetworkId;
+use pyrsia_verifiers::Compiler;
 use url::Url;
 
 use crate::bucket::BucketConfig;
@@ -96,6 +97,8 @@ pub struct NodeConfig {
     pub ledger_path: PathBuf,
     /// A folder with verifier components besides those the program carries.
     pub verifiers_path: Option<PathBuf>,
+    /// What compiles verifiers; none: the process of the node.
+    pub verifier_compiler: Option<Compiler>,
     pub storage: StorageConfig,
     /// A larger tier behind the store.
     pub bucket: Option<BucketConfig>,
@@ -140,6 +143,7 @@ impl NodeConfig {
             artifact_path: data_dir.to_owned(),
             ledger_path: data_dir.join("ledger"),
             verifiers_path: None,
+            verifier_compiler: None,
             storage: StorageConfig::default(),
             bucket: None,
             listen: vec![any("/ip4/0.0.0.0/tcp/0"), any("/ip4/0.0.0.0/udp/0/quic-v1")],

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use pyrsia_ledger::Sha256Digest;
 use pyrsia_ledger::log::LogError;
 use pyrsia_ledger::signed::node_id_of;
-use pyrsia_verifiers::{CompiledModules, HostError, HostOptions, Limits, SetError, VerifierHost};
+use pyrsia_verifiers::{CompiledModules, Compiler, HostError, HostOptions, Limits, SetError, VerifierHost};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -251,20 +251,24 @@ fn open(config: &NodeConfig) -> Result<Opened, StartError> {
     let (key, age) = identity::load_or_create(&config.keypair_path)?;
     let store = ArtifactStore::open(&config.artifact_path)?;
     let (ledger, state) = NodeStore::open(&config.ledger_path, node_id_of(&key), age)?;
-    let host = verifier_host(&config.artifact_path.join("compiled"), &key)?;
+    let host = verifier_host(&config.artifact_path.join("compiled"), &key, config.verifier_compiler.clone())?;
     let verifiers = OpenedVerifiers::open(host.clone(), config.verifiers_path.clone(), config.artifact_path.join("modules"))?;
     Ok(Opened { folder, key, store, ledger, state, verifiers })
 }
 
 /// Compiled modules outlast the process in the folder of its first node, where that is the node's alone; the key that authenticates them follows
 /// from the node's own.
-fn verifier_host(folder: &Path, key: &ed25519_dalek::SigningKey) -> Result<&'static VerifierHost, HostError> {
+fn verifier_host(
+    folder: &Path,
+    key: &ed25519_dalek::SigningKey,
+    compiler: Option<Compiler>,
+) -> Result<&'static VerifierHost, HostError> {
     if let Some(host) = VERIFIER_HOST.get() {
         return Ok(host);
     }
     let secret = [b"key of compiled verifier modules".as_slice(), key.as_bytes()].concat();
     let compiled = CompiledModules::open(folder, *Sha256Digest::of(&secret).as_bytes());
     let compiled = compiled.inspect_err(|error| tracing::warn!(%error, "verifiers are compiled at each start")).ok();
-    let host = VerifierHost::with_options(Limits::default(), HostOptions { compiled, ..HostOptions::default() })?;
+    let host = VerifierHost::with_options(Limits::default(), HostOptions { compiled, compiler, ..HostOptions::default() })?;
     Ok(VERIFIER_HOST.get_or_init(|| host))
 }
