@@ -29,6 +29,7 @@ mod framing;
 mod lone_node;
 mod metrics;
 mod not_served;
+mod places;
 mod ranges;
 mod uri;
 

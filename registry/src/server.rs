@@ -7,12 +7,12 @@ use crate::access::{self, AccessLog};
 use crate::admin::AdminToken;
 use crate::content::ShortArtifacts;
 use crate::docker::{Catalog, Proofs};
-use crate::management::proofs::Proving;
-use crate::management::search::Searches;
+use crate::management::{proofs, search};
 use crate::maven::checksum::Checksums;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::tlog::NewestNote;
-use crate::tlog_tiles::Bundles;
+use crate::tlog_tiles;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -99,10 +99,11 @@ pub(crate) struct Front {
     pub(crate) metrics: Metrics,
     pub(crate) short: ShortArtifacts,
     pub(crate) checksums: Checksums,
-    pub(crate) bundles: Bundles,
-    pub(crate) searches: Searches,
+    /// For bundles of entries, searches, and proofs that are made.
+    pub(crate) bundles: Places,
+    pub(crate) searches: Places,
+    pub(crate) proving: Places,
     pub(crate) checkpoint: NewestNote,
-    pub(crate) proving: Proving,
     pub(crate) catalog: Catalog,
     pub(crate) proofs: Proofs,
     pub(crate) public_url: Option<String>,
@@ -136,10 +137,10 @@ impl Registry {
             metrics: Metrics::new(),
             short: ShortArtifacts::default(),
             checksums: Checksums::new(),
-            bundles: Bundles::new(),
-            searches: Searches::new(),
+            bundles: tlog_tiles::places(),
+            searches: search::places(),
+            proving: proofs::places(),
             checkpoint: NewestNote::default(),
-            proving: Proving::new(),
             catalog: Catalog::default(),
             proofs: Proofs::new(),
             public_url: config.public_url,

@@ -5,14 +5,13 @@
 //! have yet may come later, so absence is not to be cached.
 
 use crate::management::error::Refused;
+use crate::places::{Place, Places};
 use crate::server::Front;
 use hyper::body::Bytes;
 use poem::Response;
 use poem::http::header;
 use pyrsia_ledger::tiles::{TILE_WIDTH, TileId};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The highest level a path may name; what a tree does not have of it is not found.
 const LEVEL_MAX: u8 = 63;
@@ -24,34 +23,21 @@ const FOR_A_WHILE: &str = "public, max-age=3600";
 const BUNDLES_AT_ONCE_MAX: usize = 4;
 /// How long a request waits for a place among them.
 const BUNDLE_WAIT: Duration = Duration::from_secs(1);
-const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// The places for entry bundles. One is taken from before a bundle is read until its last byte left.
-pub(crate) struct Bundles {
-    places: Arc<Semaphore>,
+pub(crate) fn places() -> Places {
+    Places::new(BUNDLES_AT_ONCE_MAX, BUNDLE_WAIT, "too many entries are asked for")
 }
 
 /// The bytes of a bundle, with the place they take.
 struct Placed {
     bytes: Vec<u8>,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl AsRef<[u8]> for Placed {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-impl Bundles {
-    pub(crate) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(BUNDLES_AT_ONCE_MAX)) }
-    }
-
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        let place = tokio::time::timeout(BUNDLE_WAIT, self.places.clone().acquire_owned()).await;
-        let busy = || Refused::busy("too many entries are asked for at once, try again later".into(), RETRY_AFTER_SECONDS);
-        place.ok().and_then(Result::ok).ok_or_else(busy)
     }
 }
 
@@ -111,7 +97,7 @@ pub(crate) async fn tile(front: &Front, path: &str) -> Result<Response, Refused>
     let Tile { what, index, width } = parse(path).ok_or_else(bad)?;
     let place = match what {
         What::Hashes { .. } => None,
-        What::Entries => Some(front.bundles.place().await?),
+        What::Entries => Some(front.bundles.take().await?),
     };
     // The place goes along: a client that goes away does not end the reading.
     let asked = front.node.ask_log(move |tree| {
@@ -138,22 +124,24 @@ pub(crate) mod fuzz;
 mod tests {
     use super::*;
     use crate::management::error::Dialect;
+    use crate::places::RETRY_AFTER_SECONDS;
 
     #[tokio::test]
     async fn a_bundle_keeps_its_place_until_its_bytes_are_gone_and_one_too_many_is_told_to_come_again() {
-        let bundles = Bundles::new();
+        let bundles = places();
         let mut kept = vec![];
         for _ in 0..BUNDLES_AT_ONCE_MAX {
-            let place = bundles.place().await.expect("a place");
+            let place = bundles.take().await.expect("a place");
             kept.push(Bytes::from_owner(Placed { bytes: vec![1, 2], _place: Some(place) }));
         }
-        let refused = bundles.place().await.map(|_| ()).expect_err("none is free").into_response(Dialect::Seed);
+        let refused = bundles.take().await.map(|_| ()).expect_err("none is free");
+        let refused = Refused::from(refused).into_response(Dialect::Seed);
         assert_eq!(refused.status(), 503);
         assert_eq!(refused.headers()["retry-after"], RETRY_AFTER_SECONDS.to_string());
         let rest = kept.pop().expect("a bundle").slice(1..);
-        assert!(bundles.place().await.is_err(), "its last byte did not leave yet");
+        assert!(bundles.take().await.is_err(), "its last byte did not leave yet");
         drop(rest);
-        assert!(bundles.place().await.is_ok());
+        assert!(bundles.take().await.is_ok());
     }
 
     #[test]

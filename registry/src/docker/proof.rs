@@ -9,7 +9,8 @@ use super::manifest::is_manifest;
 use super::path::{Digest, Name};
 use super::{CONTENT_DIGEST, artifact_id, package_type, warning, withheld};
 use crate::content::{self, Form, MediaType};
-use crate::management::proofs::{PROOF_WAIT, Proving};
+use crate::management::proofs;
+use crate::places::Places;
 use crate::server::Front;
 use poem::{Request, Response};
 use pyrsia_ledger::projection::packages::ArtifactRecord;
@@ -87,14 +88,13 @@ impl Proofs {
     }
 
     /// The file of a build's proof; none when it cannot be made.
-    async fn of(&self, node: &NodeHandle, proving: &Proving, build: BuildId) -> Result<Option<Arc<ProofFile>>, DockerError> {
+    async fn of(&self, node: &NodeHandle, proving: &Places, build: BuildId) -> Result<Option<Arc<ProofFile>>, DockerError> {
         let state = node.ledger().state.clone().ok_or_else(no_network)?;
         let tip = state.height();
         if let Some(known) = self.known(&build, tip) {
             return Ok(known.file());
         }
-        let busy = |_| DockerError::Unavailable("too many proofs are asked for at once, try again later".into());
-        let place = tokio::time::timeout(PROOF_WAIT, proving.place()).await.map_err(busy)?;
+        let place = proving.take().await.map_err(|busy| DockerError::Unavailable(busy.to_string()))?;
         if let Some(known) = self.known(&build, tip) {
             return Ok(known.file());
         }
@@ -116,7 +116,7 @@ impl Proofs {
             }
         };
         let stopping = || DockerError::Unavailable("the node is stopping".into());
-        place.prove(node, state, build, None, keep).await.ok_or_else(stopping)
+        proofs::prove(place, node, state, build, None, keep).await.ok_or_else(stopping)
     }
 
     /// What `wanted` makes of the first proof of these subjects that it wants. Only few proofs are made for it: whoever asks for digests
@@ -124,7 +124,7 @@ impl Proofs {
     async fn search<T>(
         &self,
         node: &NodeHandle,
-        proving: &Proving,
+        proving: &Places,
         subjects: &[Subject],
         wanted: impl Fn(&Subject, &ProofFile) -> Option<T>,
     ) -> Result<Option<T>, DockerError> {

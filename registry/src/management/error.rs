@@ -1,6 +1,7 @@
 //! Errors as HTTP: in the form of the seed documents, and as RFC 9457 problems below `/api/v1`.
 
 use crate::pages;
+use crate::places::{NoPlace, RETRY_AFTER_SECONDS};
 use crate::wire::{ErrorBody, ErrorEntry, Problem};
 use poem::Response;
 use poem::http::{Method, StatusCode, header};
@@ -49,12 +50,6 @@ impl Refused {
 
     pub(crate) fn unavailable(message: String) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
-    }
-
-    /// Too much is asked at once; `retry_after_seconds` later there may be room.
-    pub(crate) fn busy(message: String, retry_after_seconds: u64) -> Self {
-        let header = Some((header::RETRY_AFTER, retry_after_seconds.to_string()));
-        Self { header, ..Self::unavailable(message) }
     }
 
     pub(crate) fn no_network() -> Self {
@@ -113,6 +108,13 @@ impl Refused {
             response.headers_mut().insert(name, value);
         }
         response
+    }
+}
+
+impl From<NoPlace> for Refused {
+    fn from(busy: NoPlace) -> Self {
+        let header = Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
+        Self { header, ..Self::unavailable(busy.to_string()) }
     }
 }
 

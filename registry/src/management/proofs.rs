@@ -5,6 +5,7 @@
 
 use super::{body, error::Refused};
 use crate::attestations::{BUNDLE_MEDIA_TYPE, PAYLOAD_TYPE, PROOF_MEDIA_TYPE, Publication};
+use crate::places::{Place, Places};
 use crate::server::Front;
 use poem::http::{StatusCode, header};
 use poem::{Request, Response};
@@ -14,54 +15,34 @@ use pyrsia_node::NodeHandle;
 use pyrsia_node::verification::newest_publication;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many proofs are made at once, of images or of anything: each reads the log, and verifies signatures on one core.
 const PROOFS_AT_ONCE_MAX: usize = 2;
 /// How long a request waits for its turn.
-pub(crate) const PROOF_WAIT: Duration = Duration::from_secs(5);
-const RETRY_AFTER_SECONDS: u64 = 2;
+const PROOF_WAIT: Duration = Duration::from_secs(5);
 const TLOG_PROOF_MEDIA_TYPE: &str = "text/plain; charset=utf-8";
 /// The most artifacts one request names: a build has no more.
 const ARTIFACTS_ASKED_MAX: usize = 256;
 
 /// The places for proofs that are made.
-pub(crate) struct Proving {
-    places: Arc<Semaphore>,
+pub(crate) fn places() -> Places {
+    Places::new(PROOFS_AT_ONCE_MAX, PROOF_WAIT, "too many proofs are asked for")
 }
 
-impl Proving {
-    pub(crate) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(PROOFS_AT_ONCE_MAX)) }
-    }
-
-    pub(crate) async fn place(&self) -> Place {
-        Place { _permit: self.places.clone().acquire_owned().await.expect("the semaphore is never closed") }
-    }
-}
-
-/// One proof may be made in it.
-pub(crate) struct Place {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    /// Proves a build, and answers what `with` makes of the proof. None when the node is stopping.
-    pub(crate) async fn prove<T: Send + 'static>(
-        self,
-        node: &NodeHandle,
-        state: Arc<Projections>,
-        build: BuildId,
-        artifacts: Option<Vec<ArtifactId>>,
-        with: impl FnOnce(Result<PublicationProof, ProveError>) -> T + Send + 'static,
-    ) -> Option<T> {
-        // The place goes along: a client that goes away does not end the work.
-        let in_place = move |proof| {
-            let _place = self;
-            with(proof)
-        };
-        node.prove(state, build, artifacts, in_place).await
-    }
+/// Proves a build in `place`, and answers what `with` makes of the proof. None when the node is stopping.
+pub(crate) async fn prove<T: Send + 'static>(
+    place: Place,
+    node: &NodeHandle,
+    state: Arc<Projections>,
+    build: BuildId,
+    artifacts: Option<Vec<ArtifactId>>,
+    with: impl FnOnce(Result<PublicationProof, ProveError>) -> T + Send + 'static,
+) -> Option<T> {
+    let in_place = move |proof| {
+        let _place = place;
+        with(proof)
+    };
+    node.prove(state, build, artifacts, in_place).await
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +116,7 @@ async fn of_build(front: &Front, state: Arc<Projections>, build: BuildId, asked:
     if asked.format == Format::Slsa {
         refuse_at_risk(&state, &build)?;
     }
-    let busy = |_| Refused::busy("too many proofs are asked for at once, try again later".into(), RETRY_AFTER_SECONDS);
-    let place = tokio::time::timeout(PROOF_WAIT, front.proving.place()).await.map_err(busy)?;
+    let place = front.proving.take().await?;
     let Asked { artifacts, format, .. } = asked;
     let named = (!artifacts.is_empty()).then(|| artifacts.clone());
     let (node, of) = (front.node.clone(), state.clone());
@@ -148,7 +128,7 @@ async fn of_build(front: &Front, state: Arc<Projections>, build: BuildId, asked:
             Format::Slsa => attested(&node, &of, &proof).map(|bundle| (BUNDLE_MEDIA_TYPE, bundle)),
         }
     };
-    let made = place.prove(&front.node, state, build, named, written).await;
+    let made = prove(place, &front.node, state, build, named, written).await;
     let (media_type, text) = made.ok_or_else(|| Refused::unavailable("the node is stopping".into()))??;
     Ok(answer(media_type, text))
 }
@@ -213,7 +193,7 @@ mod tests {
         let state = handle.ledger().state.clone().expect("a network");
         let build = BuildId::of(state.network(), &PackageCoordinate::new("docker", "hello:1.0").expect("a coordinate"), 0);
 
-        let proving = Arc::new(Proving::new());
+        let proving = Arc::new(places());
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (end, must_end) = mpsc::channel::<()>();
         let asked = tokio::spawn({
@@ -223,18 +203,17 @@ mod tests {
                     begun.send(proof.is_err()).expect("somebody waits");
                     must_end.recv_timeout(PATIENCE).expect("is told to end");
                 };
-                proving.place().await.prove(&handle, state, build, None, working).await
+                prove(proving.take().await.ok()?, &handle, state, build, None, working).await
             }
         });
         let unknown = tokio::time::timeout(PATIENCE, has_begun).await.expect("in time").expect("the proof is asked for");
         assert!(unknown, "nobody asked for this build");
         asked.abort();
         assert!(asked.await.expect_err("it hung up").is_cancelled());
-        assert_eq!(proving.places.available_permits(), PROOFS_AT_ONCE_MAX - 1, "the work goes on");
+        assert_eq!(proving.free(), PROOFS_AT_ONCE_MAX - 1, "the work goes on");
 
         end.send(()).expect("the work goes on");
-        let all = u32::try_from(PROOFS_AT_ONCE_MAX).expect("few");
-        drop(tokio::time::timeout(PATIENCE, proving.places.acquire_many(all)).await.expect("in time").expect("never closed"));
+        tokio::time::timeout(PATIENCE, proving.are_free(PROOFS_AT_ONCE_MAX)).await.expect("in time");
         node.stop().await;
     }
 

@@ -1,6 +1,7 @@
 //! Searching the ledger.
 
 use super::{body, error::Refused, json};
+use crate::places::Places;
 use crate::server::Front;
 use crate::wire::{FoundEvent, SearchOrder, SearchPage, SearchRequest, event_in_words};
 use poem::http::StatusCode;
@@ -10,47 +11,31 @@ use pyrsia_ledger::event::Event;
 use pyrsia_ledger::log::{StoredTree, TreeError};
 use pyrsia_ledger::search::{Found, Order, Page, build_of, coordinate_of};
 use pyrsia_node::NodeHandle;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many searches read the log at once; each takes some tens of milliseconds.
 const SEARCHES_AT_ONCE_MAX: usize = 4;
 /// How long a request waits for a place among them.
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
-const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// The places for searches.
-pub(crate) struct Searches {
-    places: Arc<Semaphore>,
+pub(crate) fn places() -> Places {
+    Places::new(SEARCHES_AT_ONCE_MAX, SEARCH_WAIT, "too much is searched for")
 }
 
-impl Searches {
-    pub(crate) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(SEARCHES_AT_ONCE_MAX)) }
-    }
-
-    /// Asks the log in one of the places.
-    pub(crate) async fn ask<T: Send + 'static>(
-        &self,
-        node: &NodeHandle,
-        question: impl FnOnce(&StoredTree) -> Result<T, TreeError> + Send + 'static,
-    ) -> Result<T, Refused> {
-        let place = self.place().await?;
-        // The place goes along: a client that goes away does not end the reading.
-        let asked = node.ask_log(move |tree| {
-            let _place = place;
-            question(tree)
-        });
-        let read = asked.await.ok_or_else(|| Refused::unavailable("the node is stopping".into()))?;
-        read.map_err(|error| Refused::unavailable(format!("the log cannot be read: {error}")))
-    }
-
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        let place = tokio::time::timeout(SEARCH_WAIT, self.places.clone().acquire_owned()).await;
-        let busy = || Refused::busy("too much is searched for at once, try again later".into(), RETRY_AFTER_SECONDS);
-        place.ok().and_then(Result::ok).ok_or_else(busy)
-    }
+/// Asks the log in one of the places.
+pub(crate) async fn ask<T: Send + 'static>(
+    searches: &Places,
+    node: &NodeHandle,
+    question: impl FnOnce(&StoredTree) -> Result<T, TreeError> + Send + 'static,
+) -> Result<T, Refused> {
+    let place = searches.take().await?;
+    let asked = node.ask_log(move |tree| {
+        let _place = place;
+        question(tree)
+    });
+    let read = asked.await.ok_or_else(|| Refused::unavailable("the node is stopping".into()))?;
+    read.map_err(|error| Refused::unavailable(format!("the log cannot be read: {error}")))
 }
 
 pub(crate) async fn search(front: &Front, request: &Request) -> Result<Response, Refused> {
@@ -66,7 +51,7 @@ pub(crate) async fn found(front: &Front, asked: &SearchRequest) -> Result<Search
     let (query, page) = asked.read().map_err(|error| Refused::bad_request(error.to_string()))?;
     let ledger = front.node.ledger();
     let state = ledger.state.clone().ok_or_else(Refused::no_network)?;
-    let asked = front.searches.ask(&front.node, move |tree| {
+    let asked = ask(&front.searches, &front.node, move |tree| {
         let found = tree.search(&state, &query, &page)?;
         Ok(SearchPage::of(&state, page.order, found))
     });
@@ -122,7 +107,7 @@ fn shown(state: &Projections, found: &Found) -> FoundEvent {
 mod tests {
     use super::*;
     use crate::lone_node::lone_node;
-    use std::sync::mpsc;
+    use std::sync::{Arc, mpsc};
 
     /// How long anything may take that a test waits for.
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -130,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn who_hangs_up_frees_no_place_while_the_log_is_read() {
         let (node, _folder) = lone_node().await;
-        let (handle, searches) = (node.handle(), Arc::new(Searches::new()));
+        let (handle, searches) = (node.handle(), Arc::new(places()));
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (end, must_end) = mpsc::channel::<()>();
         let asked = tokio::spawn({
@@ -141,18 +126,16 @@ mod tests {
                     must_end.recv_timeout(PATIENCE).expect("is told to end");
                     Ok(())
                 };
-                searches.ask(&handle, reading).await.is_ok()
+                ask(&searches, &handle, reading).await.is_ok()
             }
         });
         tokio::time::timeout(PATIENCE, has_begun).await.expect("in time").expect("the log is asked");
         asked.abort();
         assert!(asked.await.expect_err("it hung up").is_cancelled());
-        assert_eq!(searches.places.available_permits(), SEARCHES_AT_ONCE_MAX - 1, "the reading goes on");
+        assert_eq!(searches.free(), SEARCHES_AT_ONCE_MAX - 1, "the reading goes on");
 
         end.send(()).expect("the reading goes on");
-        let all = u32::try_from(SEARCHES_AT_ONCE_MAX).expect("few");
-        let free = tokio::time::timeout(PATIENCE, searches.places.acquire_many(all)).await.expect("in time");
-        drop(free.expect("never closed"));
+        tokio::time::timeout(PATIENCE, searches.are_free(SEARCHES_AT_ONCE_MAX)).await.expect("in time");
         node.stop().await;
     }
 }

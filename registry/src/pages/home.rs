@@ -3,6 +3,7 @@
 use super::html::{Href, Html};
 use super::{block_link, build_link, moment, node_link, package_link};
 use crate::management::error::Refused;
+use crate::management::search;
 use crate::management::status::{network_view, status_of};
 use crate::server::Front;
 use crate::wire::{BlockView, NetworkView, NodeStatus};
@@ -116,7 +117,7 @@ fn unfinished(html: &mut Html, state: &Projections) {
 }
 
 async fn newest_blocks(front: &Front, newest: Height) -> Result<Vec<BlockView>, Refused> {
-    let read = front.searches.ask(&front.node, move |tree| {
+    let read = search::ask(&front.searches, &front.node, move |tree| {
         let heights = (newest.0.saturating_sub(BLOCKS_MAX - 1)..=newest.0).rev().map(Height);
         let blocks = heights.map(|height| Ok(tree.block(height)?)).collect::<Result<Vec<_>, TreeError>>()?;
         Ok(blocks.iter().flatten().map(BlockView::from).collect())

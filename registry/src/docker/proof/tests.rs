@@ -4,6 +4,10 @@ use futures::FutureExt;
 use poem::http::{StatusCode, header};
 use pyrsia_ledger::event::BuiltArtifact;
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long anything may take that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn record() -> ArtifactRecord {
     let artifact = BuiltArtifact {
@@ -99,7 +103,7 @@ fn a_failure_is_known_until_the_next_block() {
 #[tokio::test]
 async fn a_search_makes_few_proofs_and_the_next_one_goes_on_behind_them() {
     let (running, _folder) = lone_node().await;
-    let (node, proving, proofs) = (running.handle(), Proving::new(), Proofs::new());
+    let (node, proving, proofs) = (running.handle(), proofs::places(), Proofs::new());
     let build = |number: usize| borsh::from_slice::<BuildId>(&[number as u8; 16]).expect("sixteen bytes");
     // The network has none of these builds. The first two are manifests of one image.
     let of = |build_id| Subject { record: ArtifactRecord { build_id, ..record() }, risk: None };
@@ -124,8 +128,8 @@ async fn a_search_makes_few_proofs_and_the_next_one_goes_on_behind_them() {
     assert!(proofs.known(&build(98), tip).is_none());
 
     // Who finds no place is told to come back, and what is known needs none.
-    let taken: Vec<_> = std::iter::from_fn(|| proving.place().now_or_never()).collect();
-    let waited = tokio::time::timeout(4 * PROOF_WAIT, proofs.of(&node, &proving, build(98))).await.expect("not for ever");
+    let taken: Vec<_> = std::iter::from_fn(|| proving.take().now_or_never()).collect();
+    let waited = tokio::time::timeout(PATIENCE, proofs.of(&node, &proving, build(98))).await.expect("not for ever");
     let response = waited.expect_err("there is no place").into_response();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key(header::RETRY_AFTER));
