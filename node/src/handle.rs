@@ -26,7 +26,7 @@ use crate::builds::wish::{BuildReceipt, BuildWish, PackageTypeInfo, WishError};
 use crate::consensus::{ConsensusHandle, ConsensusView, LedgerView};
 use crate::metrics::NodeMetrics;
 use crate::mounts::documents::Documents;
-use crate::p2p::{Feed, FetchError, Fetched, Incoming, NetworkConfig, Outside, P2pHandle};
+use crate::p2p::{Feed, FetchError, Fetched, Incoming, NetworkConfig, Outside, P2pHandle, Traffic};
 use crate::package_types::PackageTypes;
 use crate::request_context;
 use crate::revocation::{self, Revocation, RevokeError};
@@ -196,6 +196,11 @@ impl NodeHandle {
     /// How this node looks from outside.
     pub fn outside(&self) -> Outside {
         self.node.p2p.outside()
+    }
+
+    /// How this node is connected with others, and what has passed between them since its start.
+    pub fn traffic(&self) -> Traffic {
+        self.node.p2p.traffic()
     }
 
     pub fn package_types(&self) -> Vec<PackageTypeInfo> {

@@ -24,6 +24,7 @@ mod ledger_frames;
 mod metrics;
 mod network_config;
 mod peer_id;
+mod port_mapping;
 mod provider_records;
 mod reach;
 mod relaying;
@@ -35,9 +36,11 @@ mod tasks;
 pub use access::{InvalidPeerRule, PeerAccess, PeerRule};
 pub use exchange::feed::Feed;
 pub use exchange::fetch::{FetchError, Fetched, Incoming};
+pub use metrics::Traffic;
 pub use network_config::{
     CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN, Distribution, NetworkConfig, PortMapping, Rate, RateTooLow, Relaying,
 };
+pub use port_mapping::Forwarding;
 pub use reach::{Outside, Reachability};
 pub use request::{
     CODE_BUSY, CODE_TIMED_OUT, InboundRequest, NodeRequest, NodeResponse, REQUEST_BYTES_MAX, RequestError, WireReceipt,
@@ -45,11 +48,11 @@ pub use request::{
 
 use crate::artifacts::ArtifactStore;
 use crate::bucket::Bucket;
+use crate::config::MAX_PROVIDED_KEYS;
 use crate::consensus::{ConsensusHandle, Outgoing};
 use addresses::AddressBook;
 use dialing::{Dialing, Target};
 use ed25519_dalek::SigningKey;
-use crate::config::MAX_PROVIDED_KEYS;
 use exchange::download::Patience;
 use exchange::fetch::Fetcher;
 use exchange::rate::RateLimit;
@@ -102,10 +105,6 @@ pub struct P2pConfig {
     pub network: NetworkConfig,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum P2pError {
-    #[error("the key of this node cannot secure connections")]
-    Key(#[source] noise::Error),
 impl P2pConfig {
     /// What a node does that was told nothing else.
     pub fn new(key: SigningKey, listen: Vec<Multiaddr>, peers: Vec<Multiaddr>) -> Self {
@@ -123,6 +122,10 @@ impl P2pConfig {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum P2pError {
+    #[error("the key of this node cannot secure connections")]
+    Key(#[source] noise::Error),
     #[error("this node cannot listen on {address}")]
     Listen {
         address: Multiaddr,
@@ -176,7 +179,8 @@ impl P2p {
         let (commands, command_queue) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (peers_sender, peers) = watch::channel(Arc::new(vec![]));
         let (addresses_sender, addresses) = watch::channel(Arc::new(vec![]));
-        let (outside_sender, outside) = watch::channel(Outside::default());
+        let forwarding = Forwarding::of(config.network.port_mapping);
+        let (outside_sender, outside) = watch::channel(Outside { forwarding, ..Outside::default() });
         let reach = Reach { commands: commands.clone(), peers, addresses };
         let only_here = "the protocol is registered nowhere else";
         let frames = LedgerFrames::start(control.clone(), consensus.clone(), outgoing, metrics.clone(), tasks.clone());
@@ -233,7 +237,7 @@ impl P2p {
             making: Mutex::default(),
         });
         tasks.spawn(rooms.clone().trim());
-        let fetcher = Fetcher::new(rooms, metrics, tasks.clone());
+        let fetcher = Fetcher::new(rooms, metrics.clone(), tasks.clone());
         if network.distribution == Distribution::On {
             tasks.spawn(announce_stored(
                 reach.clone(),
@@ -242,7 +246,7 @@ impl P2p {
                 config.max_provided_keys.min(ANNOUNCED_AT_START_MAX),
             ));
         }
-        Ok((P2pHandle { reach, fetcher, outside, network: Arc::new(network) }, P2pTask { tasks }))
+        Ok((P2pHandle { reach, fetcher, outside, network: Arc::new(network), metrics }, P2pTask { tasks }))
     }
 }
 
@@ -299,6 +303,7 @@ pub struct P2pHandle {
     fetcher: Fetcher,
     outside: watch::Receiver<Outside>,
     network: Arc<NetworkConfig>,
+    metrics: Metrics,
 }
 
 impl P2pHandle {
@@ -325,6 +330,11 @@ impl P2pHandle {
     /// How this node looks from outside.
     pub fn outside(&self) -> Outside {
         self.outside.borrow().clone()
+    }
+
+    /// How this node is connected, and what has passed since its start.
+    pub fn traffic(&self) -> Traffic {
+        self.metrics.traffic()
     }
 
     /// Dials an address once.

@@ -144,6 +144,7 @@ pub struct NodeStatus {
     pub height: Option<Height>,
     /// Absent until the node follows a network.
     pub consensus: Option<ConsensusStatus>,
+    pub exchange: ExchangeView,
 }
 
 /// `GET /api/v1/network`: the state of the network at the newest block this node has.
@@ -187,6 +188,19 @@ pub struct ExchangeView {
     pub reachability: String,
     /// The nodes through which others reach this one.
     pub relays: Vec<NodeId>,
+    /// `off`, `asked`, `forwarded`, `no_gateway` or `private_gateway`.
+    pub port_forwarding: String,
+    /// Connections with other nodes, by whether a third one carries them.
+    pub direct_connections: u64,
+    pub relayed_connections: u64,
+    /// Carried connections that gave way to direct ones since the start, and attempts that came to nothing.
+    pub holes_punched: u64,
+    pub holes_not_punched: u64,
+    /// Artifacts that came from other nodes since the start, and fetches that ended without one.
+    pub fetched: u64,
+    pub not_fetched: u64,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

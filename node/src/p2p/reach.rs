@@ -1,5 +1,6 @@
 //! What other tasks ask of the swarm task, and what they can see of it.
 
+use super::port_mapping::Forwarding;
 use super::request::{NodeRequest, NodeResponse, RequestError};
 use libp2p::Multiaddr;
 use libp2p::request_response::ResponseChannel;
@@ -24,6 +25,7 @@ pub struct Outside {
     pub reachability: Reachability,
     /// The relays through which it can be reached.
     pub relays: Vec<NodeId>,
+    pub forwarding: Forwarding,
 }
 
 /// How many commands may wait for the swarm task.

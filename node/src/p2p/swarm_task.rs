@@ -12,6 +12,7 @@ use super::ledger_frames::LedgerFrames;
 use super::metrics::Metrics;
 use super::network_config::{Distribution, Relaying};
 use super::peer_id::{node_of, peer_of};
+use super::port_mapping::Forwarding;
 use super::provider_records;
 use super::reach::{Command, Outside, Reachability};
 use super::request::{InboundRequest, NodeResponse, RequestError};
@@ -410,6 +411,10 @@ impl SwarmTask {
             }
             BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
                 self.on_place_granted(relay_peer_id);
+            }
+            BehaviourEvent::PortMapping(event) => {
+                let forwarding = Forwarding::after(&event);
+                self.outside.send_modify(|outside| outside.forwarding = forwarding);
             }
             BehaviourEvent::HolePunching(event) => self.on_hole_punched(event),
             _ => {}

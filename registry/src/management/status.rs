@@ -15,7 +15,7 @@ use pyrsia_ledger::projection::verifiers::Module;
 use pyrsia_ledger::{NodeId, PackageType, Projections, Sha256Digest};
 use pyrsia_node::builds::judging::{JudgeSummary, JudgingSummary, PhaseSummary, judging};
 use pyrsia_node::consensus::{ConsensusView, RoundStep, RunningHeight, Silence};
-use pyrsia_node::p2p::{Distribution, Rate, Reachability};
+use pyrsia_node::p2p::{Distribution, Forwarding, Rate, Reachability};
 use pyrsia_node::{NodeHandle, OfferedVerifier};
 
 /// The description of `/api/v1` (OpenAPI 3.1).
@@ -72,6 +72,7 @@ pub(crate) fn status_of(node: &NodeHandle) -> NodeStatus {
         network_name: state.map(|state| state.name().to_owned()),
         height: state.map(Projections::height),
         consensus: state.map(|_| consensus_status(&node.consensus())),
+        exchange: exchange_view(node),
     }
 }
 
@@ -109,7 +110,7 @@ fn judging_view(summary: JudgingSummary) -> JudgingView {
 }
 
 fn exchange_view(node: &NodeHandle) -> ExchangeView {
-    let (network, outside) = (node.network_config(), node.outside());
+    let (network, outside, traffic) = (node.network_config(), node.outside(), node.traffic());
     ExchangeView {
         distribution: match network.distribution {
             Distribution::On => "on".to_owned(),
@@ -124,6 +125,21 @@ fn exchange_view(node: &NodeHandle) -> ExchangeView {
             Reachability::Private => "private".to_owned(),
         },
         relays: outside.relays,
+        port_forwarding: match outside.forwarding {
+            Forwarding::Off => "off".to_owned(),
+            Forwarding::Asked => "asked".to_owned(),
+            Forwarding::Forwarded => "forwarded".to_owned(),
+            Forwarding::NoGateway => "no_gateway".to_owned(),
+            Forwarding::PrivateGateway => "private_gateway".to_owned(),
+        },
+        direct_connections: traffic.direct_connections,
+        relayed_connections: traffic.relayed_connections,
+        holes_punched: traffic.holes_punched,
+        holes_not_punched: traffic.holes_not_punched,
+        fetched: traffic.fetched,
+        not_fetched: traffic.not_fetched,
+        received_bytes: traffic.received_bytes,
+        sent_bytes: traffic.sent_bytes,
     }
 }
 

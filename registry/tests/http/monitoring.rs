@@ -21,6 +21,11 @@ fn samples_in(exposition: &str) -> BTreeSet<&str> {
     samples.filter_map(|line| line.split(['{', ' ']).next()).collect()
 }
 
+/// The parts of a node that metrics are about: the second word of their names.
+fn rooms<'a>(metrics: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+    metrics.iter().filter(|name| name.starts_with("pyrsia_")).filter_map(|name| name.split('_').nth(1)).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_metric_of_the_dashboard_and_the_alerts_is_one_that_a_node_gives() {
     let image = Image::new();
@@ -36,5 +41,6 @@ async fn every_metric_of_the_dashboard_and_the_alerts_is_one_that_a_node_gives()
         let missing: Vec<_> = named.difference(&given).collect();
         assert!(missing.is_empty(), "{file} names what no node gives: {missing:?}\n{exposition}");
     }
+    assert_eq!(rooms(&metrics_in(DASHBOARD)), rooms(&given), "the dashboard shows something of every part of a node");
     fixture.stop().await;
 }

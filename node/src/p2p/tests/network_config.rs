@@ -140,14 +140,17 @@ async fn refused(node: &TestNode, count: u64) {
     in_time(counted).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beyond_the_most_connections_strangers_are_sent_away_and_some_room_is_left_for_dials() {
-    const STRANGERS: usize = 9;
-    let node =
-        Setup::new(1).network(NetworkConfig { max_connections: CONNECTIONS_MIN, ..NetworkConfig::default() }).start().await;
-    let (closed, mut closings) = mpsc::unbounded_channel();
-    let strangers: Vec<_> = (0..STRANGERS)
-        .map(|_| {
+/// Nodes of nobody's network that connect and stay.
+struct Crowd {
+    strangers: Vec<tokio::task::JoinHandle<()>>,
+    /// One word for each that was sent away.
+    sent_away: mpsc::UnboundedReceiver<()>,
+}
+
+impl Crowd {
+    fn around(node: &TestNode, strangers: usize) -> Self {
+        let (closed, sent_away) = mpsc::unbounded_channel();
+        let stranger = |_| {
             let key = Keypair::generate_ed25519();
             let mut swarm: Swarm<_> = behaviour::build(&key, 1, &NetworkConfig::default(), Counter::default()).expect("a swarm");
             swarm.dial(node.p2p.addresses()[0].clone()).expect("dials");
@@ -160,16 +163,61 @@ async fn beyond_the_most_connections_strangers_are_sent_away_and_some_room_is_le
                     }
                 }
             })
-        })
-        .collect();
-    let incoming = CONNECTIONS_MIN as usize * 3 / 4;
-    for _ in incoming..STRANGERS {
-        in_time(closings.recv()).await.expect("strangers live");
+        };
+        Self { strangers: (0..strangers).map(stranger).collect(), sent_away }
     }
-    node.wait_for_peers(|peers| peers.len() == incoming).await;
+
+    /// Waits until so many of them were sent away.
+    async fn thinned_by(&mut self, count: usize) {
+        for _ in 0..count {
+            in_time(self.sent_away.recv()).await.expect("strangers live");
+        }
+    }
+
+    fn go(self) {
+        self.strangers.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// The fewest connections an operator may choose, and how many of them others may make.
+const PLACES: usize = CONNECTIONS_MIN as usize;
+const INCOMING: usize = PLACES * 3 / 4;
+
+fn few_connections() -> NetworkConfig {
+    NetworkConfig { max_connections: CONNECTIONS_MIN, ..NetworkConfig::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_the_most_connections_strangers_are_sent_away_and_some_room_is_left_for_dials() {
+    let node = Setup::new(1).network(few_connections()).start().await;
+    let mut crowd = Crowd::around(&node, PLACES + 1);
+    crowd.thinned_by(PLACES + 1 - INCOMING).await;
+    node.wait_for_peers(|peers| peers.len() == INCOMING).await;
     let other = Setup::new(2).start().await;
     in_time(node.p2p.dial(other.p2p.addresses()[0].clone())).await.expect("there is room for whom this node wants to reach");
-    strangers.iter().for_each(tokio::task::JoinHandle::abort);
+    crowd.go();
     other.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authorized_node_gets_in_where_strangers_have_every_place() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let founder = Setup::new(1).start_in(folder.path()).await;
+    founder.found().await;
+    let node = Setup::new(2).peer(&founder).network(few_connections()).start().await;
+    node.wait_for_state(|state| state.members.contains(&founder.id)).await;
+    founder.stop().await;
+    node.wait_for_peers(<[NodeId]>::is_empty).await;
+    let mut crowd = Crowd::around(&node, INCOMING + 1);
+    crowd.thinned_by(1).await;
+    node.wait_for_peers(|peers| peers.len() == INCOMING).await;
+    // It listens nowhere: only a connection that it makes itself can be theirs.
+    let founder = Setup::new(1).listen("").peer(&node).start_in(folder.path()).await;
+    node.wait_for_peers(|peers| peers.contains(&founder.id)).await;
+    assert_eq!(node.p2p.peers().len(), INCOMING + 1, "nobody had to go for it");
+    assert_eq!(node.p2p.traffic().direct_connections, INCOMING as u64 + 1);
+    crowd.go();
+    founder.stop().await;
     node.stop().await;
 }
