@@ -5,9 +5,11 @@
 
 mod arguments;
 mod bucket;
+mod compiling;
 mod configuration;
 mod folders;
 mod health;
+mod idle_memory;
 mod network;
 mod stopping;
 mod storage;
@@ -38,6 +40,9 @@ use tracing_subscriber::Layer;
 const RUNTIME_END_MAX: Duration = Duration::from_secs(5);
 
 pub fn main() -> ExitCode {
+    if compiling::is_asked() {
+        return compiling::run();
+    }
     let done = configuration::read(std::env::args_os().collect(), &|name| std::env::var_os(name)).and_then(|asked| match asked {
         Asked::Node(arguments, file) => run(*arguments, file.as_deref()).map(|()| ExitCode::SUCCESS),
         Asked::Health(health, listens_on) => {
@@ -102,6 +107,7 @@ async fn serve(arguments: NodeArguments) -> Result<(), Failure> {
     };
     announce(&node, registry.address(), stands_alone);
     supervisor::ready();
+    idle_memory::keep_low();
     let end = tokio::select! {
         signal = signals.next() => {
             info!("{signal} received, the node stops");

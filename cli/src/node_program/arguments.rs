@@ -3,6 +3,7 @@
 //! The module `configuration` gives every argument an environment variable and a key in the file by itself.
 
 use super::bucket::BucketArguments;
+use super::compiling;
 use super::configuration::ConfigCommand;
 use super::folders::FolderArguments;
 use super::health::HealthArguments;
@@ -132,6 +133,7 @@ impl NodeArguments {
         config.keypair_path = folders.keypair_path;
         config.ledger_path = folders.ledger_path;
         config.verifiers_path = Some(folders.verifiers_path);
+        config.verifier_compiler = compiling::compiler();
         config.external_ip = self.external_ip;
         config.listen = self.listen.clone();
         config.peers = self.peer.clone();

@@ -1,6 +1,7 @@
 //! The programs as a user or a script meets them: help, exit codes, the settings file, a node, and a node that is not there.
 
 mod client_files;
+mod compiling;
 mod configuration;
 mod fixture;
 mod lone_node;
