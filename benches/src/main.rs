@@ -1,4 +1,4 @@
-//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|consensus|verifiers|sync|mirror]`.
+//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|memory|consensus|verifiers|sync|mirror]`.
 //!
 //! Each figure stands beside that of an ordinary tool on the same machine in the same run, because absolute figures of a
 //! shared machine say little. Starts the optimized programs as a user does, on loopback, in a temporary folder.
@@ -31,15 +31,16 @@ async fn main() -> Result<()> {
         return mirror::measure().await;
     }
     let tasks = match words.as_slice() {
-        [] => vec!["transfer", "latency", "consensus", "verifiers"],
-        [task @ ("transfer" | "latency" | "consensus" | "verifiers")] => vec![*task],
-        _ => bail!("usage: pyrsia-benches [transfer|latency|consensus|verifiers|sync|mirror]"),
+        [] => vec!["transfer", "latency", "memory", "consensus", "verifiers"],
+        [task @ ("transfer" | "latency" | "memory" | "consensus" | "verifiers")] => vec![*task],
+        _ => bail!("usage: pyrsia-benches [transfer|latency|memory|consensus|verifiers|sync|mirror]"),
     };
     println!("| what | measured |\n|---|---|");
     for task in tasks {
         match task {
             "transfer" => transfer::measure().await?,
             "latency" => latency::measure().await?,
+            "memory" => memory::measure().await?,
             "consensus" => consensus::measure().await?,
             _ => verifiers::measure()?,
         }
