@@ -4,8 +4,11 @@
 //! restarts, and one in the user's state folder, named by the node's port, where the CLI of the same user finds it. The
 //! state folder of a node that is a service of the machine is `/run`, where root's CLI looks as well.
 //! What stands there may be the work of another user, one that was broken into: it is read with suspicion, and never repaired.
+//! A node holds a lock on what it left for as long as it runs, so that the token of one that was killed is not sent to whatever listens on
+//! its port next.
 //! A token is never printed and never logged.
 
+use pyrsia_pipeline::open_regular;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,23 +30,37 @@ pub fn of_node(folder: &Path) -> io::Result<String> {
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(io::Error::from)?;
     let token = hex::encode(bytes);
-    write(&path, &token)?;
+    write(&path, &token, Holding::Nothing)?;
     Ok(token)
 }
 
-/// Leaves the token where the CLI of the same user looks for it.
-pub fn share(port: u16, token: &str) -> io::Result<()> {
+/// A token that lies where the CLI of the same user looks for it.
+#[derive(Debug)]
+pub struct LeftToken {
+    path: PathBuf,
+    token: String,
+    /// With the lock that says that its node runs.
+    _file: File,
+}
+
+/// Leaves the token of the node on `port`.
+pub fn share(port: u16, token: &str) -> io::Result<LeftToken> {
     let folder =
         state_folder().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "neither XDG_STATE_HOME nor HOME is set"))?;
     fs::create_dir_all(&folder)?;
-    write(&folder.join(port.to_string()), token)
+    leave(folder.join(port.to_string()), token)
 }
 
-/// Takes the token away again, so that it is not sent to what listens on `port` next.
-pub fn withdraw(port: u16, token: &str) -> io::Result<()> {
-    match state_folder().map(|folder| folder.join(port.to_string())) {
-        Some(path) if read_shared(&path).is_ok_and(|found| found == token) => fs::remove_file(path),
-        Some(_) | None => Ok(()),
+fn leave(path: PathBuf, token: &str) -> io::Result<LeftToken> {
+    let file = write(&path, token, Holding::Lock)?;
+    Ok(LeftToken { path, token: token.to_owned(), _file: file })
+}
+
+impl LeftToken {
+    /// Takes the token away again, unless another node left its own there.
+    pub fn withdraw(self) -> io::Result<()> {
+        let found = open_shared(&self.path).and_then(|file| token_in(file, &self.path));
+        if found.is_ok_and(|found| found == self.token) { fs::remove_file(&self.path) } else { Ok(()) }
     }
 }
 
@@ -69,8 +86,7 @@ fn shared_in(folders: impl IntoIterator<Item = PathBuf>, port: &str) -> Shared {
     for path in folders.into_iter().map(|folder| folder.join(port)) {
         match read_shared(&path) {
             Ok(found) => {
-                remarks
-                    .push(format!("the token that was sent is that in {}; remove it if a killed node left it", path.display()));
+                remarks.push(format!("the token that was sent is that in {}", path.display()));
                 token = Some(found);
                 break;
             }
@@ -88,24 +104,28 @@ fn state_folder() -> Option<PathBuf> {
     state.or_else(|| set("LOCALAPPDATA")).map(|state| state.join("pyrsia").join("admin-tokens"))
 }
 
-/// A link is not followed, a pipe not waited for, and what others may read or have made looser is not used.
+/// The token of a node that runs.
 fn read_shared(path: &Path) -> io::Result<String> {
-    let mut options = File::options();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
-    }
-    let file = options.open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    if !is_private(&metadata) {
-        return Err(io::Error::other("it is not for its owner's eyes only; a node that starts leaves it anew"));
+    let file = open_shared(path)?;
+    if is_abandoned(&file) {
+        return Err(io::Error::other("the node that left it does not run; a node that starts leaves it anew"));
     }
     token_in(file, path)
+}
+
+/// What is no file of its own, or what others may read or have made looser, is not used.
+fn open_shared(path: &Path) -> io::Result<File> {
+    let (file, metadata) = open_regular(path)?;
+    if is_private(&metadata) {
+        return Ok(file);
+    }
+    Err(io::Error::other("it is not for its owner's eyes only; a node that starts leaves it anew"))
+}
+
+/// Whether no process holds the lock of whoever left it. Where the file system knows no locks that cannot be said.
+fn is_abandoned(file: &File) -> bool {
+    // Others who only look hold a lock that can be shared. On Windows a file under a lock could not be read.
+    cfg!(unix) && file.try_lock_shared().is_ok()
 }
 
 fn token_in(file: File, path: &Path) -> io::Result<String> {
@@ -120,16 +140,28 @@ fn token_in(file: File, path: &Path) -> io::Result<String> {
     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
+/// Whether a file is under a lock from before it appears until it is closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    Lock,
+    Nothing,
+}
+
 /// Whole or not at all, and never readable by others, not even for a moment.
-fn write(path: &Path, token: &str) -> io::Result<()> {
+fn write(path: &Path, token: &str, holding: Holding) -> io::Result<File> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     // Temporary files are made for their owner alone.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     writeln!(file, "{token}")?;
     file.as_file().sync_all()?;
     owner_only(file.as_file())?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    if cfg!(unix) && holding == Holding::Lock {
+        // A file system without locks is no reason to leave no token.
+        let _ = file.as_file().try_lock();
+    }
+    let file = file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)?;
+    Ok(file)
 }
 
 #[cfg(unix)]
@@ -184,9 +216,9 @@ mod tests {
         let folders = || [own.path().to_owned(), machine.path().to_owned()];
         let token = |port| shared_in(folders(), port).token;
         assert_eq!(token("7888"), None);
-        write(&machine.path().join("7888"), &"b".repeat(64)).unwrap();
+        let _machines = leave(machine.path().join("7888"), &"b".repeat(64)).unwrap();
         assert_eq!(token("7888"), Some("b".repeat(64)));
-        write(&own.path().join("7888"), &"a".repeat(64)).unwrap();
+        let _own = leave(own.path().join("7888"), &"a".repeat(64)).unwrap();
         assert_eq!((token("7888"), token("7889")), (Some("a".repeat(64)), None));
         let remark = shared_in(folders(), "7888").remark.unwrap();
         assert!(remark.contains(own.path().join("7888").to_str().unwrap()) && !remark.contains("aaaa"), "{remark}");
@@ -194,6 +226,25 @@ mod tests {
         let found = shared_in(folders(), "7888");
         let remark = found.remark.unwrap();
         assert!(found.token == Some("b".repeat(64)) && remark.contains("was not used"), "{remark}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_token_of_a_node_that_was_killed_is_not_used_and_the_next_node_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("7888");
+        let shared = || shared_in([folder.path().to_owned()], "7888");
+        // What is left of a killed process: its file, and no lock.
+        drop(leave(path.clone(), &"a".repeat(64)).unwrap());
+        let found = shared();
+        assert!(found.token.is_none() && found.remark.unwrap().contains("does not run"));
+        let first = leave(path.clone(), &"b".repeat(64)).unwrap();
+        assert_eq!(shared().token, Some("b".repeat(64)));
+        let second = leave(path.clone(), &"c".repeat(64)).unwrap();
+        first.withdraw().unwrap();
+        assert_eq!(shared().token, Some("c".repeat(64)), "it is another node's");
+        second.withdraw().unwrap();
+        assert!(!path.exists());
     }
 
     #[cfg(target_os = "linux")]
@@ -214,7 +265,7 @@ mod tests {
             0,
         )
         .unwrap();
-        write(&target.with_file_name("private"), &"a".repeat(64)).unwrap();
+        let _private = leave(target.with_file_name("private"), &"a".repeat(64)).unwrap();
         symlink(target.with_file_name("private"), theirs.path().join("4")).unwrap();
         for port in ["1", "2", "3", "4"] {
             let found = shared_in([theirs.path().to_owned()], port);

@@ -20,7 +20,7 @@ mod waits;
 
 pub use arguments::NodeArguments;
 
-use crate::admin_token;
+use crate::admin_token::{self, LeftToken};
 use crate::exit::Failure;
 use crate::logging;
 use crate::open_files;
@@ -98,7 +98,7 @@ async fn serve(arguments: NodeArguments) -> Result<(), Failure> {
         }
     };
     let mut node = started.map_err(|error| start_failure(&error, &ledger_path))?;
-    let (registry, admin_token) = match start_registry(&node, registry_config, &artifact_path).await {
+    let (registry, left_token) = match start_registry(&node, registry_config, &artifact_path).await {
         Ok(started) => started,
         Err(failure) => {
             node.stop().await;
@@ -116,24 +116,24 @@ async fn serve(arguments: NodeArguments) -> Result<(), Failure> {
         fatal = node.failed() => Err(Failure::because("the node cannot go on", &fatal)),
     };
     supervisor::stopping(drain);
-    if let Err(error) = admin_token::withdraw(registry.address().port(), &admin_token) {
+    if let Some(Err(error)) = left_token.map(LeftToken::withdraw) {
         warn!("the admin token that was left for the pyrsia CLI cannot be removed: {error}");
     }
     stopping::stop(node, registry, &mut signals).await;
     end
 }
 
-async fn start_registry(node: &Node, config: RegistryConfig, artifact_path: &Path) -> Result<(Registry, String), Failure> {
+async fn start_registry(node: &Node, config: RegistryConfig, artifact_path: &Path) -> Result<(Registry, Option<LeftToken>), Failure> {
     let admin_token =
         admin_token::of_node(artifact_path).map_err(|error| Failure::because("the admin token cannot be kept", &error))?;
     let config = RegistryConfig { admin_token: admin_token.clone(), ..config };
     let registry =
         Registry::start(node.handle(), config).await.map_err(|error| Failure::because("the node cannot serve HTTP", &error))?;
-    if let Err(error) = admin_token::share(registry.address().port(), &admin_token) {
+    let left_token = admin_token::share(registry.address().port(), &admin_token).inspect_err(|error| {
         let path = artifact_path.join("admin.token");
         warn!("the pyrsia CLI will not find the admin token by itself ({error}); give it the content of {}", path.display());
-    }
-    Ok((registry, admin_token))
+    });
+    Ok((registry, left_token.ok()))
 }
 
 fn start_failure(error: &pyrsia_node::StartError, ledger: &Path) -> Failure {

@@ -24,6 +24,7 @@ mod package;
 mod process;
 mod program;
 mod records;
+mod regular_file;
 mod server;
 mod wire;
 
@@ -33,6 +34,7 @@ pub use config::{
 pub use maven::installation::{InstallationError, JdkHome, MavenBuilder, MavenHome};
 #[cfg(target_os = "linux")]
 pub use program::gate::run_behind_gate;
+pub use regular_file::open_regular;
 pub use server::{Pipeline, RunningPipeline, ServeError, serve};
 pub use wire::{
     BuildStatus, BuildView, DockerBuilder, DockerOptions, MappingInfo, Phase, PinnedMapping, ProgramOptions, SourceKind,

@@ -16,6 +16,8 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::regular_file::open_regular;
+
 /// Distributions of whole programs are a few hundred megabytes.
 pub(super) const MAX_FILE_BYTES: u64 = 2 << 30;
 /// Beyond this the files that were not used for longest go.
@@ -90,7 +92,10 @@ impl Cache {
         let key = Self::key(repository, path);
         let place = self.place(&key);
         let known = self.known().get(&key).cloned();
-        let read = open_regular(&place).and_then(|mut file| {
+        let read = open_regular(&place).and_then(|(mut file, metadata)| {
+            if metadata.len() > MAX_FILE_BYTES {
+                return Err(io::Error::other("it is larger than any that is kept"));
+            }
             let sums = sums_of(&mut file)?;
             Ok(CachedFile { file, sums })
         });
@@ -219,20 +224,6 @@ impl Drop for Unfinished {
         // It is elsewhere when it was kept.
         let _ = fs::remove_file(&self.path);
     }
-}
-
-/// A pipe is not waited for, and a link is not followed.
-fn open_regular(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
-    }
-    let file = options.open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() && metadata.len() <= MAX_FILE_BYTES { Ok(file) } else { Err(io::Error::other("it is no such file")) }
 }
 
 /// The digests of what is in the file, which is at its first byte then.
