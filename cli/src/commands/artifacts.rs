@@ -69,12 +69,21 @@ async fn list(arguments: ListArtifactsArguments) -> Result<(), Failure> {
 async fn change(path: &str, what_failed: &str, arguments: ChangeArtifactsArguments, bucket: bool) -> Result<(), Failure> {
     let node = admin(arguments.admin)?;
     let artifacts = named(&node, &arguments.what).await?;
-    let mut outcomes = vec![];
+    let (mut outcomes, mut failure) = (vec![], None);
     for artifacts in artifacts.chunks(NAMED_AT_ONCE) {
         let request = ArtifactsRequest { artifacts: artifacts.to_vec(), bucket };
-        let answer = node.post(&format!("/api/v1/store/{path}"), &request).await;
-        let answer: ArtifactsResponse = answer.map_err(|error| admin_failure(what_failed, &error))?;
-        outcomes.extend(answer.artifacts);
+        let answer = node.post::<ArtifactsResponse>(&format!("/api/v1/store/{path}"), &request).await;
+        match answer {
+            Ok(answer) => outcomes.extend(answer.artifacts),
+            Err(error) => {
+                failure = Some(admin_failure(what_failed, &error));
+                break;
+            }
+        }
+    }
+    // What became of those before is said whatever ended the rest.
+    if let Some(failure) = failure.take_if(|_| outcomes.is_empty()) {
+        return Err(failure);
     }
     let refused = outcomes.iter().filter(|artifact| !artifact.outcome.is_done()).count();
     if arguments.output.json {
@@ -82,9 +91,10 @@ async fn change(path: &str, what_failed: &str, arguments: ChangeArtifactsArgumen
     } else {
         print(&words::outcomes(&outcomes))?;
     }
-    match refused {
-        0 => Ok(()),
-        refused => Err(Failure::new(format!("{what_failed}: {refused} of {}", outcomes.len()))
+    match (failure, refused) {
+        (Some(failure), _) => Err(failure),
+        (None, 0) => Ok(()),
+        (None, refused) => Err(Failure::new(format!("{what_failed}: {refused} of {}", outcomes.len()))
             .hint("'pyrsia artifacts ls' shows what is pinned and why each artifact is there")),
     }
 }
