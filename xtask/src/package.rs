@@ -3,7 +3,7 @@
 //! Owns how the files of `packaging/` and the programs are laid together; what is in those files is theirs. Makes everything below
 //! `target/package`, the same bytes from the same programs and the same commit.
 
-use crate::{built, cargo, root, run};
+use crate::{built, cargo, requires_clients, root, run};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -126,8 +126,23 @@ fn changelog(provenance: &Provenance) -> Result<String> {
     Ok(format!(
         "pyrsia ({}-1) unstable; urgency=medium\n\n  * {}\n  * See CHANGELOG.md.\n\n -- {maintainer}  {date}\n",
         debian_version()?,
-        provenance.sentence()
+        wrapped(&provenance.sentence())
     ))
+}
+
+/// As an entry of a changelog of Debian has it, in lines of 80 characters.
+fn wrapped(sentence: &str) -> String {
+    const WIDTH: usize = 76;
+    let mut lines = vec![String::new()];
+    for word in sentence.split(' ') {
+        let line = lines.last_mut().expect("there is a line");
+        match line.len() {
+            0 => line.push_str(word),
+            length if length + 1 + word.len() <= WIDTH => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n    ")
 }
 
 /// That of a release where its tag is checked out; before it in the order of versions otherwise.
@@ -217,7 +232,7 @@ pub(crate) fn check() -> Result<()> {
     let image = format!("pyrsia:{VERSION}");
     ensure!(fs::read_to_string(&compose)?.contains(&image), "the compose file is for another image than {image}");
     let chart = packaging.join("helm/pyrsia");
-    when_there("systemd-analyze", || {
+    when_there("systemd-analyze", Debian::Has, || {
         // The programs of an installed package are not here: another one stands in for them.
         let folder = fresh(&output()?.join("units"))?;
         let stand_in = std::env::current_exe()?.display().to_string();
@@ -239,8 +254,10 @@ pub(crate) fn check() -> Result<()> {
         ensure!(own.is_empty(), "systemd-analyze verify:\n{}", own.join("\n"));
         Ok(())
     })?;
-    when_there("docker-compose", || run(Command::new("docker-compose").arg("--file").arg(&compose).args(["config", "--quiet"])))?;
-    when_there("helm", || {
+    when_there("docker-compose", Debian::Has, || {
+        run(Command::new("docker-compose").arg("--file").arg(&compose).args(["config", "--quiet"]))
+    })?;
+    when_there("helm", Debian::HasNot, || {
         run(Command::new("helm").args(["lint", "--strict"]).arg(&chart))?;
         // No cluster: its version is only held against what the chart asks for.
         let rendered =
@@ -263,11 +280,19 @@ fn literal(yaml: &str, name: &str) -> Result<String> {
         .collect())
 }
 
-fn when_there(program: &str, task: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Whether Debian has a package of a program: then CI has it too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Debian {
+    Has,
+    HasNot,
+}
+
+fn when_there(program: &str, debian: Debian, task: impl FnOnce() -> Result<()>) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
         return task();
     }
+    ensure!(debian == Debian::HasNot || !requires_clients(), "PYRSIA_REQUIRE_CLIENTS=1, and {program} is not installed");
     println!("SKIPPED: {program} is not installed");
     Ok(())
 }
@@ -330,6 +355,14 @@ mod tests {
                 "{given}"
             );
         }
+    }
+
+    #[test]
+    fn a_changelog_keeps_to_its_width() {
+        let sentence = Provenance::Given { commit: "0".repeat(40), changed: true }.sentence();
+        let entry = format!("  * {}", wrapped(&sentence));
+        assert!(entry.lines().count() > 1 && entry.lines().all(|line| line.len() <= 80), "{entry}");
+        assert_eq!(entry.split_whitespace().skip(1).collect::<Vec<_>>().join(" "), sentence);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a change must pass, cheapest first, and which tests were skipped for want of a client.
 
-use crate::{GUESTS, cargo, clients, format, fuzz, guests, kit, lint, package, run};
+use crate::{GUESTS, cargo, clients, format, fuzz, guests, kit, lint, package, requires_clients, run};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -21,10 +21,6 @@ pub(crate) fn everything() -> Result<()> {
     ensure!(!requires_clients(), "PYRSIA_REQUIRE_CLIENTS=1, and this could not be tested: {skipped}");
     println!("SKIPPED {skipped}");
     Ok(())
-}
-
-fn requires_clients() -> bool {
-    std::env::var_os("PYRSIA_REQUIRE_CLIENTS").is_some_and(|value| value == "1")
 }
 
 /// The tests of the workspace whose names contain `filter`.
