@@ -123,7 +123,11 @@ async fn serve(arguments: NodeArguments) -> Result<(), Failure> {
     end
 }
 
-async fn start_registry(node: &Node, config: RegistryConfig, artifact_path: &Path) -> Result<(Registry, Option<LeftToken>), Failure> {
+async fn start_registry(
+    node: &Node,
+    config: RegistryConfig,
+    artifact_path: &Path,
+) -> Result<(Registry, Option<LeftToken>), Failure> {
     let admin_token =
         admin_token::of_node(artifact_path).map_err(|error| Failure::because("the admin token cannot be kept", &error))?;
     let config = RegistryConfig { admin_token: admin_token.clone(), ..config };
