@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 const CLIENTS: usize = 64;
 const CHUNKS: usize = 5;
 
-fn metric(metrics: &str, name: &str) -> u64 {
+pub(super) fn metric(metrics: &str, name: &str) -> u64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("{name} in {metrics}"))
 }

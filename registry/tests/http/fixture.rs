@@ -1,6 +1,7 @@
 //! A lone node with its registry, and a client.
 
 use pyrsia_node::bucket::BucketConfig;
+use pyrsia_node::p2p::{NetworkConfig, Rate};
 use pyrsia_node::{Multiaddr, Node, NodeConfig};
 use pyrsia_registry::{Registry, RegistryConfig};
 use reqwest::{Method, Response};
@@ -45,11 +46,17 @@ impl Fixture {
 
     /// A node that follows no network, with a bucket in its folder.
     pub(super) async fn with_bucket() -> Self {
-        Self::start_in(None, vec![], "http://127.0.0.1:9", &[], true).await
+        Self::start_in(None, vec![], "http://127.0.0.1:9", &[], true, NetworkConfig::default()).await
+    }
+
+    /// A node that has founded a network and sends artifacts to other nodes at this rate.
+    pub(super) async fn founded_with_upload(pipeline_url: &str, rate: Rate) -> Self {
+        let network = NetworkConfig { upload_rate: Some(rate), ..NetworkConfig::default() };
+        Self::start_in(Some("test".to_owned()), vec![], pipeline_url, &[], false, network).await
     }
 
     async fn start(init_network: Option<String>, peers: Vec<Multiaddr>, pipeline_url: &str, modules: &[(&str, Vec<u8>)]) -> Self {
-        Self::start_in(init_network, peers, pipeline_url, modules, false).await
+        Self::start_in(init_network, peers, pipeline_url, modules, false, NetworkConfig::default()).await
     }
 
     async fn start_in(
@@ -58,6 +65,7 @@ impl Fixture {
         pipeline_url: &str,
         modules: &[(&str, Vec<u8>)],
         has_bucket: bool,
+        network: NetworkConfig,
     ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let verifiers = folder.path().join("verifiers");
@@ -73,6 +81,7 @@ impl Fixture {
         });
         let config = NodeConfig {
             bucket,
+            network,
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress")],
             listen_only: peers.is_empty(),
             peers,

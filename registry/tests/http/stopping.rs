@@ -1,12 +1,14 @@
 //! What clients notice of a node that stops: load balancers, idle ones, and one in the middle of a large blob.
 
+use super::arriving::metric;
 use super::fixture::{Fixture, PATIENCE, TOKEN};
 use super::image::Image;
 use super::pipeline::Pipeline;
 use super::pull::publish;
+use pyrsia_node::p2p::Rate;
 use pyrsia_registry::{Registry, RegistryConfig};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -108,4 +110,43 @@ async fn during_the_grace_a_load_balancer_is_sent_away_and_everybody_else_is_ans
     timeout(PATIENCE, registry.close()).await.expect("closes without waiting");
     TcpStream::connect(address).await.expect_err("it listens no more");
     fixture.stop().await;
+}
+
+/// The blob comes from another node, which takes seconds for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_waits_for_a_blob_whose_bytes_still_arrive_and_no_longer_than_a_drain_may_take() {
+    const BYTES_PER_SECOND: u64 = 2 << 20;
+    let image = Image::of((0..12_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect());
+    let pipeline = Pipeline::start(image.files()).await;
+    let founder = Fixture::founded_with_upload(&pipeline.url, Rate::upload(BYTES_PER_SECOND).expect("not too low")).await;
+    publish(&founder, "library/hello:1.0").await;
+    let mirror = Fixture::following(&founder).await;
+    let [_, _, blob] = image.digests();
+    let path = format!("/v2/hello/blobs/{blob}");
+    mirror.until("the mirror knows the blob", async || mirror.head(&path).await.status() == 200).await;
+    let node = mirror.node.handle();
+    let received = async || metric(&mirror.text("/metrics").await, "pyrsia_p2p_artifact_received_bytes_total");
+
+    // Too short a drain ends it: the node stops within the limit, and the client can tell.
+    let drain_timeout = Duration::from_millis(500);
+    let short = RegistryConfig { drain_timeout, ..config() };
+    let registry = Registry::start(node.clone(), short).await.expect("the registry starts");
+    let slow = SlowClient::ask(registry.address(), &blob).await;
+    let begun = Instant::now();
+    timeout(PATIENCE, registry.stop()).await.expect("the server ends");
+    assert!(begun.elapsed() >= drain_timeout);
+    assert!((received().await as usize) < image.layer.len(), "it had all come before the stop");
+    assert!(slow.rest().await.len() < image.layer.len(), "the rest was cut off");
+
+    // What had come is there; the rest arrives while this one stops.
+    let registry = Registry::start(node, config()).await.expect("the registry starts");
+    let slow = SlowClient::ask(registry.address(), &blob).await;
+    let stop = tokio::spawn(registry.stop());
+    assert!((received().await as usize) < image.layer.len(), "it had all come before the stop");
+    assert!(!stop.is_finished(), "an answer is still in work");
+    assert!(slow.rest().await == image.layer, "the client has the whole blob");
+    timeout(PATIENCE, stop).await.expect("the server ends").expect("in order");
+    assert_eq!(received().await as usize, image.layer.len());
+    mirror.stop().await;
+    founder.stop().await;
 }
