@@ -45,6 +45,10 @@ impl Inspected {
         self.stamps().get(sha256) == Some(&stamp)
     }
 
+    pub(super) fn knows(&self, sha256: &Sha256Digest) -> bool {
+        self.stamps().contains_key(sha256)
+    }
+
     pub(super) fn note(&self, sha256: Sha256Digest, stamp: Stamp) {
         let mut stamps = self.stamps();
         if stamps.len() >= INSPECTED_MAX && !stamps.contains_key(&sha256) {

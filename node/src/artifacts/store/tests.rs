@@ -80,16 +80,19 @@ fn a_blob_that_was_changed_in_its_place_is_gone_at_the_next_look() {
     let (_folder, store) = store();
     let stored = put(&store, b"these are the bytes");
     assert!(store.open_inspected(&stored.sha256).expect("opens").is_some());
+    assert!(store.open_unchanged(&stored.sha256).is_some());
     let path = store.blob_path(&stored.sha256);
     let other = path.with_extension("other");
     fs::write(&other, b"those are the bytes").expect("writes");
     fs::rename(other, &path).expect("renames");
+    assert!(store.open_unchanged(&stored.sha256).is_none());
     assert!(store.open_inspected(&stored.sha256).expect("looks").is_none());
     assert!(!path.exists());
 
     // What lay there while nobody looked is read before it is trusted.
     let stored = put(&store, b"these are the bytes");
     let again = ArtifactStore::open(&store.folder.path).expect("opens again");
+    assert!(again.open_unchanged(&stored.sha256).is_none());
     let mut read = vec![];
     again.open_inspected(&stored.sha256).expect("opens").expect("is here").read_to_end(&mut read).expect("reads");
     assert_eq!(read, b"these are the bytes");
@@ -121,7 +124,7 @@ fn what_is_pinned_read_or_brought_by_a_build_is_not_evicted_and_the_rest_is() {
     let (folder, store) = store();
     let [pinned, read, brought, free] = ["pinned", "read", "brought", "free"].map(|bytes| put(&store, bytes.as_bytes()).sha256);
     assert!(store.pin(&pinned).expect("pins") && !store.pin(&pinned).expect("is pinned"));
-    let reader = store.open_inspected(&read).expect("opens").expect("is here");
+    let reader = store.open_unchanged(&read).expect("is as it came");
     let build = BuildId::of(
         &pyrsia_ledger::NetworkId::UNFOUNDED,
         &pyrsia_ledger::PackageCoordinate::new("docker", "alpine:1").expect("a coordinate"),
