@@ -91,7 +91,7 @@ pub(crate) async fn answer(
         ServedArtifact::Stored(opened) => opened,
         ServedArtifact::Arriving(artifact) => {
             let plan = Facts::new(form, &artifact.record, now).plan(request.method(), request.headers());
-            return Ok(arriving::answer(plan, artifact).await?);
+            return Ok(arriving::answer(request, plan, artifact).await?);
         }
     };
     // An id can have got a new build meanwhile: what was opened is what is described.

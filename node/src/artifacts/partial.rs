@@ -12,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 /// How long an unfinished download is kept to be resumed.
@@ -153,27 +155,29 @@ impl Partial {
         Ok(bytes)
     }
 
-    /// Verifies the whole artifact while it comes in, and gives it its name in the store. `wait_for` returns when a chunk
+    /// Verifies the whole artifact while it comes in, says so, and gives it its name in the store. `wait_for` returns when a chunk
     /// is here, or false when it will never be.
-    pub(crate) fn finish(&self, wait_for: impl Fn(u64) -> bool) -> Result<Finished, StoreError> {
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let mut unsynced_bytes = 0;
-        for chunk in 0..self.list.count() {
-            if !wait_for(chunk) {
-                return Ok(Finished::Abandoned);
+    pub(crate) fn finish(&self, wait_for: impl Fn(u64) -> bool, whole: impl FnOnce()) -> Result<Finished, StoreError> {
+        let found = thread::scope(|scope| {
+            // Bytes go to the disk beside the hashing, so that neither waits for the other.
+            let (written, due) = mpsc::sync_channel(1);
+            let syncing =
+                scope.spawn(move || due.into_iter().try_for_each(|()| self.file.sync_data().on_disk("sync", &self.path)));
+            let found = self.hash_behind(wait_for, || {
+                // Where one is waiting already, that one comes after these bytes as well.
+                let _ = written.try_send(());
+            });
+            drop(written);
+            if matches!(found, Ok(Some(found)) if found == self.sha256) {
+                whole();
             }
-            let bytes = self.read_chunk(chunk, &mut buffer)?;
-            hasher.update(bytes);
-            unsynced_bytes += bytes.len() as u64;
-            if unsynced_bytes >= WRITE_BACK_BYTES {
-                unsynced_bytes = 0;
-                self.file.sync_data().on_disk("sync", &self.path)?;
-            }
-        }
-        let found = Sha256Digest::new(hasher.finalize().into());
-        if found != self.sha256 {
-            return Ok(Finished::Wrong { found });
+            syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            found
+        })?;
+        match found {
+            None => return Ok(Finished::Abandoned),
+            Some(found) if found != self.sha256 => return Ok(Finished::Wrong { found }),
+            Some(_) => {}
         }
         self.file.sync_all().on_disk("sync", &self.path)?;
         // From here on the file is read under its name, while whoever shared the download may hold it for long; readers share the lock.
@@ -185,6 +189,26 @@ impl Partial {
         self.store.publish(&self.path, &self.sha256, &self.list)?;
         let _ = fs::remove_file(&self.bitmap_path);
         Ok(Finished::Stored)
+    }
+
+    /// The digest of the whole, hashed as it comes in; none when a chunk will never be here. `written` is told of every [`WRITE_BACK_BYTES`].
+    fn hash_behind(&self, wait_for: impl Fn(u64) -> bool, written: impl Fn()) -> Result<Option<Sha256Digest>, StoreError> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut unsynced_bytes = 0;
+        for chunk in 0..self.list.count() {
+            if !wait_for(chunk) {
+                return Ok(None);
+            }
+            let bytes = self.read_chunk(chunk, &mut buffer)?;
+            hasher.update(bytes);
+            unsynced_bytes += bytes.len() as u64;
+            if unsynced_bytes >= WRITE_BACK_BYTES {
+                unsynced_bytes = 0;
+                written();
+            }
+        }
+        Ok(Some(Sha256Digest::new(hasher.finalize().into())))
     }
 
     /// Forgets what has come.
@@ -243,8 +267,8 @@ mod tests {
             let partial = store.begin_partial(&sha256, list_of(bytes)).expect("begins");
             assert_eq!(partial.resume().expect("reads").missing(), 1);
             partial.write_chunk(0, bytes).expect("writes");
-            assert_eq!(partial.finish(|_| false).expect("stops"), Finished::Abandoned);
-            assert_eq!(partial.finish(|_| true).expect("ends"), expected);
+            assert_eq!(partial.finish(|_| false, || {}).expect("stops"), Finished::Abandoned);
+            assert_eq!(partial.finish(|_| true, || {}).expect("ends"), expected);
             assert_eq!(store.contains(&sha256), expected == Finished::Stored);
         }
         assert_eq!(store.chunk_list(&Sha256Digest::of(bytes)).expect("reads"), Some(list_of(bytes)));
@@ -257,7 +281,7 @@ mod tests {
         let (bytes, sha256) = (b"some bytes", Sha256Digest::of(b"some bytes"));
         let partial = store.begin_partial(&sha256, list_of(bytes)).expect("begins");
         partial.write_chunk(0, bytes).expect("writes");
-        assert_eq!(partial.finish(|_| true).expect("ends"), Finished::Stored);
+        assert_eq!(partial.finish(|_| true, || {}).expect("ends"), Finished::Stored);
         let (opened, reader) = (std::sync::mpsc::channel(), store.clone());
         std::thread::spawn(move || {
             let is_here = reader.open_file(&sha256).expect("opens").is_some();

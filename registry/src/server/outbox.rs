@@ -9,7 +9,7 @@
 //! SIGBUS, and no page of a file counts as memory of this process. The kernel reads what is not in its cache while the caller waits, so a body
 //! looks first and has that done on a thread that may block.
 
-use futures::Stream;
+use futures::{Stream, TryStreamExt as _};
 use hyper::body::Bytes;
 use poem::Body;
 use rustix::fs::{Advice, fadvise, sendfile};
@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,20 +56,27 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// A body that sends so many bytes of a file, by the connection this is the outbox of and by no other.
     pub(crate) fn body(&self, file: File, offset: u64, size_bytes: u64) -> Body {
-        Body::from_bytes_stream(self.stand_ins(Part { file: Arc::new(file), offset, size_bytes }))
+        let range = offset..offset + size_bytes;
+        self.body_of(Arc::new(file), futures::stream::once(async { Ok(range) }))
     }
 
-    fn stand_ins(&self, whole: Part) -> impl Stream<Item = io::Result<Bytes>> + use<> {
-        futures::stream::try_unfold((self.clone(), whole), |(outbox, mut rest)| async move {
-            if rest.size_bytes == 0 {
-                return Ok(None);
+    /// The same of a file that is still being written: one range after the other, each as soon as it comes.
+    pub(crate) fn body_of(&self, file: Arc<File>, ranges: impl Stream<Item = io::Result<Range<u64>>> + Send + 'static) -> Body {
+        let begin = (self.clone(), file, Box::pin(ranges), 0..0);
+        Body::from_bytes_stream(futures::stream::try_unfold(begin, |(outbox, file, mut ranges, mut rest)| async move {
+            while rest.is_empty() {
+                match ranges.try_next().await? {
+                    Some(range) => rest = range,
+                    None => return Ok(None),
+                }
             }
-            let size = usize::try_from(rest.size_bytes).map_or(STAND_IN_BYTES, |size| size.min(STAND_IN_BYTES));
-            let part = rest.split_off_front(size as u64);
+            let size_bytes = (rest.end - rest.start).min(STAND_IN_BYTES as u64);
+            let part = Part { file: file.clone(), offset: rest.start, size_bytes };
+            rest.start += size_bytes;
             part.bring_into_cache().await?;
             outbox.line().push_back(part);
-            Ok(Some((Bytes::from_static(&STAND_IN[..size]), (outbox, rest))))
-        })
+            Ok::<_, io::Error>(Some((Bytes::from_static(&STAND_IN[..size_bytes as usize]), (outbox, file, ranges, rest))))
+        }))
     }
 
     fn line(&self) -> MutexGuard<'_, VecDeque<Part>> {
@@ -94,13 +102,6 @@ impl Outbox {
 }
 
 impl Part {
-    fn split_off_front(&mut self, size_bytes: u64) -> Self {
-        let front = Self { file: self.file.clone(), offset: self.offset, size_bytes };
-        self.offset += size_bytes;
-        self.size_bytes -= size_bytes;
-        front
-    }
-
     async fn bring_into_cache(&self) -> io::Result<()> {
         if self.is_in_cache(self.offset) && self.is_in_cache(self.offset + self.size_bytes - 1) {
             return Ok(());

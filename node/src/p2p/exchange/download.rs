@@ -136,7 +136,7 @@ impl Download {
             let progress = self.arrived.wait_while(self.progress(), waiting).unwrap_or_else(PoisonError::into_inner);
             !progress.abandoned
         };
-        match self.partial.finish(wait_for)? {
+        match self.partial.finish(wait_for, || self.arrivals.whole())? {
             Finished::Stored => {
                 self.arrivals.stored();
                 Ok(())

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A feed gives out the bytes of its range in order, each as soon as its chunk and all before it in the range are verified and written. The last
-//! chunk of the artifact waits until the whole is hashed and in the store: nobody gets all of an artifact that is not what the ledger says. All
+//! chunk of the artifact waits until the whole is hashed: nobody gets all of an artifact that is not what the ledger says. All
 //! feeds read from one file handle, which stays good when the file gets its name; a slow reader holds nobody up, and one that leaves ends nothing.
 //! What may be served is decided before ([`crate::verification`]).
 
@@ -31,7 +31,7 @@ pub(super) struct Arrivals {
 }
 
 struct Source {
-    file: File,
+    file: Arc<File>,
     chunks: u64,
     /// Chunks that somebody waits for, out of the usual order.
     wanted: Mutex<Vec<Range<u64>>>,
@@ -46,6 +46,8 @@ struct Reached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Arriving,
+    /// All of it is verified, and on its way into the store.
+    Whole,
     Stored,
     /// The download came to nothing.
     Ended,
@@ -54,7 +56,7 @@ enum Stage {
 impl Arrivals {
     /// `file` is a handle of its own on the file that the chunks are written to.
     pub(super) fn new(file: File, list: &ChunkList, done: Bitmap) -> Self {
-        let source = Source { file, chunks: list.count(), wanted: Mutex::default() };
+        let source = Source { file: Arc::new(file), chunks: list.count(), wanted: Mutex::default() };
         Self { source: Arc::new(source), reached: watch::Sender::new(Reached { done, stage: Stage::Arriving }) }
     }
 
@@ -69,25 +71,30 @@ impl Arrivals {
         });
     }
 
-    /// The whole is verified and has its name.
+    /// The whole is verified: who reads it need not wait for the disk.
+    pub(super) fn whole(&self) {
+        self.go_on(Stage::Arriving, Stage::Whole);
+    }
+
+    /// It is durable and has its name.
     pub(super) fn stored(&self) {
         // Readers of what is stored share a lock on its file, so that it is not evicted; where there are no locks there are no evictions.
         let _ = self.source.file.try_lock_shared();
-        self.end(Stage::Stored);
+        self.go_on(Stage::Whole, Stage::Stored);
     }
 
     /// Nothing more comes.
     pub(super) fn ended(&self) {
-        self.end(Stage::Ended);
+        self.go_on(Stage::Arriving, Stage::Ended);
     }
 
-    fn end(&self, stage: Stage) {
+    fn go_on(&self, from: Stage, to: Stage) {
         self.reached.send_if_modified(|reached| {
-            let ends = reached.stage == Stage::Arriving;
-            if ends {
-                reached.stage = stage;
+            let goes_on = reached.stage == from;
+            if goes_on {
+                reached.stage = to;
             }
-            ends
+            goes_on
         });
     }
 
@@ -138,6 +145,20 @@ pub struct Feed {
 impl Feed {
     /// The next bytes, none at the end.
     pub async fn next(&mut self) -> Option<io::Result<Vec<u8>>> {
+        let range = match self.next_range(PIECE_BYTES).await? {
+            Ok(range) => range,
+            Err(error) => return Some(Err(error)),
+        };
+        let file = self.file();
+        let read = spawn_blocking(move || {
+            let mut piece = vec![0; (range.end - range.start) as usize];
+            file.read_exact_at(&mut piece, range.start).map(|()| piece)
+        });
+        Some(read.await.unwrap_or_else(|error| Err(io::Error::other(error))))
+    }
+
+    /// Where in the file the next bytes that may leave are: as far as the next multiple of `piece_bytes`, of which a chunk is a whole number.
+    async fn next_range(&mut self, piece_bytes: u64) -> Option<io::Result<Range<u64>>> {
         if self.rest.is_empty() {
             return None;
         }
@@ -145,15 +166,18 @@ impl Feed {
             return Some(Err(io::Error::other("the rest of the artifact cannot be had from other nodes")));
         }
         let from = self.rest.start;
-        // Up to a multiple of the size of a piece, so that none goes beyond its chunk.
-        let end = ((from / PIECE_BYTES + 1) * PIECE_BYTES).min(self.rest.end);
-        self.rest.start = end;
-        let source = self.source.clone();
-        let read = spawn_blocking(move || {
-            let mut piece = vec![0; (end - from) as usize];
-            source.file.read_exact_at(&mut piece, from).map(|()| piece)
-        });
-        Some(read.await.unwrap_or_else(|error| Err(io::Error::other(error))))
+        self.rest.start = ((from / piece_bytes + 1) * piece_bytes).min(self.rest.end);
+        Some(Ok(from..self.rest.start))
+    }
+
+    /// The file that [`Self::next_chunk`] speaks of.
+    pub fn file(&self) -> Arc<File> {
+        self.source.file.clone()
+    }
+
+    /// What [`Self::next`] would give up to the end of a chunk, as its place in the file, for who sends it without reading it.
+    pub async fn next_chunk(&mut self) -> Option<io::Result<Range<u64>>> {
+        self.next_range(CHUNK_BYTES as u64).await
     }
 
     /// Waits until the next byte may leave; false when it never will.
