@@ -74,6 +74,7 @@ async fn every_fault_of_a_pipeline_ends_in_a_reason_and_the_build_works_when_it_
         (Fault::Refuses, "abstained", "no mapping for it"),
         (Fault::Fails, "failed", "the compiler says no"),
         (Fault::Forgets, "abstained", "forgot the build"),
+        (Fault::Restarts, "abstained", "was started again"),
         (Fault::NeverEnds, "abstained", "did not end within"),
         (Fault::HalfFile, "abstained", "did not come whole"),
         (Fault::WrongDigest, "failed", "the verifier refuses"),

@@ -30,14 +30,13 @@ use crate::maven::cache::Cache;
 use crate::maven::{MavenService, upstream};
 use crate::package::PackageType;
 use crate::program::isolation::Isolation;
-use crate::records::{ArtifactFile, Outcome, Record, RecordStore};
+use crate::records::{ArtifactFile, INTERRUPTED, Outcome, Record, RecordStore};
 use crate::wire::{BuildView, MappingInfo, Phase};
 
 mod pinning;
 
 /// Who cancels a build waits this long for its end before getting an answer all the same.
 const CANCEL_WAIT: Duration = Duration::from_secs(10);
-const INTERRUPTED: &str = "interrupted by a restart of the pipeline";
 const CANCELLED: &str = "cancelled";
 
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +120,12 @@ impl Build {
     }
 }
 
+/// Why nothing came of a build.
+enum Unbuilt {
+    Failed(String),
+    Interrupted,
+}
+
 impl Builds {
     /// Reads what earlier runs left; builds that were not finished then never will be.
     pub(crate) fn open(config: Config) -> Result<Self, OpenError> {
@@ -130,7 +135,7 @@ impl Builds {
         let mut builds = BTreeMap::new();
         for mut record in store.load().map_err(broken)? {
             if record.outcome.is_none() {
-                record.finish(Outcome::Failure { reason: INTERRUPTED.to_owned() }, now());
+                record.finish(Outcome::Interrupted, now());
                 store.discard_artifacts(record.id).map_err(broken)?;
                 store.write(&record).map_err(broken)?;
             }
@@ -219,12 +224,12 @@ impl Builds {
         let id = build.record().id;
         let waited = tokio::select! {
             biased;
-            () = self.0.stop.cancelled() => Err(INTERRUPTED.to_owned()),
-            () = build.cancel.cancelled() => Err(CANCELLED.to_owned()),
+            () = self.0.stop.cancelled() => Err(Unbuilt::Interrupted),
+            () = build.cancel.cancelled() => Err(Unbuilt::Failed(CANCELLED.to_owned())),
             worker = self.0.workers.acquire() => Ok(worker.expect("the semaphore is never closed")),
         };
         let result = match waited {
-            Err(reason) => Err(reason),
+            Err(unbuilt) => Err(unbuilt),
             Ok(_worker) => {
                 build.update(|record| record.started_at = Some(now()));
                 self.execute(id, build, recipe).await
@@ -236,16 +241,21 @@ impl Builds {
                 tracing::info!(build = %id, artifacts = artifacts.len(), "build succeeded");
                 Outcome::Success { artifacts }
             }
-            Err(reason) => {
+            Err(Unbuilt::Failed(reason)) => {
                 build.log.line(format!("failed: {reason}"));
                 tracing::warn!(build = %id, reason, "build failed");
                 Outcome::Failure { reason }
+            }
+            Err(Unbuilt::Interrupted) => {
+                build.log.line(format!("failed: {INTERRUPTED}"));
+                tracing::warn!(build = %id, "build interrupted");
+                Outcome::Interrupted
             }
         };
         self.end(build, outcome).await;
     }
 
-    async fn execute(&self, id: Uuid, build: &Arc<Build>, recipe: &Recipe) -> Result<Vec<ArtifactFile>, String> {
+    async fn execute(&self, id: Uuid, build: &Arc<Build>, recipe: &Recipe) -> Result<Vec<ArtifactFile>, Unbuilt> {
         let (store, work) = (&self.0.store, self.0.store.work(id));
         let abandoned = CancellationToken::new();
         // Whatever way this function ends, work on other threads is told.
@@ -282,12 +292,14 @@ impl Builds {
         let limit = self.0.config.build_timeout;
         let result = tokio::select! {
             biased;
-            () = self.0.stop.cancelled() => Err(INTERRUPTED.to_owned()),
-            () = build.cancel.cancelled() => Err(CANCELLED.to_owned()),
-            () = tokio::time::sleep(limit) => Err(format!("the build took longer than {} seconds (--build-timeout)", limit.as_secs_f64())),
+            () = self.0.stop.cancelled() => Err(Unbuilt::Interrupted),
+            () = build.cancel.cancelled() => Err(Unbuilt::Failed(CANCELLED.to_owned())),
+            () = tokio::time::sleep(limit) => {
+                Err(Unbuilt::Failed(format!("the build took longer than {} seconds (--build-timeout)", limit.as_secs_f64())))
+            }
             made = AssertUnwindSafe(make).catch_unwind() => match made {
-                Ok(made) => made.map_err(|error| with_causes(&error)),
-                Err(_) => Err("the builder broke down; this is a fault of the pipeline, see its log".to_owned()),
+                Ok(made) => made.map_err(|error| Unbuilt::Failed(with_causes(&error))),
+                Err(_) => Err(Unbuilt::Failed("the builder broke down; this is a fault of the pipeline, see its log".to_owned())),
             },
         };
         abandoned.cancel();
@@ -303,7 +315,7 @@ impl Builds {
         record.finish(outcome, now());
         let (store, written) = (self.0.store.clone(), record.clone());
         let kept = blocking(move || {
-            if matches!(written.outcome, Some(Outcome::Failure { .. })) {
+            if !matches!(written.outcome, Some(Outcome::Success { .. })) {
                 store.discard_artifacts(written.id)?;
             }
             store.write(&written)
@@ -364,7 +376,7 @@ impl Builds {
         for build in self.builds().values() {
             match build.record().phase {
                 Phase::Queued => load.queued += 1,
-                Phase::Done => load.finished += 1,
+                Phase::Done | Phase::Interrupted => load.finished += 1,
                 Phase::Fetching | Phase::Building | Phase::Collecting => load.running += 1,
             }
         }

@@ -32,7 +32,7 @@ use crate::artifacts::is_file_name;
 use crate::build_log::BuildLog;
 use crate::builds::{Builds, Cancellation};
 use crate::maven::installation::MavenBuilder;
-use crate::records::Outcome;
+use crate::records::{INTERRUPTED, Outcome};
 use crate::wire::{BuildView, MappingInfo, PinnedMapping};
 
 pub(crate) mod connections;
@@ -174,6 +174,9 @@ async fn download_artifact(
         }
         Some(Outcome::Failure { reason }) => {
             return Err(ApiError::new(StatusCode::GONE, "BUILD_FAILED", reason).into());
+        }
+        Some(Outcome::Interrupted) => {
+            return Err(ApiError::new(StatusCode::GONE, "BUILD_FAILED", INTERRUPTED.to_owned()).into());
         }
         Some(Outcome::Success { artifacts }) => artifacts,
     };

@@ -40,9 +40,18 @@ pub(crate) struct Record {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
-    Success { artifacts: Vec<ArtifactFile> },
-    Failure { reason: String },
+    Success {
+        artifacts: Vec<ArtifactFile>,
+    },
+    Failure {
+        reason: String,
+    },
+    /// The pipeline ended before the build did.
+    Interrupted,
 }
+
+/// How a build failed that was interrupted.
+pub(crate) const INTERRUPTED: &str = "interrupted by a restart of the pipeline";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ArtifactFile {
@@ -68,7 +77,7 @@ impl Record {
     }
 
     pub(crate) fn finish(&mut self, outcome: Outcome, now: u64) {
-        self.phase = Phase::Done;
+        self.phase = if outcome == Outcome::Interrupted { Phase::Interrupted } else { Phase::Done };
         self.outcome = Some(outcome);
         self.finished_at = Some(now);
     }
@@ -79,6 +88,7 @@ impl Record {
             status: match &self.outcome {
                 None => BuildStatus::Running,
                 Some(Outcome::Failure { reason }) => BuildStatus::Failure(reason.clone()),
+                Some(Outcome::Interrupted) => BuildStatus::Failure(INTERRUPTED.to_owned()),
                 Some(Outcome::Success { artifacts }) => BuildStatus::Success {
                     artifact_urls: artifacts
                         .iter()

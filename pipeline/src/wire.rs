@@ -118,6 +118,8 @@ pub enum Phase {
     Building,
     Collecting,
     Done,
+    /// It ended because the pipeline did, which says nothing of the package.
+    Interrupted,
 }
 
 /// What exactly was built.

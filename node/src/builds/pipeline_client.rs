@@ -113,6 +113,11 @@ struct PipelineSource {
 }
 
 impl PipelineBuild {
+    /// Whether the pipeline ended before the build did: that says nothing of the package.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.phase.as_deref() == Some("interrupted")
+    }
+
     /// What was built from; a pipeline that does not say leaves it unknown.
     pub(crate) fn source(&self) -> BuildSource {
         match &self.source {

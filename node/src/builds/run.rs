@@ -34,7 +34,7 @@ use crate::verifiers::Verifiers;
 
 /// Builds that run at the same time on this node; the pipeline has a queue of its own behind them.
 pub(super) const RUNS_AT_ONCE_MAX: usize = 4;
-/// How often the pipeline is asked to build when it forgets the build.
+/// How often the pipeline is asked to build when it forgets the build, or is interrupted.
 const PIPELINE_BUILDS_MAX: u32 = 3;
 /// An instant build is noticed at once; the pause doubles up to the configured one, then grows slowly to five times that.
 const FIRST_POLL: Duration = Duration::from_millis(10);
@@ -166,7 +166,9 @@ impl Runner {
             let (artifacts, names) = self.check(order, &verifier, files).await?;
             return Ok((source, artifacts, names));
         }
-        Err(Ended::Abstained(format!("the pipeline forgot the build {PIPELINE_BUILDS_MAX} times while it ran")))
+        Err(Ended::Abstained(format!(
+            "the pipeline forgot the build, or was started again, {PIPELINE_BUILDS_MAX} times while it ran"
+        )))
     }
 
     /// The pipeline's id of the build: the one it gave before a restart, or of a new build.
@@ -216,7 +218,7 @@ impl Runner {
         }
     }
 
-    /// Waits for the end of the pipeline's build; none when the pipeline has forgotten it.
+    /// Waits for the end of the pipeline's build; none when the pipeline has forgotten it, or did not live to see it.
     async fn finished(
         &self,
         order: &Order,
@@ -233,6 +235,11 @@ impl Runner {
                         PipelineStatus::Running => {
                             self.progress.enter(&order.id, LocalPhase::Building);
                             self.progress.say(&order.id, build.phase.as_deref().map(quoted));
+                        }
+                        PipelineStatus::Failure(_) if build.is_interrupted() => {
+                            tracing::warn!(build_id = %order.id, pipeline_build_id, "a restart of the pipeline interrupted the build");
+                            self.note(order, None);
+                            return Ok(None);
                         }
                         PipelineStatus::Failure(reason) => return Err(Ended::Failed(quoted(reason))),
                         PipelineStatus::Success { artifact_urls } => {

@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Fails,
     /// Every build is unknown as soon as it was taken.
     Forgets,
+    /// It is started again whenever it builds.
+    Restarts,
     NeverEnds,
     HalfFile,
     /// A blob has other bytes than its name says.
@@ -198,6 +200,9 @@ impl Shared {
                     let urls = names.iter().map(url).collect::<Vec<_>>().join(",");
                     match fault {
                         Fault::Forgets => json(404, String::new()),
+                        Fault::Restarts => {
+                            json(200, r#"{"id":"1","status":{"Failure":"interrupted"},"phase":"interrupted"}"#.into())
+                        }
                         Fault::NeverEnds => json(200, r#"{"id":"1","status":"Running"}"#.into()),
                         Fault::Fails => json(200, r#"{"id":"1","status":{"Failure":"the compiler says no"}}"#.into()),
                         _ => json(200, format!(r#"{{"id":"1","status":{{"Success":{{"artifact_urls":[{urls}]}}}}}}"#)),

@@ -61,7 +61,7 @@ async fn builds_that_a_crash_or_a_stop_interrupts_end_with_that_reason() {
     for id in [&running, &queued] {
         let url = format!("{}/build/{id}", survivor.url());
         let view: pyrsia_pipeline::BuildView = fixture.http.get(url).send().await.unwrap().json().await.unwrap();
-        assert_eq!(view.status, BuildStatus::Failure(INTERRUPTED.into()));
+        assert_eq!((view.status, view.phase), (BuildStatus::Failure(INTERRUPTED.into()), Phase::Interrupted));
         assert!(!left.join("builds").join(id).join("work").exists());
         assert_eq!(std::fs::read_dir(left.join("builds").join(id).join("artifacts")).unwrap().count(), 0);
         let artifact = format!("{}/build/{id}/artifacts/manifest", survivor.url());
@@ -71,7 +71,8 @@ async fn builds_that_a_crash_or_a_stop_interrupts_end_with_that_reason() {
 
     fixture.restart().await;
     for id in [&running, &queued] {
-        assert_eq!(fixture.view(id).await.status, BuildStatus::Failure(INTERRUPTED.into()));
+        let view = fixture.view(id).await;
+        assert_eq!((view.status, view.phase), (BuildStatus::Failure(INTERRUPTED.into()), Phase::Interrupted));
     }
 }
 
