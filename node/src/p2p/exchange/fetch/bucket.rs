@@ -1,6 +1,7 @@
 //! The bucket behind the store as one more source of a fetch, beside the peers: it has a head start, and neither waits for the other after that.
 
-use super::{Attempt, FetchError};
+use super::FetchError;
+use super::attempt::Attempt;
 use crate::bucket::{Bucket, BucketRead};
 use crate::p2p::exchange::download::ProviderFailure;
 use futures::future::join_all;
