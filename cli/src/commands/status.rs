@@ -65,7 +65,7 @@ fn exchange(exchange: &ExchangeView) -> Vec<(&'static str, String)> {
         "off" => {}
         "asked" => lines.push(("Ports", "the gateway was asked and has not forwarded any".to_owned())),
         "forwarded" => lines.push(("Ports", "forwarded by the gateway".to_owned())),
-        "no_gateway" => lines.push(("Ports", "no gateway answered that could forward them".to_owned())),
+        "no_gateway" => lines.push(("Ports", "no gateway answered that would forward them".to_owned())),
         "private_gateway" => lines.push(("Ports", "not forwarded: the gateway has no public address itself".to_owned())),
         other => lines.push(("Ports", other.to_owned())),
     }
@@ -175,7 +175,7 @@ mod tests {
             "Connections: 3 direct, 2 through a relay; 512 at most",
             "Holes punched through NATs: 1, and 0 attempts failed",
             &format!("Others reach this node: through {relay}"),
-            "Ports: no gateway answered that could forward them",
+            "Ports: no gateway answered that would forward them",
             "Fetched from other nodes: 12 artifacts, 30 MiB; 1 failed",
             "Sent to other nodes: 7 B",
             "Upload limit: 5.0 MiB a second",

@@ -14,7 +14,7 @@ pub enum Forwarding {
     /// The gateway is looked for, or has not said yes.
     Asked,
     Forwarded,
-    /// No gateway answered.
+    /// No gateway answered, or the one that did refused: those that have no public address mostly do.
     NoGateway,
     /// The gateway is itself behind another one: what it forwards nobody outside could reach.
     PrivateGateway,
@@ -41,7 +41,7 @@ impl Forwarding {
             }
             upnp::Event::GatewayNotFound => {
                 tracing::warn!(
-                    "no gateway answered that could forward ports to this node (UPnP); it is looked for again at the next start"
+                    "no gateway answered that would forward ports to this node (UPnP); it is looked for again at the next start"
                 );
                 Self::NoGateway
             }
