@@ -9,6 +9,8 @@
 //! The wire to the host carries HTTP only: a node has no route over it to another one, and listens for peers on its other
 //! address alone. Needs root and `ip`; [`Switch::plug_in`] says whether that is to be had.
 
+mod router;
+
 use crate::clients;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,6 +58,8 @@ impl Socket {
 pub struct Switch {
     namespace: String,
     sockets: Vec<Socket>,
+    /// Namespaces between the switch and a node.
+    routers: Vec<String>,
 }
 
 impl Switch {
@@ -83,7 +87,7 @@ impl Switch {
             let namespace = format!("pyrsia{subnet}");
             match run(&["netns", "add", &namespace]) {
                 Ok(()) => {
-                    let mut switch = Self { namespace, sockets: vec![] };
+                    let mut switch = Self { namespace, sockets: vec![], routers: vec![] };
                     switch.connect(subnet, nodes)?;
                     return Ok(switch);
                 }
@@ -152,8 +156,8 @@ impl Switch {
 impl Drop for Switch {
     fn drop(&mut self) {
         // The wires go with the namespaces they end in.
-        for socket in &self.sockets {
-            drop(run(&["netns", "delete", &socket.namespace]));
+        for namespace in self.sockets.iter().map(|socket| &socket.namespace).chain(&self.routers) {
+            drop(run(&["netns", "delete", namespace]));
         }
         drop(run(&["netns", "delete", &self.namespace]));
     }

@@ -11,6 +11,7 @@ mod four_nodes;
 mod images;
 mod lists;
 mod maven;
+mod nat;
 mod membership;
 mod npm;
 mod object_storage;
