@@ -60,7 +60,7 @@ impl Lived {
 
     fn result(&self, judge: &Judge<'_>) -> Event {
         let (outcome, salt) = (self.outcome(), judge.salt());
-        Event::BuildResultRevealed(BuildResultRevealed { build_id: self.id, outcome, salt })
+        Event::BuildResultRevealed(BuildResultRevealed { build_id: self.id, outcome: outcome.into(), salt })
     }
 
     fn publication(&self) -> Event {

@@ -65,7 +65,7 @@ impl Founder {
             source: None,
         }));
         self.add(Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }));
-        self.add(Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt }));
+        self.add(Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.into(), salt }));
         for artifact in artifacts {
             self.add(Event::AddArtifact(AddArtifact { build_id, coordinate: coordinate.clone(), artifact }));
         }

@@ -2,6 +2,7 @@
 
 use crate::certificate::CommitCertificate;
 use crate::digest::Sha256Digest;
+use crate::event::Outcomes;
 use crate::identity::NodeId;
 use crate::signed::{DecodeError, EVENT_BYTES_MAX, NetworkId, SignedEvent, encodes_to};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -173,14 +174,14 @@ impl SealedBlock {
         }
         let what = "block";
         let malformed = |source| DecodeError::Malformed { what, source };
-        let (mut rest, mut events, mut places) = (bytes, vec![], vec![]);
+        let (mut rest, mut events, mut places, mut outcomes) = (bytes, vec![], vec![], Outcomes::default());
         let header = BlockHeader::deserialize(&mut rest).map_err(malformed)?;
         let count = <u32 as BorshDeserialize>::deserialize(&mut rest).map_err(malformed)?;
         events.reserve_exact((count as usize).min(EVENTS_PER_BLOCK_MAX));
         let mut are_canonical = encodes_to(&(&header, count), &bytes[..bytes.len() - rest.len()]);
         for _ in 0..count {
             let (start, before) = (bytes.len() - rest.len(), rest);
-            let event = SignedEvent::deserialize(&mut rest).map_err(malformed)?;
+            let event = SignedEvent::read(&mut rest, |rest| outcomes.read(rest)).map_err(malformed)?;
             let encoding = &before[..before.len() - rest.len()];
             are_canonical &= encodes_to(&event, encoding);
             places.push(start..start + encoding.len());

@@ -1,5 +1,7 @@
 //! SHA-256 digests as a type: parsed once at the edge, shown as 64 lower-case hexadecimal digits.
 
+mod pair;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -33,6 +35,11 @@ impl Sha256Digest {
             hasher.update(part);
         }
         Self(hasher.finalize().into())
+    }
+
+    /// The digests of two messages, each in two parts, in less time than one after the other.
+    pub(crate) fn of_both(messages: [[&[u8]; 2]; 2]) -> [Self; 2] {
+        pair::digests(messages).map_or_else(|| messages.map(|parts| Self::of_parts(&parts)), |digests| digests.map(Self))
     }
 
     pub const fn as_bytes(&self) -> &[u8; 32] {
@@ -92,6 +99,17 @@ impl<'de> Deserialize<'de> for Sha256Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn two_digests_in_step_are_those_of_each_alone(bytes in prop::collection::vec(any::<u8>(), 0..700), cuts in any::<[prop::sample::Index; 4]>()) {
+            let cut = |at: usize, bytes| -> (&[u8], &[u8]) { <[u8]>::split_at(bytes, cuts[at].index(bytes.len() + 1)) };
+            let (one, other) = cut(0, &bytes);
+            let messages = [cut(1, one), cut(2, other)].map(|(beginning, rest)| [beginning, rest]);
+            prop_assert_eq!(Sha256Digest::of_both(messages), messages.map(|parts| Sha256Digest::of_parts(&parts)));
+        }
+    }
 
     #[test]
     fn a_digest_reads_back_what_it_shows_and_nothing_else() {

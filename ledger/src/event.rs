@@ -6,11 +6,13 @@
 //! given again.
 
 mod builds;
+mod outcomes;
 
 use crate::coordinate::PackageType;
 use crate::digest::Sha256Digest;
 use crate::evidence::Evidence;
 use crate::identity::NodeId;
+use crate::shared::Shared;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Serialize, Serializer};
 use std::io;
@@ -20,6 +22,7 @@ pub use builds::{
     BuildSource, BuildWaitEnded, BuiltArtifact, DisputeReport, GroupComparison, GroupVerdict, PinnedSource, ReportedDifference,
     Vouch, WaitPhase, commitment,
 };
+pub(crate) use outcomes::Outcomes;
 
 /// The longest reason, name or location an event may carry, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1_024;
@@ -103,7 +106,9 @@ pub enum Event {
 }
 
 macro_rules! kinds {
-    ($($number:literal $name:ident v1 $(v2 $read_v2:ident)?),* $(,)?) => {
+    (@body $name:ident $reader:ident $outcome:ident) => { $name::deserialize_reader($reader) };
+    (@body $name:ident $reader:ident $outcome:ident $read:ident) => { $name::$read($reader, $outcome) };
+    ($($number:literal $name:ident v1 $(by $read_v1:ident)? $(v2 $read_v2:ident)?),* $(,)?) => {
         impl Event {
             /// The name of each kind.
             pub const KINDS: &[&str] = &[$(stringify!($name)),*];
@@ -118,6 +123,23 @@ macro_rules! kinds {
                 match self {
                     Self::BuildRequested(body) => body.version(),
                     _ => 1,
+                }
+            }
+
+            /// Reads an event, and what a judge came to with `outcome`.
+            pub(crate) fn read<R: io::Read>(
+                reader: &mut R,
+                outcome: impl FnOnce(&mut R) -> io::Result<Shared<BuildOutcome>>,
+            ) -> io::Result<Self> {
+                match <(u16, u16)>::deserialize_reader(reader)? {
+                    $(
+                        ($number, 1) => Ok(Self::$name(kinds!(@body $name reader outcome $($read_v1)?)?)),
+                        $(($number, 2) => Ok(Self::$name($name::$read_v2(reader)?)),)?
+                    )*
+                    (kind, version) => Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!("event kind {kind} in version {version} is not known to this program"),
+                    )),
                 }
             }
         }
@@ -135,16 +157,7 @@ macro_rules! kinds {
 
         impl BorshDeserialize for Event {
             fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
-                match <(u16, u16)>::deserialize_reader(reader)? {
-                    $(
-                        ($number, 1) => Ok(Self::$name($name::deserialize_reader(reader)?)),
-                        $(($number, 2) => Ok(Self::$name($name::$read_v2(reader)?)),)?
-                    )*
-                    (kind, version) => Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        format!("event kind {kind} in version {version} is not known to this program"),
-                    )),
-                }
+                Self::read(reader, Shared::deserialize_reader)
             }
         }
     };
@@ -159,7 +172,7 @@ kinds! {
     7 AddArtifact v1,
     8 NodeRevocationApproved v1,
     9 BuildResultCommitted v1,
-    10 BuildResultRevealed v1,
+    10 BuildResultRevealed v1 by read,
     11 BuildWaitEnded v1,
     12 BuildCandidateVouched v1,
     13 BuildDisputed v1,

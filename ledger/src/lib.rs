@@ -7,6 +7,7 @@
 pub mod coordinate;
 pub mod digest;
 pub mod identity;
+mod shared;
 
 pub mod event;
 pub mod signed;
@@ -41,4 +42,5 @@ pub use evidence::Evidence;
 pub use identity::NodeId;
 pub use policy::Refusal;
 pub use projection::Projections;
+pub use shared::Shared;
 pub use signed::{EventId, NetworkId, Purpose, Signature, SignedEvent, UnsignedEvent};

@@ -10,7 +10,6 @@ mod genesis;
 pub mod members;
 pub mod packages;
 mod proposal;
-mod shared;
 mod snapshot;
 mod table;
 pub mod verifiers;
@@ -34,7 +33,6 @@ use verifiers::Verifiers;
 pub use examine::{BlockError, DoBoth, HeaderPart, one_after_the_other};
 pub use genesis::genesis;
 pub use proposal::Proposal;
-pub use shared::Shared;
 pub use snapshot::SNAPSHOT_SCHEMA;
 pub use table::Table;
 
@@ -220,6 +218,7 @@ impl Projections {
         self.verifiers.settle(sum);
         self.builds.settle(sum);
         self.packages.settle(sum);
+        self.sum.settle();
     }
 
     /// Takes a node out of the set, if it is in it, and out of the builds that it judges.

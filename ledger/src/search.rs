@@ -155,7 +155,7 @@ impl Role {
     fn fits(self, state: &Projections, event: &SignedEvent) -> bool {
         match (self, event.event()) {
             (Self::Asked, Event::BuildRequested(_)) => true,
-            (Self::Built, Event::BuildResultRevealed(body)) => matches!(body.outcome, BuildOutcome::Built { .. }),
+            (Self::Built, Event::BuildResultRevealed(body)) => matches!(*body.outcome, BuildOutcome::Built { .. }),
             (Self::Agreed | Self::Dissented, Event::BuildResultRevealed(body)) => {
                 let stands = state.builds.judge_state(&body.build_id, &event.author());
                 match self {
@@ -227,7 +227,7 @@ fn digests_of(event: &Event) -> Vec<Sha256Digest> {
     match event {
         Event::AddArtifact(body) => vec![body.artifact.sha256],
         Event::VerifierApproved(body) => vec![body.module],
-        Event::BuildResultRevealed(body) => match &body.outcome {
+        Event::BuildResultRevealed(body) => match &*body.outcome {
             BuildOutcome::Built { artifacts, .. } => artifacts.iter().map(|artifact| artifact.sha256).collect(),
             BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => vec![],
         },

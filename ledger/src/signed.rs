@@ -9,12 +9,14 @@
 //! feed, the second with `pyrsia/` and the id of the network in hexadecimal: no purpose begins so.
 
 pub mod batch;
+mod preimage;
 mod verdicts;
 
 use crate::digest::Sha256Digest;
-use crate::event::Event;
+use crate::event::{BuildOutcome, Event};
 use crate::identity::NodeId;
-use crate::tree::leaf_hash;
+use crate::shared::Shared;
+use crate::tree::leaf_preimage;
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde::{Deserialize, Serialize};
@@ -67,7 +69,11 @@ pub struct EventId(Sha256Digest);
 
 impl EventId {
     fn of_unsigned(bytes: &[u8]) -> Self {
-        Self(Sha256Digest::of_parts(&[b"pyrsia/event-id/v1\0", bytes]))
+        Self(Sha256Digest::of_parts(&Self::preimage(bytes)))
+    }
+
+    fn preimage(unsigned: &[u8]) -> [&[u8]; 2] {
+        [b"pyrsia/event-id/v1\0", unsigned]
     }
 
     pub const fn digest(&self) -> &Sha256Digest {
@@ -135,13 +141,18 @@ impl Purpose {
 }
 
 pub(crate) fn preimage(purpose: Purpose, network: &NetworkId, message: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![];
+    write_preimage(&mut bytes, purpose, network, message);
+    bytes
+}
+
+fn write_preimage(bytes: &mut Vec<u8>, purpose: Purpose, network: &NetworkId, message: &[u8]) {
     let prefix = purpose.prefix();
-    let mut bytes = Vec::with_capacity(prefix.len() + 32 + 8 + message.len());
+    bytes.reserve_exact(prefix.len() + 32 + 8 + message.len());
     bytes.extend_from_slice(prefix);
     bytes.extend_from_slice(network.digest().as_bytes());
     bytes.extend_from_slice(&(message.len() as u64).to_le_bytes());
     bytes.extend_from_slice(message);
-    bytes
 }
 
 pub fn sign(key: &SigningKey, purpose: Purpose, network: &NetworkId, message: &[u8]) -> Signature {
@@ -166,7 +177,7 @@ pub fn node_id_of(key: &SigningKey) -> NodeId {
 }
 
 /// An event with everything its author vouches for.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct UnsignedEvent {
     pub version: u16,
     pub network: NetworkId,
@@ -195,10 +206,16 @@ impl UnsignedEvent {
 /// A fact as it stands on the ledger: one leaf of the tree.
 ///
 /// The encoding is the concatenation of [`UnsignedEvent`] and the signature of 64 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct SignedEvent {
     pub unsigned: UnsignedEvent,
     pub signature: Signature,
+}
+
+impl BorshDeserialize for SignedEvent {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        Self::read(reader, Shared::deserialize_reader)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -246,6 +263,22 @@ impl io::Write for Expected<'_> {
 }
 
 impl SignedEvent {
+    /// Reads an event, and what a judge came to with `outcome`.
+    pub(crate) fn read<R: io::Read>(
+        reader: &mut R,
+        outcome: impl FnOnce(&mut R) -> io::Result<Shared<BuildOutcome>>,
+    ) -> io::Result<Self> {
+        let unsigned = UnsignedEvent {
+            version: u16::deserialize_reader(reader)?,
+            network: NetworkId::deserialize_reader(reader)?,
+            author: NodeId::deserialize_reader(reader)?,
+            sequence: u64::deserialize_reader(reader)?,
+            claimed_time_ms: u64::deserialize_reader(reader)?,
+            event: Event::read(reader, outcome)?,
+        };
+        Ok(Self { unsigned, signature: Signature::deserialize_reader(reader)? })
+    }
+
     pub fn new(key: &SigningKey, unsigned: UnsignedEvent) -> Self {
         let signature = sign(key, Purpose::Event, &unsigned.network, &unsigned.bytes());
         Self { unsigned, signature }
@@ -305,9 +338,8 @@ impl<'a> EncodedEvent<'a> {
 
     /// With the bytes that the event was decoded from.
     pub(crate) fn of_bytes(signed: &'a SignedEvent, bytes: Cow<'a, [u8]>) -> Self {
-        let id = EventId::of_unsigned(unsigned_part(&bytes));
-        let leaf = leaf_hash(&bytes);
-        Self { signed, bytes, id, leaf }
+        let [id, leaf] = Sha256Digest::of_both([EventId::preimage(unsigned_part(&bytes)), leaf_preimage(&bytes)]);
+        Self { signed, bytes, id: EventId(id), leaf }
     }
 
     pub(crate) fn all(events: &'a [SignedEvent]) -> Vec<Self> {

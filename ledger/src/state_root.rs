@@ -9,14 +9,14 @@
 //! Expanding is what costs: a row that changes often in a block is expanded for its first and its last value only, which the
 //! tables see to ([`crate::projection::Table`]).
 
+mod lanes;
+
 use crate::digest::Sha256Digest;
 use borsh::BorshSerialize;
-use chacha20::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
+use lanes::{LANES_BYTES, Lanes, Sign};
+use std::borrow::Cow;
 use std::fmt;
 
-const LANES: usize = 1_024;
-const EXPANSION_BYTES: usize = LANES * 2;
 const ROW_PURPOSE: &[u8] = b"pyrsia/state-row/v2\0";
 
 /// Names the table a row is of; numbers are part of the commitment and are never given twice.
@@ -44,30 +44,19 @@ pub enum TableId {
 }
 
 /// The sum over all rows.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct StateSum {
-    lanes: Box<[u16; LANES]>,
-    /// Room to encode a row in.
-    row: Vec<u8>,
-}
-
-impl Default for StateSum {
-    fn default() -> Self {
-        Self { lanes: Box::new([0; LANES]), row: vec![] }
-    }
+    lanes: Lanes,
+    /// A row that is not in the lanes yet: two are hashed in less time than one after the other.
+    waiting: Option<(Vec<u8>, Sign)>,
+    /// Room to encode rows in.
+    rooms: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for StateSum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "state:{:?}", self.root())
     }
-}
-
-/// Whether a row joins the sum or leaves it.
-#[derive(Clone, Copy)]
-enum Sign {
-    Plus,
-    Minus,
 }
 
 impl StateSum {
@@ -79,23 +68,47 @@ impl StateSum {
         before: Option<&V>,
         after: Option<&V>,
     ) {
-        let before = before.map(|value| {
-            let mut row = vec![];
-            encode(&mut row, table, key, value);
-            row
+        let [before, after] = [before, after].map(|value| {
+            value.map(|value| {
+                let mut row = self.rooms.pop().unwrap_or_default();
+                encode(&mut row, table, key, value);
+                row
+            })
         });
-        let mut row = std::mem::take(&mut self.row);
-        if let Some(value) = after {
-            encode(&mut row, table, key, value);
+        if before == after {
+            self.rooms.extend(before.into_iter().chain(after));
+            return;
         }
-        let is_same = after.is_some() && before.as_ref() == Some(&row);
-        if let Some(before) = before.filter(|_| !is_same) {
-            self.expand(&before, Sign::Minus);
+        for (row, sign) in before.map(|row| (row, Sign::Minus)).into_iter().chain(after.map(|row| (row, Sign::Plus))) {
+            self.take_in(row, sign);
         }
-        if after.is_some() && !is_same {
-            self.expand(&row, Sign::Plus);
+    }
+
+    fn take_in(&mut self, row: Vec<u8>, sign: Sign) {
+        let Some((other, other_sign)) = self.waiting.take() else {
+            self.waiting = Some((row, sign));
+            return;
+        };
+        let [digest, other_digest] = Sha256Digest::of_both([[&[], &row], [&[], &other]]);
+        self.lanes.add(&digest, sign);
+        self.lanes.add(&other_digest, other_sign);
+        self.rooms.extend([row, other]);
+    }
+
+    /// The lanes with every row in them.
+    fn lanes(&self) -> Cow<'_, Lanes> {
+        let Some((row, sign)) = &self.waiting else { return Cow::Borrowed(&self.lanes) };
+        let mut lanes = self.lanes.clone();
+        lanes.add(&Sha256Digest::of(row), *sign);
+        Cow::Owned(lanes)
+    }
+
+    /// Takes in what waits: no more rows are to come for now.
+    pub(crate) fn settle(&mut self) {
+        if let Some((row, sign)) = self.waiting.take() {
+            self.lanes.add(&Sha256Digest::of(&row), sign);
+            self.rooms.push(row);
         }
-        self.row = row;
     }
 
     /// Adds a row.
@@ -103,31 +116,13 @@ impl StateSum {
         self.replace(table, key, None, Some(value));
     }
 
-    fn expand(&mut self, row: &[u8], sign: Sign) {
-        let seed = Sha256Digest::of(row);
-        let mut expanded = [0; EXPANSION_BYTES];
-        ChaCha20Rng::from_seed(*seed.as_bytes()).fill_bytes(&mut expanded);
-        let (rows, _) = expanded.as_chunks::<2>();
-        for (lane, row) in self.lanes.iter_mut().zip(rows) {
-            let row = u16::from_le_bytes(*row);
-            *lane = match sign {
-                Sign::Plus => lane.wrapping_add(row),
-                Sign::Minus => lane.wrapping_sub(row),
-            };
-        }
-    }
-
     /// The lanes, as a snapshot keeps them.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()
+        self.lanes().to_bytes()
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8; EXPANSION_BYTES]) -> Self {
-        let mut sum = Self::default();
-        for (lane, bytes) in sum.lanes.iter_mut().zip(bytes.as_chunks::<2>().0) {
-            *lane = u16::from_le_bytes(*bytes);
-        }
-        sum
+    pub(crate) fn from_bytes(bytes: &[u8; LANES_BYTES]) -> Self {
+        Self { lanes: Lanes::from_bytes(bytes), ..Self::default() }
     }
 
     pub fn root(&self) -> Sha256Digest {

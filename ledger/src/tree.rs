@@ -10,7 +10,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 pub const CHUNK_BYTES: usize = 1 << 20;
 
 pub fn leaf_hash(leaf: &[u8]) -> Sha256Digest {
-    Sha256Digest::of_parts(&[&[0], leaf])
+    Sha256Digest::of_parts(&leaf_preimage(leaf))
+}
+
+pub(crate) fn leaf_preimage(leaf: &[u8]) -> [&[u8]; 2] {
+    [&[0], leaf]
 }
 
 pub fn node_hash(left: &Sha256Digest, right: &Sha256Digest) -> Sha256Digest {

@@ -39,7 +39,9 @@ fn events() -> Vec<(&'static str, Event)> {
     let build_id = BuildId::of(&network, &coordinate, 2);
     let source = BuildSource { kind: "git".into(), location: "https://git.example/alpine".into(), revision: "c0ffee".into() };
     let artifacts = vec![artifact("alpine:3.16.0"), artifact("alpine@sha256:00")];
-    let result = |outcome| Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt: [8; 32] });
+    let result = |outcome: BuildOutcome| {
+        Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.into(), salt: [8; 32] })
+    };
     let revoked = |compromised_since| Event::NodeRevocationApproved(NodeRevocationApproved { node, compromised_since });
     let committed = |text| BuildResultCommitted { build_id, commitment: digest(text) };
     let wait = |phase| Event::BuildWaitEnded(BuildWaitEnded { build_id, phase });

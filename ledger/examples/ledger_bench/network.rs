@@ -140,7 +140,7 @@ impl Network {
             self.add(judge, Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }));
         }
         for judge in 0..MEMBERS {
-            let revealed = BuildResultRevealed { build_id, outcome: outcome.clone(), salt: salt(number, judge) };
+            let revealed = BuildResultRevealed { build_id, outcome: outcome.clone().into(), salt: salt(number, judge) };
             self.add(judge, Event::BuildResultRevealed(revealed));
         }
         for artifact in artifacts {

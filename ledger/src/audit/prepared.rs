@@ -3,13 +3,14 @@
 
 use crate::block::{Height, SealedBlock};
 use crate::digest::Sha256Digest;
-use crate::signed::{Claim, DecodeError, EncodedEvent, EventId, SignedEvent};
+use crate::signed::{Claim, DecodeError, EncodedEvent, EventId, Signature, SignedEvent};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A block that is ready for its turn.
 pub struct Prepared {
     position: Height,
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     decoded: Result<Decoded, DecodeError>,
 }
 
@@ -36,11 +37,12 @@ impl EventMark {
 impl Prepared {
     /// Of the bytes that stand at `position` in a log.
     pub fn of(position: Height, bytes: Vec<u8>) -> Self {
+        let bytes = Arc::new(bytes);
         let decoded = SealedBlock::decode_with_places(&bytes).map(|(sealed, places)| {
             let (mut marks, mut claims) = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
             for (signed, place) in sealed.block.events.iter().zip(places) {
                 let event = EncodedEvent::of_bytes(signed, bytes[place.clone()].into());
-                claims.push(event.claim());
+                claims.push(Claim::of_event(signed, &bytes, place.start..place.end - size_of::<Signature>()));
                 marks.push(EventMark { id: event.id, leaf: event.leaf, place });
             }
             Decoded { sealed, marks, claims }
@@ -52,7 +54,7 @@ impl Prepared {
         self.position
     }
 
-    pub(super) fn into_parts(self) -> (Vec<u8>, Result<Decoded, DecodeError>) {
+    pub(super) fn into_parts(self) -> (Arc<Vec<u8>>, Result<Decoded, DecodeError>) {
         (self.bytes, self.decoded)
     }
 }

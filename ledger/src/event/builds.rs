@@ -5,6 +5,7 @@ use super::as_hex;
 use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate};
 use crate::digest::Sha256Digest;
 use crate::identity::NodeId;
+use crate::shared::Shared;
 use crate::signed::NetworkId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -147,12 +148,23 @@ pub fn commitment(
 
 /// The result that was committed to; or, without a commitment once the committing is over, a late one: on record, counts
 /// nothing.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, Serialize)]
 pub struct BuildResultRevealed {
     pub build_id: BuildId,
-    pub outcome: BuildOutcome,
+    pub outcome: Shared<BuildOutcome>,
     #[serde(serialize_with = "as_hex")]
     pub salt: [u8; 32],
+}
+
+impl BuildResultRevealed {
+    /// Reads a result, and what it came to with `outcome`.
+    pub(super) fn read<R: io::Read>(
+        reader: &mut R,
+        outcome: impl FnOnce(&mut R) -> io::Result<Shared<BuildOutcome>>,
+    ) -> io::Result<Self> {
+        let build_id = BuildId::deserialize_reader(reader)?;
+        Ok(Self { build_id, outcome: outcome(reader)?, salt: <[u8; 32]>::deserialize_reader(reader)? })
+    }
 }
 
 /// The author has waited long enough in this phase. An opinion, because nobody's clock is part of validity: more than

@@ -132,7 +132,7 @@ fn publication(state: &Projections, founder: NodeId) -> Vec<Event> {
     let mut events = vec![
         Event::BuildRequested(requested),
         Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }),
-        Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt }),
+        Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.into(), salt }),
     ];
     events.extend(
         artifacts

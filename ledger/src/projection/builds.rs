@@ -10,13 +10,14 @@ mod rows;
 mod support;
 mod tally;
 
-use super::{Place, Shared, Table};
+use super::{Place, Table};
 use crate::block::Height;
 use crate::certificate::absolute_majority;
 use crate::coordinate::{ArtifactId, BuildId, PackageCoordinate};
 use crate::digest::Sha256Digest;
 use crate::event::{BuildRequested, BuildSource, BuiltArtifact, PinnedSource, WaitPhase};
 use crate::identity::NodeId;
+use crate::shared::Shared;
 use crate::state_root::TableId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use imbl::{OrdMap, OrdSet};

@@ -171,7 +171,7 @@ impl Bench {
     }
 
     pub(crate) fn revelation(&self, judge: usize, build_id: BuildId, outcome: BuildOutcome) -> Event {
-        Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt: salt(judge) })
+        Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.into(), salt: salt(judge) })
     }
 
     /// Every judge of `outcomes` commits to its own and reveals it; for the others the judges wait no longer.

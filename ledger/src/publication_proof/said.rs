@@ -85,7 +85,7 @@ impl<'a> Said<'a> {
             }
             Event::BuildResultRevealed(body) => {
                 let counted = self.opens(network, at, author, body)?;
-                let digests = match &body.outcome {
+                let digests = match &*body.outcome {
                     BuildOutcome::Built { source, artifacts } => Some(ResultDigests::of(source, artifacts)),
                     BuildOutcome::Failed { .. } | BuildOutcome::Abstained { .. } => None,
                 };

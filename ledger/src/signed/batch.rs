@@ -5,13 +5,17 @@
 //! know them before every byte of both was fixed, and two programs that check the same batch do exactly the same.
 //! Under ZIP-215 a batch holds if and only if each of its signatures does.
 
-use super::{NetworkId, Purpose, Signature, preimage, verdicts};
+use super::preimage::Preimage;
+use super::{NetworkId, Purpose, Signature, SignedEvent, preimage, verdicts};
 use crate::digest::Sha256Digest;
 use crate::identity::NodeId;
 use ed25519_zebra::batch::{Item, Verifier};
 use ed25519_zebra::{Signature as ZebraSignature, VerificationKey, VerificationKeyBytes};
 use rand_core::{TryCryptoRng, TryRng};
+use sha2::{Digest, Sha256};
 use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Below this many, a batch costs more than its signatures one by one.
 const BATCH_MIN: usize = 4;
@@ -21,7 +25,7 @@ const BATCH_MIN: usize = 4;
 pub struct Claim {
     pub(super) author: NodeId,
     pub(super) signature: Signature,
-    pub(super) preimage: Vec<u8>,
+    pub(super) preimage: Preimage,
 }
 
 impl Claim {
@@ -31,7 +35,13 @@ impl Claim {
 
     /// Of bytes that say themselves what they are for.
     pub(crate) fn of_bytes(author: NodeId, preimage: Vec<u8>, signature: Signature) -> Self {
-        Self { author, signature, preimage }
+        Self { author, signature, preimage: Preimage::Own(preimage) }
+    }
+
+    /// Of an event, the unsigned part of which stands at this place in a block.
+    pub(crate) fn of_event(signed: &SignedEvent, block: &Arc<Vec<u8>>, unsigned: Range<usize>) -> Self {
+        let preimage = Preimage::OfEvent { network: signed.unsigned.network, block: block.clone(), unsigned };
+        Self { author: signed.unsigned.author, signature: signed.signature, preimage }
     }
 
     pub fn author(&self) -> NodeId {
@@ -42,13 +52,13 @@ impl Claim {
     pub fn holds(&self) -> bool {
         verdicts::recall(self, || {
             let Ok(key) = VerificationKey::try_from(*self.author.public_key()) else { return false };
-            key.verify(&ZebraSignature::from_bytes(self.signature.as_bytes()), &self.preimage).is_ok()
+            key.verify(&ZebraSignature::from_bytes(self.signature.as_bytes()), self.preimage.bytes(&mut vec![])).is_ok()
         })
     }
 
-    fn item(&self) -> Item {
+    fn item(&self, preimage: &[u8]) -> Item {
         let signature = ZebraSignature::from_bytes(self.signature.as_bytes());
-        (VerificationKeyBytes::from(*self.author.public_key()), signature, self.preimage.as_slice()).into()
+        (VerificationKeyBytes::from(*self.author.public_key()), signature, preimage).into()
     }
 }
 
@@ -104,11 +114,19 @@ fn search(claims: &[&Claim], offset: usize, wrong: &mut Vec<usize>) {
 }
 
 fn all_hold(claims: &[&Claim]) -> bool {
-    let mut batch = Verifier::new();
+    let (mut batch, mut room) = (Verifier::new(), vec![]);
+    let mut seed = Sha256::new_with_prefix(b"pyrsia/signature-batch/v1\0");
+    seed.update((claims.len() as u64).to_le_bytes());
     for claim in claims {
-        batch.queue(claim.item());
+        let preimage = claim.preimage.bytes(&mut room);
+        seed.update(claim.author.public_key());
+        seed.update(claim.signature.as_bytes());
+        seed.update((preimage.len() as u64).to_le_bytes());
+        seed.update(preimage);
+        batch.queue(claim.item(preimage));
     }
-    batch.verify(Coefficients::of(claims)).is_ok()
+    let coefficients = Coefficients { seed: Sha256Digest::new(seed.finalize().into()), counter: 0 };
+    batch.verify(coefficients).is_ok()
 }
 
 /// SHA-256 in counter mode over a digest of the batch.
@@ -118,16 +136,6 @@ struct Coefficients {
 }
 
 impl Coefficients {
-    fn of(claims: &[&Claim]) -> Self {
-        let count = (claims.len() as u64).to_le_bytes();
-        let lengths: Vec<[u8; 8]> = claims.iter().map(|claim| (claim.preimage.len() as u64).to_le_bytes()).collect();
-        let mut parts: Vec<&[u8]> = vec![b"pyrsia/signature-batch/v1\0", &count];
-        for (claim, length) in claims.iter().zip(&lengths) {
-            parts.extend([claim.author.public_key().as_slice(), claim.signature.as_bytes(), length, &claim.preimage]);
-        }
-        Self { seed: Sha256Digest::of_parts(&parts), counter: 0 }
-    }
-
     fn next(&mut self) -> Sha256Digest {
         self.counter += 1;
         Sha256Digest::of_parts(&[self.seed.as_bytes(), &self.counter.to_le_bytes()])

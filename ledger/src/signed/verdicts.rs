@@ -42,7 +42,7 @@ pub(super) fn recall(claim: &Claim, check: impl FnOnce() -> bool) -> bool {
     if !are_remembered() {
         return check();
     }
-    let key = key_of(claim.author.public_key(), &claim.signature, &claim.preimage);
+    let key = key_of(claim.author.public_key(), &claim.signature, claim.preimage.bytes(&mut vec![]));
     if let Some(verdict) = VERDICTS.with_borrow(|verdicts| verdicts.as_ref()?.get(&key).copied()) {
         return verdict;
     }

@@ -355,7 +355,7 @@ impl Driver {
     async fn reveal(&mut self, id: BuildId) {
         let Some(sealed) = self.builds.get(&id).and_then(|progress| progress.sealed.clone()) else { return };
         let (outcome, salt) = (sealed.result.outcome.clone(), sealed.salt);
-        let event = Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome, salt });
+        let event = Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome: outcome.into(), salt });
         self.propose(id, Fact::Reveal, event).await;
     }
 

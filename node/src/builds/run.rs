@@ -332,7 +332,7 @@ fn fits(build_id: BuildId, outcome: BuildOutcome) -> Result<BuildOutcome, Ended>
         }
         other => other,
     };
-    let event = Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.clone(), salt: [0; 32] });
+    let event = Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.clone().into(), salt: [0; 32] });
     let size = borsh::to_vec(&event).expect("writing to memory cannot fail").len() + ENVELOPE_BYTES;
     if size > EVENT_BYTES_MAX {
         return Err(Ended::Failed(format!("its result has {size} bytes, the ledger takes {EVENT_BYTES_MAX}")));

@@ -148,7 +148,7 @@ fn carry_out(
         Step::Reveal => {
             let sealed = progress.sealed.as_ref().expect("only what is sealed is revealed");
             let (outcome, salt) = (sealed.result.outcome.clone(), sealed.salt);
-            vec![(Fact::Reveal, Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt }))]
+            vec![(Fact::Reveal, Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.into(), salt }))]
         }
         Step::EndWait(phase) => {
             vec![(Fact::WaitEnded(phase), Event::BuildWaitEnded(BuildWaitEnded { build_id, phase }))]

@@ -104,8 +104,8 @@ impl Setup {
             artifact_budget: self.artifact_budget,
             bucket: self.bucket,
             network: self.network,
-        };
             ..P2pConfig::new(key.clone(), listen, self.peers)
+        };
         let metrics = Metrics::default();
         let started =
             P2p::start_with(config, self.patience, consensus.clone(), carried, store.clone(), requests_sender, metrics.clone());
@@ -181,7 +181,7 @@ impl TestNode {
         let commitment = commitment(&network, &build_id, &self.id, &salt, &outcome);
         self.propose(Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment })).await;
         self.wait_for_state(|state| state.builds.get(&build_id).is_some_and(|build| build.revealing_at.is_some())).await;
-        self.propose(Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt })).await;
+        self.propose(Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.into(), salt })).await;
         let is_agreed = |state: &Projections| {
             matches!(state.builds.get(&build_id).map(|build| &build.status), Some(BuildStatus::Agreed { .. }))
         };

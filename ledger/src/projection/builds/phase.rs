@@ -10,7 +10,8 @@ use crate::coordinate::BuildId;
 use crate::digest::Sha256Digest;
 use crate::event::{BuildSource, Vouch};
 use crate::identity::NodeId;
-use crate::projection::{Shared, members::Members};
+use crate::projection::members::Members;
+use crate::shared::Shared;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Build {
@@ -40,13 +41,13 @@ impl Builds {
         if is_over {
             build.closed_at = Some(height);
         }
-        let judges: Vec<NodeId> = build.active().copied().collect();
+        let judges: Vec<NodeId> = if is_over { build.active().copied().collect() } else { vec![] };
         self.put(id, build);
         if is_over {
             self.fill_pending(&id);
-            for judge in judges {
-                self.count_in(&id, &judge);
-            }
+        }
+        for judge in judges {
+            self.count_in(&id, &judge);
         }
     }
 
@@ -65,7 +66,7 @@ impl Builds {
 
     fn end_committing(&self, id: &BuildId, height: Height, has_waited: bool, build: &mut Build) -> bool {
         let active = build.active().count();
-        let committed = build.active().filter(|judge| self.commitments.contains(&(*id, **judge))).count();
+        let committed = self.committed(id).filter(|judge| build.is_active(judge)).count();
         // Fewer than a majority cannot agree.
         if committed < active && !has_waited && active >= build.majority() {
             return false;
@@ -93,8 +94,7 @@ impl Builds {
             self.agree(id, *result, build);
             return true;
         }
-        let is_outstanding = |judge: &&NodeId| self.commitments.contains(&(*id, **judge)) && !revealed.contains(*judge);
-        let outstanding = build.active().filter(is_outstanding).count();
+        let outstanding = self.committed(id).filter(|judge| build.is_active(judge) && !revealed.contains(*judge)).count();
         let best = canonical.values().copied().max().unwrap_or(0);
         if outstanding > 0 && !has_waited && best + outstanding >= majority {
             return false;

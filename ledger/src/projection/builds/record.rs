@@ -11,7 +11,8 @@ use crate::event::{
     BuiltArtifact, DisputeReport, Vouch,
 };
 use crate::identity::NodeId;
-use crate::projection::{Place, Shared, members::Members};
+use crate::projection::{Place, members::Members};
+use crate::shared::Shared;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -100,6 +101,12 @@ impl Builds {
         self.results.get(&(*id, *judge))
     }
 
+    /// Who has committed to a result, judge by judge.
+    pub(super) fn committed<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = &'a NodeId> {
+        let first = (*id, NodeId::from_public_key([0; 32]));
+        self.commitments.range(first..).take_while(move |((found, _), _)| found == id).map(|((_, judge), _)| judge)
+    }
+
     /// What was revealed for a build, judge by judge.
     pub fn results<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a RevealedResult)> {
         let first = (*id, NodeId::from_public_key([0; 32]));
@@ -142,10 +149,10 @@ impl Builds {
         let build = self.builds.get(&id).expect("policy refuses results of unknown builds");
         let counted = self.commitments.contains(&(id, judge)) && build.withheld_at.is_none();
         let was_judging = build.status.is_judging();
-        let same = self.results(&id).map(|(_, other)| other).find(|other| *other.outcome == body.outcome);
+        let same = self.results(&id).map(|(_, other)| other).find(|other| other.outcome == body.outcome);
         let (outcome, digests) = match same {
             Some(same) => (same.outcome.clone(), same.digests),
-            None => (Shared::new(body.outcome.clone()), ResultDigests::of_outcome(&body.outcome)),
+            None => (body.outcome.clone(), ResultDigests::of_outcome(&body.outcome)),
         };
         let revealed = RevealedResult { height: place.height, outcome, counted, digests };
         self.results.put((id, judge), revealed);

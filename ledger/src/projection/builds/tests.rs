@@ -98,7 +98,7 @@ fn a_commitment_binds_its_author_and_is_worthless_to_others() {
     bench.commit(0, bench.revelation(0, id, built(b"image")));
     for outcome in [built(b"image"), built(b"other"), failed()] {
         for salt in [salt(0), salt(1)] {
-            let copied = Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome: outcome.clone(), salt });
+            let copied = Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome: outcome.clone().into(), salt });
             assert_eq!(bench.try_commit(1, copied), Err(Refusal::OtherResult { author: bench.node(1), build_id: id }));
         }
     }

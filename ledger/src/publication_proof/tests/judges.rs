@@ -72,7 +72,7 @@ fn whoever_did_not_agree_is_told_as_well() {
             (5, failed()),
         ],
     );
-    let late = Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome: built(b"image"), salt: salt(6) });
+    let late = Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome: built(b"image").into(), salt: salt(6) });
     bench.commit(6, late);
     publish(&mut bench, id, 3);
     use Stand::*;

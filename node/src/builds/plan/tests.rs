@@ -102,7 +102,7 @@ impl Ledger {
     }
 
     fn reveal(&mut self, judge: usize, build_id: BuildId, outcome: BuildOutcome) {
-        self.fold(judge, Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt: SALT }));
+        self.fold(judge, Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.into(), salt: SALT }));
     }
 
     /// All commit, then all reveal.

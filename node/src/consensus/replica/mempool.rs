@@ -175,7 +175,7 @@ mod tests {
         let coordinate = PackageCoordinate::new("docker", "alpine:1").expect("a coordinate");
         let build_id = BuildId::of(&NetworkId::UNFOUNDED, &coordinate, 0);
         let outcome = BuildOutcome::Failed { reason: "x".repeat(reason_bytes) };
-        let event = Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt: [0; 32] });
+        let event = Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.into(), salt: [0; 32] });
         SignedEvent::new(key, UnsignedEvent::new(NetworkId::UNFOUNDED, node_id_of(key), sequence, claimed_time_ms, event))
     }
 

@@ -209,7 +209,7 @@ impl World {
                     }
                     let revealed = state.builds.results(&id).next().map(|(_, revealed)| (*revealed.outcome).clone());
                     if let (Some(outcome), None) = (revealed, state.builds.result(&id, &me)) {
-                        let event = BuildResultRevealed { build_id: id, outcome, salt: [0; 32] };
+                        let event = BuildResultRevealed { build_id: id, outcome: outcome.into(), salt: [0; 32] };
                         self.force(index, state, Event::BuildResultRevealed(event), 0);
                     }
                 }

@@ -66,7 +66,7 @@ pub(super) fn build_something_large(world: &mut World, judge: usize, name: &str)
     let events = vec![
         Event::BuildRequested(BuildRequested { build_id, coordinate, attempt, verifier, source: None }),
         Event::BuildResultCommitted(BuildResultCommitted { build_id, commitment }),
-        Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome, salt }),
+        Event::BuildResultRevealed(BuildResultRevealed { build_id, outcome: outcome.into(), salt }),
     ];
     propose(world, judge, events)
 }

@@ -152,7 +152,7 @@ impl World {
             2 => self.bench.revelation(actor, id, outcome(extra)),
             3 => {
                 let salt = salt(other);
-                Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome: outcome(extra), salt })
+                Event::BuildResultRevealed(BuildResultRevealed { build_id: id, outcome: outcome(extra).into(), salt })
             }
             4 | 5 => match status.and_then(|status| status.wait_phase()) {
                 Some(phase) if what == 4 => return self.together(Event::BuildWaitEnded(BuildWaitEnded { build_id: id, phase })),

@@ -357,7 +357,7 @@ fn a_judge_whose_report_is_too_long_for_the_ledger_does_not_keep_the_network_awa
     let state = state(&world);
     let build_id = *state.builds.iter().next().expect("a build was asked for").0;
 
-    let late = BuildResultRevealed { build_id, outcome: workload::many_artifacts(200), salt: [0; 32] };
+    let late = BuildResultRevealed { build_id, outcome: workload::many_artifacts(200).into(), salt: [0; 32] };
     let unsigned =
         UnsignedEvent::new(*state.network(), author, state.next_sequence(&author), 1, Event::BuildResultRevealed(late));
     let event = SignedEvent::new(&key, unsigned);

@@ -1,4 +1,4 @@
-//! A part of a row that other rows have as well, kept once. In every encoding it is the part itself.
+//! A part of an event or a row that others have as well, kept once. In every encoding it is the part itself.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Serialize, Serializer};
@@ -12,6 +12,12 @@ pub struct Shared<T>(Arc<T>);
 impl<T> Shared<T> {
     pub fn new(value: T) -> Self {
         Self(Arc::new(value))
+    }
+}
+
+impl<T> From<T> for Shared<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
     }
 }
 
