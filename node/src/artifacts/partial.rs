@@ -282,8 +282,8 @@ mod tests {
         let partial = store.begin_partial(&sha256, list_of(bytes)).expect("begins");
         partial.write_chunk(0, bytes).expect("writes");
         assert_eq!(partial.finish(|_| true, || {}).expect("ends"), Finished::Stored);
-        let (opened, reader) = (std::sync::mpsc::channel(), store.clone());
-        std::thread::spawn(move || {
+        let (opened, reader) = (mpsc::channel(), store.clone());
+        thread::spawn(move || {
             let is_here = reader.open_file(&sha256).expect("opens").is_some();
             opened.0.send(is_here)
         });
