@@ -86,7 +86,8 @@ fn text_within(text: &str, limit_bytes: usize) -> Result<(), Refusal> {
     if text.len() > limit_bytes {
         return Err(Refusal::Text { size_bytes: text.len(), limit_bytes });
     }
-    let has_control =
-        if text.is_ascii() { text.bytes().any(|b| b.is_ascii_control()) } else { text.chars().any(char::is_control) };
+    // Without an end before the last byte, so that many are looked at together.
+    let has_ascii_control = text.bytes().fold(false, |found, byte| found | byte.is_ascii_control());
+    let has_control = has_ascii_control || !text.is_ascii() && text.chars().any(char::is_control);
     if has_control { Err(Refusal::ControlCharacter) } else { Ok(()) }
 }

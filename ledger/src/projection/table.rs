@@ -4,6 +4,7 @@ use crate::state_root::{StateSum, TableId};
 use borsh::BorshSerialize;
 use imbl::OrdMap;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::ops::RangeBounds;
 use std::sync::Arc;
@@ -19,14 +20,20 @@ const ROWS_BETWEEN_PAUSES: usize = 4_096;
 pub struct Table<K: Ord + Clone, V: Clone> {
     id: TableId,
     rows: OrdMap<K, Arc<V>>,
-    /// What the rows that changed since the last settling were at that time: a row costs the state root the same, however often it
-    /// changes in a block.
-    before: BTreeMap<K, Option<Arc<V>>>,
+    /// The rows that changed since the last settling: a row costs the state root the same, however often it changes in a block.
+    changes: BTreeMap<K, Change<V>>,
+}
+
+/// What a row was at the last settling, and what it is: as here, without another search for it.
+#[derive(Clone, Debug)]
+struct Change<V> {
+    before: Option<Arc<V>>,
+    after: Option<Arc<V>>,
 }
 
 impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize + Send + Sync + 'static> Table<K, V> {
     pub(super) fn new(id: TableId) -> Self {
-        Self { id, rows: OrdMap::new(), before: BTreeMap::new() }
+        Self { id, rows: OrdMap::new(), changes: BTreeMap::new() }
     }
 
     pub fn get(&self, key: &K) -> Option<&V> {
@@ -64,27 +71,37 @@ impl<K: Ord + Clone + BorshSerialize, V: Clone + BorshSerialize + Send + Sync + 
     }
 
     pub(super) fn put(&mut self, key: K, value: V) {
-        let before = self.rows.insert(key.clone(), Arc::new(value));
-        self.before.entry(key).or_insert(before);
+        let value = Arc::new(value);
+        let before = self.rows.insert(key.clone(), value.clone());
+        self.note(key, before, Some(value));
     }
 
     pub(super) fn take(&mut self, key: &K) {
         if let Some(before) = self.rows.remove(key) {
-            self.before.entry(key.clone()).or_insert(Some(before));
+            self.note(key.clone(), Some(before), None);
+        }
+    }
+
+    fn note(&mut self, key: K, before: Option<Arc<V>>, after: Option<Arc<V>>) {
+        match self.changes.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(Change { before, after });
+            }
+            Entry::Occupied(change) => change.into_mut().after = after,
         }
     }
 
     /// Takes what changed over into the sum.
     pub(super) fn settle(&mut self, sum: &mut StateSum) {
-        for (key, before) in std::mem::take(&mut self.before) {
-            sum.replace(self.id, &key, before.as_deref(), self.rows.get(&key).map(Arc::as_ref));
+        for (key, Change { before, after }) in std::mem::take(&mut self.changes) {
+            sum.replace(self.id, &key, before.as_deref(), after.as_deref());
         }
     }
 
     /// Takes over rows that stand in a snapshot, each behind the one before it.
     pub(super) fn of_rows(id: TableId, rows: impl Iterator<Item = io::Result<(K, V)>>) -> io::Result<Self> {
         let rows = map_of_rows(rows.map(|row| row.map(|(key, value)| (key, Arc::new(value)))))?;
-        Ok(Self { id, rows, before: BTreeMap::new() })
+        Ok(Self { id, rows, changes: BTreeMap::new() })
     }
 
     /// Adds every row to a sum that begins afresh. Gives up when `pause`, called now and then, says so.

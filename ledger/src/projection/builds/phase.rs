@@ -65,10 +65,9 @@ impl Builds {
     }
 
     fn end_committing(&self, id: &BuildId, height: Height, has_waited: bool, build: &mut Build) -> bool {
-        let active = build.active().count();
-        let committed = self.committed(id).filter(|judge| build.is_active(judge)).count();
+        let is_outstanding = || build.active().any(|judge| !self.commitments.contains(&(*id, *judge)));
         // Fewer than a majority cannot agree.
-        if committed < active && !has_waited && active >= build.majority() {
+        if !has_waited && build.active().count() >= build.majority() && is_outstanding() {
             return false;
         }
         if has_waited {
