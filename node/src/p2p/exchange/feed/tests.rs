@@ -107,8 +107,8 @@ async fn what_is_read_since_it_arrived_is_not_evicted_under_its_reader() {
     }
     let mut feed = in_time(reading).await.expect("runs").expect("its first chunk is here");
     let first = in_time(feed.next()).await.expect("a piece").expect("reads");
-    assert_eq!(partial.finish(|_| true, || {}).expect("ends"), Finished::Stored);
-    arrivals.whole();
+    assert_eq!(partial.finish(|_| true, || arrivals.whole()).expect("ends"), Finished::Stored);
+    arrivals.stored();
     drop((partial, arrivals));
     assert_eq!(store.evict(&sha256).expect("looks"), Leaving::InUse);
     let (rest, whole) = in_time(read_to_the_end(&mut feed, |_| {})).await;
