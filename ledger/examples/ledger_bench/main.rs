@@ -373,6 +373,8 @@ fn audit(folder: &Path, threads: usize) -> Outcome {
         own.extend(workers.into_iter().filter_map(|worker| worker.join().ok()).flatten());
         own
     });
+    // As the program does, which ends then: the rows of the state are not taken apart.
+    std::mem::forget(audit.state().cloned());
     let report = audit.finish(reports);
     let took = begin.elapsed();
     fs::remove_dir_all(scratch)?;
