@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -158,17 +159,22 @@ impl Partial {
     /// Verifies the whole artifact while it comes in, says so, and gives it its name in the store. `wait_for` returns when a chunk
     /// is here, or false when it will never be.
     pub(crate) fn finish(&self, wait_for: impl Fn(u64) -> bool, whole: impl FnOnce()) -> Result<Finished, StoreError> {
+        let has_failed = AtomicBool::new(false);
         let found = thread::scope(|scope| {
             // Bytes go to the disk beside the hashing, so that neither waits for the other.
-            let (written, due) = mpsc::sync_channel(1);
-            let syncing =
-                scope.spawn(move || due.into_iter().try_for_each(|()| self.file.sync_data().on_disk("sync", &self.path)));
+            let (written, due) = mpsc::sync_channel::<()>(1);
+            let sync = || {
+                let synced = due.into_iter().try_for_each(|()| self.file.sync_data().on_disk("sync", &self.path));
+                synced.inspect_err(|_| has_failed.store(true, Ordering::Release))
+            };
+            let syncing = thread::Builder::new().spawn_scoped(scope, sync).on_disk("start a thread that syncs", &self.path)?;
             let found = self.hash_behind(wait_for, || {
                 // Where one is waiting already, that one comes after these bytes as well.
                 let _ = written.try_send(());
             });
             drop(written);
-            if matches!(found, Ok(Some(found)) if found == self.sha256) {
+            // A sync that has failed may have cost bytes that were read right a moment ago.
+            if matches!(found, Ok(Some(found)) if found == self.sha256) && !has_failed.load(Ordering::Acquire) {
                 whole();
             }
             syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;

@@ -62,6 +62,8 @@ struct Folder {
     pins: Pins,
     inspected: Inspected,
     catalogue: Catalogue,
+    /// Whether a file that was looked at lately is opened without waiting for another machine or program.
+    answers_at_once: bool,
     /// Held while something is taken out or gets its name, and while a pin or a build's need of something is noted: what was promised to stay stays.
     leaving: Mutex<()>,
 }
@@ -82,6 +84,7 @@ impl ArtifactStore {
             pins: Pins::open(path.join("pins"))?,
             inspected: Inspected::default(),
             catalogue: Catalogue::read(&path.join("blobs"), SystemTime::now())?,
+            answers_at_once: answers_at_once(path),
             leaving: Mutex::default(),
         };
         Ok(Self { folder: Arc::new(folder) })
@@ -143,7 +146,7 @@ impl ArtifactStore {
     /// What [`Self::open_inspected`] gives, if a look at the file is enough to know it is right: for callers that may not block. None where it takes
     /// more than that, as while an eviction holds the file. Counts as a use.
     pub(crate) fn open_unchanged(&self, sha256: &Sha256Digest) -> Option<File> {
-        if !self.folder.inspected.knows(sha256) {
+        if !self.folder.answers_at_once || !self.folder.inspected.knows(sha256) {
             return None;
         }
         let file = File::open(self.blob_path(sha256)).ok()?;
@@ -370,6 +373,14 @@ impl ArtifactStore {
     fn partial_folder(&self) -> PathBuf {
         self.folder.path.join("partial")
     }
+}
+
+/// File systems of this machine's own disks and memory, as statfs(2) numbers them: ext4, XFS, Btrfs, F2FS, bcachefs, ZFS, tmpfs, overlayfs.
+const LOCAL_FILE_SYSTEMS: [u32; 8] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0xca45_1a4e, 0x2fc1_2fc1, 0x0102_1994, 0x794c_7630];
+
+fn answers_at_once(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| LOCAL_FILE_SYSTEMS.contains(&(found.f_type as u32)))
 }
 
 /// Reads a file from its beginning to its end; none when `goes_on`, which is told the size of each piece, says no.

@@ -116,7 +116,7 @@ async fn during_the_grace_a_load_balancer_is_sent_away_and_everybody_else_is_ans
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_waits_for_a_blob_whose_bytes_still_arrive_and_no_longer_than_a_drain_may_take() {
     const BYTES_PER_SECOND: u64 = 2 << 20;
-    let image = Image::of((0..12_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect());
+    let image = Image::of((0..24_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect());
     let pipeline = Pipeline::start(image.files()).await;
     let founder = Fixture::founded_with_upload(&pipeline.url, Rate::upload(BYTES_PER_SECOND).expect("not too low")).await;
     publish(&founder, "library/hello:1.0").await;

@@ -136,7 +136,8 @@ impl Download {
             let progress = self.arrived.wait_while(self.progress(), waiting).unwrap_or_else(PoisonError::into_inner);
             !progress.abandoned
         };
-        match self.partial.finish(wait_for, || self.arrivals.whole())? {
+        let finished = self.partial.finish(wait_for, || self.arrivals.whole()).inspect_err(|_| self.arrivals.failed())?;
+        match finished {
             Finished::Stored => {
                 self.arrivals.stored();
                 Ok(())

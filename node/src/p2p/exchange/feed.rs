@@ -73,24 +73,29 @@ impl Arrivals {
 
     /// The whole is verified: who reads it need not wait for the disk.
     pub(super) fn whole(&self) {
-        self.go_on(Stage::Arriving, Stage::Whole);
+        self.go_on(&[Stage::Arriving], Stage::Whole);
     }
 
     /// It is durable and has its name.
     pub(super) fn stored(&self) {
         // Readers of what is stored share a lock on its file, so that it is not evicted; where there are no locks there are no evictions.
         let _ = self.source.file.try_lock_shared();
-        self.go_on(Stage::Whole, Stage::Stored);
+        self.go_on(&[Stage::Whole], Stage::Stored);
     }
 
-    /// Nothing more comes.
+    /// Nothing more comes; what came whole can be read on.
     pub(super) fn ended(&self) {
-        self.go_on(Stage::Arriving, Stage::Ended);
+        self.go_on(&[Stage::Arriving], Stage::Ended);
     }
 
-    fn go_on(&self, from: Stage, to: Stage) {
+    /// The disk did not take it, and may give other bytes from here on.
+    pub(super) fn failed(&self) {
+        self.go_on(&[Stage::Arriving, Stage::Whole], Stage::Ended);
+    }
+
+    fn go_on(&self, from: &[Stage], to: Stage) {
         self.reached.send_if_modified(|reached| {
-            let goes_on = reached.stage == from;
+            let goes_on = from.contains(&reached.stage);
             if goes_on {
                 reached.stage = to;
             }

@@ -86,7 +86,7 @@ proptest! {
             prop_assert!(wanted.starts_with(&got));
             prop_assert_eq!(ended_well, got.len() == wanted.len());
             let needs_the_whole = !range.is_empty() && chunk_of(range.end - 1) as usize == count - 1;
-            prop_assert!(!(ended_well && needs_the_whole), "the end of an artifact that is not in the store");
+            prop_assert!(!(ended_well && needs_the_whole), "the end of an artifact that is not whole");
         }
     }
 }
@@ -115,6 +115,27 @@ async fn what_is_read_since_it_arrived_is_not_evicted_under_its_reader() {
     assert!(whole && [first, rest].concat() == bytes);
     drop(feed);
     assert_eq!(store.evict(&sha256).expect("looks"), Leaving::Gone);
+}
+
+#[tokio::test]
+async fn the_end_of_what_the_disk_did_not_take_does_not_leave() {
+    let bytes = noise(2 * MIB, 1);
+    let list = list_of(&bytes);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    file.as_file().write_all_at(&bytes, 0).expect("writes");
+    for fails in [false, true] {
+        let arrivals = Arrivals::new(file.reopen().expect("opens"), &list, Bitmap::new(list.count()));
+        (0..list.count()).for_each(|chunk| arrivals.chunk_came(chunk));
+        let mut feed = in_time(arrivals.arriving().feed(0..bytes.len() as u64)).await.expect("its first chunk is here");
+        arrivals.whole();
+        if fails {
+            arrivals.failed();
+        } else {
+            arrivals.ended();
+        }
+        let (got, whole) = in_time(read_to_the_end(&mut feed, |_| {})).await;
+        assert_eq!((whole, bytes.starts_with(&got), got.len() < bytes.len()), (!fails, true, fails));
+    }
 }
 
 #[tokio::test]
