@@ -243,6 +243,8 @@ pub(crate) fn check() -> Result<()> {
         {
             let text = fs::read_to_string(packaging.join("systemd").join(unit))?;
             ensure!(text.contains(program), "{unit} does not start {program}");
+            // What a program started would otherwise be ended together with it, and count as having failed.
+            ensure!(text.lines().any(|line| line == "KillMode=mixed"), "{unit} ends more than its own program at a stop");
             fs::write(folder.join(unit), text.replace(program, &stand_in))?;
             verify.arg(folder.join(unit));
         }
