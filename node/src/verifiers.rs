@@ -6,17 +6,20 @@
 mod fetch;
 mod folder;
 mod kept;
+mod pause;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyrsia_ledger::{Projections, Sha256Digest};
-use pyrsia_verifiers::{LoadError, Origin, SHIPPED, SetError, Verifier, VerifierHost, VerifierSet};
+use pyrsia_verifiers::{LoadError, Origin, SHIPPED, SetError, UnusableReason, Verifier, VerifierHost, VerifierSet};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::folder::{FOLDER_POLL, Folder};
 use self::kept::KeptModules;
+use self::pause::Pause;
 use crate::consensus::ConsensusHandle;
 use crate::p2p::{NodeResponse, P2pHandle};
 
@@ -99,11 +102,11 @@ impl Verifiers {
         };
         let shared = self.0.clone();
         let load = move || -> Result<Verifier, ModuleError> {
-            let verifier = shared.host.load(&module)?;
             if is_new {
-                shared.kept.put(&verifier.digest(), &module)?;
+                // Also one that does not load: it need not come again.
+                shared.kept.put(&wanted, &module)?;
             }
-            Ok(verifier)
+            Ok(shared.host.load(&module)?)
         };
         let verifier = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
         if is_new {
@@ -112,6 +115,21 @@ impl Verifiers {
         }
         self.0.set.send_modify(|set| *set = Arc::new(set.with(verifier.clone())));
         Ok(verifier)
+    }
+
+    /// The module with this digest, or a reason that may count against a build. What has nothing to do with the module is none, and is tried again for as long as it
+    /// takes.
+    pub(crate) async fn module_for_a_verdict(&self, digest: &Sha256Digest) -> Result<Verifier, ModuleError> {
+        let mut pause = Pause::default();
+        loop {
+            match self.module(digest).await {
+                Err(ModuleError::Load(LoadError::Interrupted { .. })) => {
+                    pause.begin();
+                    pause.ended().await;
+                }
+                other => return other,
+            }
+        }
     }
 
     /// A piece of a module for a peer, if the ledger names it.
@@ -139,28 +157,41 @@ impl Verifiers {
         let mut ledger = self.0.consensus.watch();
         let mut poll = tokio::time::interval(FOLDER_POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut known_missing = Vec::new();
+        let mut folder_pause = Pause::default();
+        let mut failed: BTreeMap<Sha256Digest, Pause> = BTreeMap::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = poll.tick() => {
-                    if folder.has_settled_anew().await {
+                    let was_interrupted = self.was_interrupted();
+                    if !was_interrupted {
+                        folder_pause = Pause::default();
+                    }
+                    if folder.has_settled_anew().await || was_interrupted && !folder_pause.is_on() {
+                        folder_pause.begin();
                         self.reload().await;
                     }
                 }
                 changed = ledger.changed() => if changed.is_err() { return },
             }
             let missing = ledger.borrow_and_update().state.as_deref().map(|state| self.missing(state)).unwrap_or_default();
+            failed.retain(|digest, _| missing.contains(digest));
             for digest in missing {
+                if failed.get(&digest).is_some_and(Pause::is_on) {
+                    continue;
+                }
                 let got = tokio::select! {
                     () = stop.cancelled() => return,
                     got = self.module(&digest) => got,
                 };
-                if let Err(error) = got
-                    && !known_missing.contains(&digest)
-                {
+                let Err(error) = got else { continue };
+                if !failed.contains_key(&digest) {
                     tracing::warn!(module = %digest, %error, "a verifier module of the network is not here; it is tried again");
-                    known_missing.push(digest);
+                }
+                let pause = failed.entry(digest).or_default();
+                // To ask who has it costs little; to get and to compile it does not.
+                if !matches!(error, ModuleError::Unavailable { .. }) {
+                    pause.begin();
                 }
             }
         }
@@ -174,6 +205,12 @@ impl Verifiers {
         missing.sort();
         missing.dedup();
         missing
+    }
+
+    /// Whether a module of the folder is left out for a reason that is not its own.
+    fn was_interrupted(&self) -> bool {
+        let is_interrupted = |reason: &UnusableReason| matches!(reason, UnusableReason::Load(LoadError::Interrupted { .. }));
+        self.set().unusable().iter().any(|unusable| is_interrupted(&unusable.source))
     }
 
     async fn reload(&self) {

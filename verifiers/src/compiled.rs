@@ -138,6 +138,6 @@ fn tempfile_owner(folder: &Path) -> io::Result<u32> {
 )]
 pub(crate) fn deserialize(engine: &Engine, serialized: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes were serialized by this program, run by this node: either their authentication code was checked under a key nobody else has, and covers all
-    // of them, or they came through a pipe from the `Compiler`, which is this program. They lie in memory that only this process can change.
+    // of them, or they came through a pipe from the `Compiler`, for which whoever made it vouched. They lie in memory that only this process can change.
     unsafe { Component::deserialize(engine, serialized) }
 }

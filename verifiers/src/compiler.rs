@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
@@ -19,15 +19,18 @@ use crate::limits::{self, Limits};
 const REFUSED: u8 = 65;
 /// EX_TEMPFAIL of the same.
 const TOO_LONG: u8 = 75;
+/// What a Rust program ends with that panicked.
+const PANICKED: i32 = 101;
+/// SIGHUP, SIGINT, SIGKILL and SIGTERM, which have these numbers everywhere: somebody's wish, or the system's for want of memory.
+const SIGNALS_FROM_OUTSIDE: [i32; 4] = [1, 2, 9, 15];
 /// The slowest module of the allowed size takes some seconds.
 const COMPILING_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// The program that compiles, which has to be the one that asks: what it answers is run as it is.
+/// The program that compiles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiler {
-    pub program: PathBuf,
-    /// What makes it call [`compile_for_parent`] and end with what that returns.
-    pub arguments: Vec<OsString>,
+    program: PathBuf,
+    arguments: Vec<OsString>,
 }
 
 pub(crate) enum Answer {
@@ -36,14 +39,28 @@ pub(crate) enum Answer {
     Refused(String),
     /// Why this compiler came to no end with the module.
     Broken(String),
+    /// By this signal, which says nothing about the module.
+    Interrupted(i32),
 }
 
 impl Compiler {
+    /// `arguments` make `program` call [`compile_for_parent`] and end with what that returns.
+    ///
+    /// # Safety
+    ///
+    /// What the program answers is run as it is, in this process: it has to be the very program that asks, or one that never answers with anything but what that would.
+    #[expect(unsafe_code, reason = "nothing can check what another program answers")]
+    pub unsafe fn new(program: impl Into<PathBuf>, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self { program: program.into(), arguments: arguments.into_iter().map(Into::into).collect() }
+    }
+
     /// An error says that there is no such process; it says nothing about the module.
     pub(crate) fn compile(&self, module: &[u8]) -> io::Result<Answer> {
         // Without the environment of a node, which has secrets in it and the socket of its service manager.
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+        // A terminal's Ctrl-C is meant for the node.
+        command.process_group(0);
         let mut child = command.spawn()?;
         let answer = ask(&mut child, module);
         if answer.is_err() {
@@ -73,6 +90,8 @@ fn understand(answer: Vec<u8>, ended: ExitStatus) -> io::Result<Answer> {
         (Some(0), _) => Ok(Answer::Compiled(answer)),
         (Some(code), _) if code == i32::from(REFUSED) => Ok(Answer::Refused(String::from_utf8_lossy(&answer).into_owned())),
         (Some(code), _) if code == i32::from(TOO_LONG) => Ok(Answer::Broken(format!("it took more than {COMPILING_MAX:?}"))),
+        (Some(PANICKED), _) => Ok(Answer::Broken("the compiler panicked".to_owned())),
+        (None, Some(signal)) if SIGNALS_FROM_OUTSIDE.contains(&signal) => Ok(Answer::Interrupted(signal)),
         (None, Some(signal)) => Ok(Answer::Broken(format!("the compiler was ended by signal {signal}"))),
         _ => Err(io::Error::other(format!("it ended with {ended}"))),
     }

@@ -48,6 +48,9 @@ pub enum LoadError {
     WrongContract { reason: String },
     #[error("it cannot be compiled: {reason}")]
     Compiling { reason: String },
+    /// Says nothing about the module: it may load the next time.
+    #[error("the process that compiles it was ended twice from outside, the last time by signal {signal}")]
+    Interrupted { signal: i32 },
     #[error("it cannot say what it is for")]
     Describe(#[source] Abstention),
 }
@@ -165,15 +168,23 @@ impl VerifierHost {
     /// None where this process has to compile.
     fn compile_elsewhere(&self, digest: &Sha256Digest, module: &[u8]) -> Result<Option<Vec<u8>>, LoadError> {
         let Some(compiler) = &self.compiler else { return Ok(None) };
-        match compiler.compile(module) {
+        let answer = match compiler.compile(module) {
+            Ok(Answer::Interrupted(signal)) => {
+                tracing::warn!(module = %digest, signal, "the process that compiles a verifier was ended; it is started once more");
+                compiler.compile(module)
+            }
+            answer => answer,
+        };
+        match answer {
             Ok(Answer::Compiled(serialized)) => {
                 tracing::debug!(module = %digest, bytes = serialized.len(), "a verifier was compiled in a process of its own");
                 Ok(Some(serialized))
             }
             Ok(Answer::Refused(reason)) => Err(LoadError::Malformed { reason }),
             Ok(Answer::Broken(reason)) => Err(LoadError::Compiling { reason }),
+            Ok(Answer::Interrupted(signal)) => Err(LoadError::Interrupted { signal }),
             Err(error) => {
-                tracing::warn!(module = %digest, %error, "no process can be started to compile a verifier; the node does it itself");
+                tracing::warn!(module = %digest, %error, "no process compiles a verifier; the node does it itself");
                 Ok(None)
             }
         }

@@ -10,8 +10,10 @@ use std::process::ExitCode;
 const WORD: &str = "compile-verifier";
 
 /// How the node starts one.
+#[expect(unsafe_code, reason = "what the process answers is run as it is")]
 pub(super) fn compiler() -> Option<Compiler> {
-    Some(Compiler { program: this_program()?, arguments: vec![WORD.into()] })
+    // SAFETY: it is this very program, which calls `run` when it is started with this word.
+    Some(unsafe { Compiler::new(this_program()?, [WORD]) })
 }
 
 /// The file that runs, also where another version lies in its place since.

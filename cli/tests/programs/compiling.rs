@@ -2,16 +2,17 @@
 
 use crate::fixture::PYRSIA_NODE;
 use pyrsia_verifiers::{CompiledModules, Compiler, HostOptions, Limits, LoadError, VerifierHost};
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A component without anything in it: it compiles, and is no verifier.
 const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
+#[expect(unsafe_code, reason = "other programs stand in for the node's")]
 fn load(folder: &Path, program: &str, arguments: &[&str], module: &[u8]) -> LoadError {
     let compiled = Some(CompiledModules::open(&folder.join("compiled"), [7; 32]).expect("a folder of its own"));
-    let compiler = Some(Compiler { program: program.into(), arguments: arguments.iter().map(OsString::from).collect() });
+    // SAFETY: what answers here is the program of a node, built with these tests, or answers with what no engine takes for a compiled module.
+    let compiler = Some(unsafe { Compiler::new(program, arguments) });
     let host = VerifierHost::with_options(Limits::default(), HostOptions { compiled, compiler, ..HostOptions::default() });
     host.expect("a machine that runs verifiers").load(module).expect_err("no module here is a verifier")
 }
@@ -42,8 +43,10 @@ fn a_node_has_verifiers_compiled_by_a_process_of_its_own_program_and_once() {
 #[test]
 fn a_compiler_that_breaks_on_a_module_costs_the_module_and_one_that_does_not_start_costs_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let error = load(folder.path(), "/bin/sh", &["-c", "kill -9 $$"], EMPTY);
-    assert!(matches!(&error, LoadError::Compiling { reason } if reason.contains("signal 9")), "{error:?}");
+    for (end, said) in [("kill -ABRT $$", "signal 6"), ("exit 101", "panicked")] {
+        let error = load(folder.path(), "/bin/sh", &["-c", end], EMPTY);
+        assert!(matches!(&error, LoadError::Compiling { reason } if reason.contains(said)), "{error:?}");
+    }
     assert_eq!(kept(folder.path()), Vec::<PathBuf>::new());
     let others: [(&str, &[&str]); 3] = [("/nowhere/pyrsia_node", &[]), ("/bin/false", &[]), ("/bin/echo", &["something else"])];
     for (program, arguments) in others {
@@ -51,4 +54,19 @@ fn a_compiler_that_breaks_on_a_module_costs_the_module_and_one_that_does_not_sta
         assert!(matches!(error, LoadError::WrongContract { .. }), "{program}: {error:?}");
         fs::remove_file(&kept(folder.path())[0]).unwrap();
     }
+}
+
+#[test]
+fn a_compiler_that_is_ended_from_outside_is_started_once_more_and_says_nothing_about_the_module() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    let once = format!("[ -e {0} ] && exec {PYRSIA_NODE} compile-verifier; echo > {0}; kill -TERM $$", started.display());
+    let error = load(folder.path(), "/bin/sh", &["-c", &once], EMPTY);
+    assert!(matches!(error, LoadError::WrongContract { .. }), "{error:?}");
+    fs::remove_file(&kept(folder.path())[0]).unwrap();
+    fs::remove_file(&started).unwrap();
+    let always = format!("echo >> {}; kill -9 $$", started.display());
+    let error = load(folder.path(), "/bin/sh", &["-c", &always], EMPTY);
+    assert_eq!(error, LoadError::Interrupted { signal: 9 });
+    assert_eq!((fs::read_to_string(&started).unwrap().lines().count(), kept(folder.path()).len()), (2, 0));
 }

@@ -111,7 +111,7 @@ impl Judge {
             Err(error @ OutputError::Contradicts { .. }) => return different(&error.to_string()),
             Err(error) => return unavailable(&error.to_string()),
         }
-        let verifier = match self.verifiers.module(&case.verifier).await {
+        let verifier = match self.verifiers.module_for_a_verdict(&case.verifier).await {
             Ok(verifier) => verifier,
             Err(error) => return unavailable(&format!("this node cannot use the verifier: {error}")),
         };
@@ -165,7 +165,7 @@ impl Judge {
                 Err(error) => return nothing_to_list(GroupVerdict::Unavailable { reason: short(&error.to_string()) }),
             }
         }
-        let verifier = match self.verifiers.module(&case.verifier).await {
+        let verifier = match self.verifiers.module_for_a_verdict(&case.verifier).await {
             Ok(verifier) => verifier,
             Err(error) => {
                 let reason = short(&format!("the verifier cannot be used: {error}"));
