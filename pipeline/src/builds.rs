@@ -1,7 +1,7 @@
 //! The builds of this service: accepted, queued, run, ended, kept for a while.
 //!
 //! Each build is one task that owns its record; readers get copies. A build ends exactly once: done, failed, out of
-//! time, cancelled, or interrupted by the end of the service, and its record is on disk before anybody is told. How a
+//! time, cancelled, or interrupted by the end of the service or a trouble of its own, and its record is on disk before anybody is told. How a
 //! package is made is the builders' business, what to make the mapping's.
 
 use std::collections::BTreeMap;
@@ -123,6 +123,7 @@ impl Build {
 /// Why nothing came of a build.
 enum Unbuilt {
     Failed(String),
+    /// For a reason that is not the build's.
     Interrupted,
 }
 
@@ -299,7 +300,10 @@ impl Builds {
             }
             made = AssertUnwindSafe(make).catch_unwind() => match made {
                 Ok(made) => made.map_err(|error| Unbuilt::Failed(with_causes(&error))),
-                Err(_) => Err(Unbuilt::Failed("the builder broke down; this is a fault of the pipeline, see its log".to_owned())),
+                Err(_) => {
+                    tracing::error!(build = %id, "the builder broke down; this is a fault of the pipeline");
+                    Err(Unbuilt::Interrupted)
+                }
             },
         };
         abandoned.cancel();
@@ -323,7 +327,7 @@ impl Builds {
         .await;
         if let Err(error) = kept {
             tracing::error!(build = %record.id, %error, "cannot write the record of a finished build");
-            record.outcome = Some(Outcome::Failure { reason: format!("the record of the build cannot be written: {error}") });
+            record.finish(Outcome::Interrupted, now());
         }
         build.update(|own| *own = record);
         build.log.finish();

@@ -46,12 +46,12 @@ pub(crate) enum Outcome {
     Failure {
         reason: String,
     },
-    /// The pipeline ended before the build did.
+    /// The pipeline ended before the build did, or could not finish it for a reason of its own.
     Interrupted,
 }
 
 /// How a build failed that was interrupted.
-pub(crate) const INTERRUPTED: &str = "interrupted by a restart of the pipeline";
+pub(crate) const INTERRUPTED: &str = "interrupted by a restart or a fault of the pipeline";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ArtifactFile {

@@ -144,7 +144,7 @@ impl Runner {
     }
 
     async fn attempts(&self, order: &Order) -> Result<Built, Ended> {
-        let verifier = self.verifiers.module(&order.verifier).await.map_err(|error| {
+        let verifier = self.verifiers.module_for_a_verdict(&order.verifier).await.map_err(|error| {
             Ended::Abstained(format!(
                 "this node cannot use the verifier module {} for {} packages: {error}",
                 order.verifier, order.coordinate.package_type
@@ -167,7 +167,7 @@ impl Runner {
             return Ok((source, artifacts, names));
         }
         Err(Ended::Abstained(format!(
-            "the pipeline forgot the build, or was started again, {PIPELINE_BUILDS_MAX} times while it ran"
+            "the pipeline forgot the build, broke down or was started again, {PIPELINE_BUILDS_MAX} times while it ran"
         )))
     }
 
@@ -237,7 +237,7 @@ impl Runner {
                             self.progress.say(&order.id, build.phase.as_deref().map(quoted));
                         }
                         PipelineStatus::Failure(_) if build.is_interrupted() => {
-                            tracing::warn!(build_id = %order.id, pipeline_build_id, "a restart of the pipeline interrupted the build");
+                            tracing::warn!(build_id = %order.id, pipeline_build_id, "the pipeline interrupted the build");
                             self.note(order, None);
                             return Ok(None);
                         }

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use super::fixture::{Fixture, Repository, config, docker};
 use super::upstream::{Reply, Upstream};
 
-const INTERRUPTED: &str = "interrupted by a restart of the pipeline";
+const INTERRUPTED: &str = "interrupted by a restart or a fault of the pipeline";
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -74,6 +74,19 @@ async fn builds_that_a_crash_or_a_stop_interrupts_end_with_that_reason() {
         let view = fixture.view(id).await;
         assert_eq!((view.status, view.phase), (BuildStatus::Failure(INTERRUPTED.into()), Phase::Interrupted));
     }
+}
+
+#[tokio::test]
+async fn a_build_whose_record_cannot_be_written_counts_as_interrupted_and_not_as_failed() {
+    let upstream = Upstream::start(|_, _| Reply { cut_after: Some(0), stalls: true, ..Reply::new(200, "text/plain", "x") }).await;
+    let fixture = Fixture::importing_from(&upstream.url).await;
+    let id = fixture.request(docker("a:1")).await;
+    fixture.wait_until(&id, |view| view.phase == Phase::Fetching).await;
+    // A folder in the place of the file that the record is written to.
+    std::fs::create_dir(fixture.data().join("builds").join(&id).join("record.json.new")).unwrap();
+    fixture.http.delete(fixture.url(&format!("/build/{id}"))).send().await.unwrap();
+    let view = fixture.wait(&id).await;
+    assert_eq!((view.status, view.phase), (BuildStatus::Failure(INTERRUPTED.into()), Phase::Interrupted));
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ async fn a_restart_in_the_middle_ends_the_program_and_the_build() {
     assert!(copied.success() && work(&left, &id).join("output/file").exists());
     let survivor = Pipeline::start(config(&left)).await.unwrap();
     let url = format!("{}/build/{id}", survivor.url());
-    let interrupted = BuildStatus::Failure("interrupted by a restart of the pipeline".into());
+    let interrupted = BuildStatus::Failure("interrupted by a restart or a fault of the pipeline".into());
     let view: BuildView = sleeper.fixture.http.get(url).send().await.unwrap().json().await.unwrap();
     assert_eq!(view.status, interrupted);
     assert!(!work(&left, &id).exists());
