@@ -144,7 +144,8 @@ pub struct NodeStatus {
     pub height: Option<Height>,
     /// Absent until the node follows a network.
     pub consensus: Option<ConsensusStatus>,
-    pub exchange: ExchangeView,
+    /// Absent from nodes that do not know it.
+    pub exchange: Option<ExchangeView>,
 }
 
 /// `GET /api/v1/network`: the state of the network at the newest block this node has.
@@ -175,7 +176,7 @@ pub struct NetworkView {
     pub peers_count: usize,
 }
 
-/// What the node gives other nodes, and how they reach it.
+/// What the node gives other nodes, and how they reach it. What older nodes do not say is empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeView {
     /// `on` or `off`.
@@ -189,17 +190,26 @@ pub struct ExchangeView {
     /// The nodes through which others reach this one.
     pub relays: Vec<NodeId>,
     /// `off`, `asked`, `forwarded`, `no_gateway` or `private_gateway`.
+    #[serde(default)]
     pub port_forwarding: String,
     /// Connections with other nodes, by whether a third one carries them.
+    #[serde(default)]
     pub direct_connections: u64,
+    #[serde(default)]
     pub relayed_connections: u64,
     /// Carried connections that gave way to direct ones since the start, and attempts that came to nothing.
+    #[serde(default)]
     pub holes_punched: u64,
+    #[serde(default)]
     pub holes_not_punched: u64,
     /// Artifacts that came from other nodes since the start, and fetches that ended without one.
+    #[serde(default)]
     pub fetched: u64,
+    #[serde(default)]
     pub not_fetched: u64,
+    #[serde(default)]
     pub received_bytes: u64,
+    #[serde(default)]
     pub sent_bytes: u64,
 }
 

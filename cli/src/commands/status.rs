@@ -28,7 +28,7 @@ fn in_words(status: &NodeStatus) -> String {
         let label = if number == 0 { "Addresses:" } else { "" };
         text.push_str(&format!("{label:<29}{address}\n"));
     }
-    for (label, value) in exchange(&status.exchange) {
+    for (label, value) in status.exchange.iter().flat_map(exchange) {
         text.push_str(&format!("{:<29}{value}\n", format!("{label}:")));
     }
     for line in status.consensus.iter().flat_map(agreement) {
@@ -129,6 +129,13 @@ mod tests {
         let lines = agreement(&ConsensusStatus { is_halted: true, absent, ..well });
         assert!(lines[0].starts_with("No block can be made: 3 of the 4 authorized nodes must sign."), "{lines:?}");
         assert!(lines[1].contains(&node.to_string()), "{lines:?}");
+    }
+
+    #[test]
+    fn a_node_that_says_nothing_of_its_exchange_is_shown_without_it() {
+        let older = r#"{"peers_count":1,"peer_id":"12D3KooWBgWeXNT1EKXo2omRhZVmkbvPgzZ5BcGjTfgKr586BSAn","peer_addrs":[],"version":"0.1.0","authorized":false}"#;
+        let shown = in_words(&serde_json::from_str(older).unwrap());
+        assert!(shown.starts_with("Connected Peers Count:       1\n") && !shown.contains("Connections"), "{shown}");
     }
 
     #[test]

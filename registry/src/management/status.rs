@@ -72,7 +72,7 @@ pub(crate) fn status_of(node: &NodeHandle) -> NodeStatus {
         network_name: state.map(|state| state.name().to_owned()),
         height: state.map(Projections::height),
         consensus: state.map(|_| consensus_status(&node.consensus())),
-        exchange: exchange_view(node),
+        exchange: Some(exchange_view(node)),
     }
 }
 
