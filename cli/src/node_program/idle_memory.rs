@@ -101,21 +101,17 @@ mod linux {
     }
 
     mod program {
-        use std::ffi::{c_int, c_void};
         use std::io;
         use std::ops::Range;
 
-        const MADV_DONTNEED: c_int = 4;
+        use rustix::mm::{Advice, madvise};
 
-        #[expect(unsafe_code, reason = "the standard library has no name for madvise(2)")]
+        #[expect(unsafe_code, reason = "madvise(2) may take away what others rely on")]
         pub(super) fn forget(unchanged: Range<usize>) -> io::Result<()> {
-            unsafe extern "C" {
-                fn madvise(start: *mut c_void, length: usize, advice: c_int) -> c_int;
-            }
             // SAFETY: the range is a mapping of this program's own file, which stays mapped and unwritable as long as the program runs. Each of its pages is the file's,
             // so that whoever reads one next gets the same bytes from there.
-            let done = unsafe { madvise(std::ptr::without_provenance_mut(unchanged.start), unchanged.len(), MADV_DONTNEED) };
-            if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+            unsafe { madvise(std::ptr::without_provenance_mut(unchanged.start), unchanged.len(), Advice::LinuxDontNeed) }
+                .map_err(io::Error::from)
         }
     }
 
