@@ -38,11 +38,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 /// How long the start of a node waits for its bucket.
 const PROBE_TIME: Duration = Duration::from_secs(5);
+/// Chunks that are in memory at once on their way out of it, to this disk and to peers: 64 MiB.
+const CHUNKS_IN_MEMORY_MAX: usize = 64;
 /// The longest reason that is repeated from a service, in characters.
 const REASON_CHARS_MAX: usize = 400;
 
@@ -105,6 +107,8 @@ struct Shared {
     mending: Mutex<BTreeMap<Sha256Digest, watch::Receiver<()>>>,
     /// One is made at a time.
     mends: Semaphore,
+    /// One for each chunk in memory.
+    room: Arc<Semaphore>,
     /// How many copies were made since the start.
     copied: watch::Sender<u64>,
 }
@@ -146,6 +150,7 @@ impl Bucket {
         let probed = tokio::time::timeout(PROBE_TIME, bucket.probe()).await;
         let probed = probed.unwrap_or_else(|_| {
             let why = format!("it did not answer within {} s", PROBE_TIME.as_secs());
+            add(&bucket.0.counts.failures, 1);
             bucket.0.health.failed(Instant::now(), &why);
             Err(BucketError::Unusable { why })
         });
@@ -163,12 +168,18 @@ impl Bucket {
         let copies = Arc::new(Copies::open(&folder.join("bucket"), &location.id).map_err(BucketError::Records)?);
         let (health, counts, copied) = (Health::default(), BucketCounts::default(), watch::Sender::new(0));
         let (mending, mends) = (Mutex::default(), Semaphore::new(1));
-        Ok(Self(Arc::new(Shared { location, copies, health, counts, mending, mends, copied })))
+        let room = Arc::new(Semaphore::new(CHUNKS_IN_MEMORY_MAX));
+        Ok(Self(Arc::new(Shared { location, copies, health, counts, mending, mends, room, copied })))
     }
 
     /// The size of an artifact that has a copy, as far as is known here.
     pub(crate) fn known_copy(&self, sha256: &Sha256Digest) -> Option<u64> {
         self.0.copies.get(sha256)
+    }
+
+    /// Room in memory for so many chunks of whatever artifacts, up to those of a range.
+    pub(crate) async fn room(&self, chunks: u32) -> OwnedSemaphorePermit {
+        self.0.room.clone().acquire_many_owned(chunks).await.expect("it is never closed")
     }
 
     /// Lets go of an artifact whose copy has just been `seen`, unless that is known no more; the copy is not removed before that is done. Blocks.

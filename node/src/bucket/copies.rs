@@ -10,6 +10,7 @@
 //!
 //! What has a copy may leave the disk, and a copy may be removed: what is known of it ends before its removal begins, and comes back by no means until
 //! that is over. Who looked at a copy and then lets the artifact go does that by [`Copies::while_known`], so that no removal falls between the two.
+//! Nor does a copy count whose removal was asked for while it was made: whoever makes it takes it away again.
 
 use pyrsia_ledger::Sha256Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,7 @@ struct Known {
     wrong: BTreeSet<Sha256Digest>,
     /// How many removals of a copy are under way.
     removals: BTreeMap<Sha256Digest, usize>,
+    making: BTreeMap<Sha256Digest, Makers>,
     bytes: u64,
     notes: u64,
 }
@@ -48,6 +50,20 @@ struct Known {
 pub(crate) struct Noted {
     pub(super) size_bytes: u64,
     note: u64,
+}
+
+/// How many make a copy of an artifact, and how many removals of it have begun since the first of them did.
+#[derive(Default)]
+struct Makers {
+    count: usize,
+    removals: usize,
+}
+
+/// A copy that is being made.
+pub(super) struct Making {
+    copies: Arc<Copies>,
+    sha256: Sha256Digest,
+    removals_before: usize,
 }
 
 /// A copy that is being removed: until this is dropped none is known, whatever is noted.
@@ -125,6 +141,9 @@ impl Copies {
             let _nothing_leaves = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
             let mut known = self.known();
             *known.removals.entry(*sha256).or_default() += 1;
+            if let Some(makers) = known.making.get_mut(sha256) {
+                makers.removals += 1;
+            }
             let (was_wrong, before) = (known.wrong.remove(sha256), known.remove(sha256));
             Removal { copies: self.clone(), sha256: *sha256, before, was_wrong }
         };
@@ -136,6 +155,17 @@ impl Copies {
                 Err(error)
             }
         }
+    }
+
+    /// For whoever makes a copy of an artifact, from before it looks at the disk; none while one is being removed.
+    pub(super) fn begin_making(self: &Arc<Self>, sha256: &Sha256Digest) -> Option<Making> {
+        let mut known = self.known();
+        if known.removals.contains_key(sha256) {
+            return None;
+        }
+        let makers = known.making.entry(*sha256).or_default();
+        makers.count += 1;
+        Some(Making { copies: self.clone(), sha256: *sha256, removals_before: makers.removals })
     }
 
     pub(super) fn is_wrong(&self, sha256: &Sha256Digest) -> bool {
@@ -213,6 +243,33 @@ impl Copies {
     }
 }
 
+impl Making {
+    /// The copy is whole, and known from here on; whether it may stay, because nobody wanted it removed in the meantime.
+    pub(super) fn note(&self, size_bytes: u64) -> io::Result<bool> {
+        let before = {
+            let mut known = self.copies.known();
+            if known.making.get(&self.sha256).is_none_or(|makers| makers.removals != self.removals_before) {
+                return Ok(false);
+            }
+            known.wrong.remove(&self.sha256);
+            known.insert(self.sha256, size_bytes)
+        };
+        self.copies.record(&self.sha256, before).map(|()| true)
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        let mut known = self.copies.known();
+        if let Some(makers) = known.making.get_mut(&self.sha256) {
+            makers.count -= 1;
+            if makers.count == 0 {
+                known.making.remove(&self.sha256);
+            }
+        }
+    }
+}
+
 impl Removal {
     /// The copy is still there, as far as can be said: what was known of it is known again.
     pub(super) fn came_to_nothing(self) -> io::Result<()> {
@@ -263,98 +320,4 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_known_of_copies_outlasts_the_process_and_holds_for_one_location() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let [here, elsewhere, first, second, third] = [1, 2, 3, 4, 5].map(|byte| Sha256Digest::new([byte; 32]));
-        let open = |location| Copies::open(folder.path(), location).expect("opens");
-        let copies = open(&here);
-        for (sha256, size_bytes) in [(&first, 10), (&second, 0), (&third, 7)] {
-            copies.note(sha256, size_bytes).expect("notes");
-        }
-        copies.record(&third, copies.mark_wrong(&third)).expect("notes");
-        copies.forget(&second).expect("forgets");
-        for copies in [copies, open(&here)] {
-            assert_eq!((copies.page(None, 9), copies.totals()), (vec![(first, 10)], (1, 10, 1)));
-            assert!(copies.is_wrong(&third) && copies.get(&third).is_none());
-        }
-        assert_eq!(open(&elsewhere).totals(), (0, 0, 0));
-        open(&here).note(&third, 7).expect("notes");
-        assert_eq!(open(&here).page(Some(&first), 9), vec![(third, 7)]);
-        assert!(!open(&here).is_wrong(&third));
-    }
-
-    /// What the copy and the artifact on the disk live through, one step at a time.
-    struct World {
-        copies: Arc<Copies>,
-        is_in_bucket: bool,
-        is_on_disk: bool,
-        seen: Option<Noted>,
-        removal: Option<Removal>,
-        is_copying: bool,
-    }
-
-    impl World {
-        /// Steps of a removal that succeeds or not, of an eviction, and of the copier.
-        fn step(&mut self, actor: usize, number: usize, removes: bool) {
-            let sha256 = Sha256Digest::new([1; 32]);
-            match (actor, number) {
-                (0, 0) => self.removal = Some(self.copies.begin_removal(&sha256).expect("begins")),
-                (0, 1) => self.is_in_bucket &= !removes,
-                (0, _) => match self.removal.take() {
-                    Some(removal) if !removes => removal.came_to_nothing().expect("notes"),
-                    ended => drop(ended),
-                },
-                (1, 0) => self.seen = self.copies.noted(&sha256),
-                (1, 1) => self.seen = self.seen.filter(|_| self.is_in_bucket),
-                (1, _) => {
-                    let Some(seen) = self.seen else { return };
-                    let evicted = self.copies.while_known(&sha256, seen, || self.is_on_disk = false);
-                    assert!(evicted.is_none() || (self.is_in_bucket && self.removal.is_none()), "the last copy left the disk");
-                }
-                (_, 0) => self.is_copying = self.is_on_disk && self.copies.get(&sha256).is_none(),
-                (_, 1) => self.is_in_bucket |= self.is_copying,
-                (_, _) if self.is_copying => self.copies.note(&sha256, 7).expect("notes"),
-                _ => {}
-            }
-        }
-    }
-
-    /// All orders in which the three steps of each of the three can come.
-    fn orders(done: [usize; 3]) -> Vec<Vec<usize>> {
-        if done == [3; 3] {
-            return vec![vec![]];
-        }
-        let next = (0..3).filter(|actor| done[*actor] < 3);
-        let with = |actor: usize| {
-            let mut after = done;
-            after[actor] += 1;
-            orders(after).into_iter().map(move |rest| [vec![actor], rest].concat())
-        };
-        next.flat_map(with).collect()
-    }
-
-    #[test]
-    fn in_no_order_of_removal_eviction_and_copying_does_the_last_copy_leave_the_disk() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let copies = Arc::new(Copies::open(folder.path(), &Sha256Digest::new([2; 32])).expect("opens"));
-        let sha256 = Sha256Digest::new([1; 32]);
-        let orders = orders([0; 3]);
-        assert_eq!(orders.len(), 1_680);
-        for (order, removes) in orders.iter().flat_map(|order| [(order, true), (order, false)]) {
-            copies.note(&sha256, 7).expect("notes");
-            let (mut done, copies) = ([0; 3], copies.clone());
-            let mut world = World { copies, is_in_bucket: true, is_on_disk: true, seen: None, removal: None, is_copying: false };
-            for actor in order {
-                world.step(*actor, done[*actor], removes);
-                done[*actor] += 1;
-            }
-            let known = world.copies.get(&sha256);
-            assert!(known.is_none() || world.is_in_bucket || world.is_copying, "{order:?}");
-            assert!(known.is_some() || !world.is_in_bucket || world.is_copying, "{order:?}: forgotten though it stays");
-        }
-    }
-}
+mod tests;

@@ -60,6 +60,10 @@ pub(crate) async fn keep_copying(
             // What has failed is tried again as soon as the bucket may be asked.
             seen = all_done.then(|| (found, Instant::now()));
         }
+        if !bucket.is_well() {
+            // Where nothing waits for a copy nobody else may ask it for long. What it says is noted there; while it rests it is not asked.
+            let _ = stop.run_until_cancelled(bucket.see_mark()).await;
+        }
         let rest = bucket.0.health.rest(Instant::now()).unwrap_or_default().max(LOOK_INTERVAL);
         if stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_none() {
             return;
@@ -120,7 +124,7 @@ async fn copy(bucket: &Bucket, store: &ArtifactStore, sha256: Sha256Digest, stop
             tracing::info!(%sha256, "an artifact has a copy in the bucket");
             Progress::Done
         }
-        Ok(Copied::WasThere | Copied::NotHere) => Progress::Done,
+        Ok(Copied::WasThere | Copied::NotHere | Copied::Removed) => Progress::Done,
         // Said once, when it began.
         Err(BucketError::Stopped | BucketError::Resting { .. } | BucketError::Unusable { .. } | BucketError::Unmarked { .. }) => {
             Progress::Again
@@ -145,7 +149,27 @@ async fn copy(bucket: &Bucket, store: &ArtifactStore, sha256: Sha256Digest, stop
 mod tests {
     use super::super::tests::Fixture;
     use super::*;
-    use crate::p2p::tests::noise;
+    use crate::p2p::tests::{in_time, noise};
+
+    #[tokio::test]
+    async fn a_bucket_that_is_back_is_found_to_be_though_nothing_waits_for_a_copy() {
+        let (fixture, service) = Fixture::of_service();
+        let sha256 = fixture.keep(&noise(1_000, 1)).sha256;
+        fixture.copy(&fixture.store, sha256).await;
+        let (stop, (_view, ledger)) = (CancellationToken::new(), watch::channel(Arc::default()));
+        let copying = tokio::spawn(keep_copying(fixture.bucket.clone(), fixture.store.clone(), ledger, stop.clone()));
+        service.fail();
+        assert!(fixture.bucket.still_has(&sha256).await.is_none() && !fixture.bucket.is_well());
+        service.answer_all();
+        in_time(async {
+            while !fixture.bucket.is_well() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        stop.cancel();
+        in_time(copying).await.expect("ends");
+    }
 
     #[tokio::test]
     async fn what_cannot_be_copied_for_now_waits_for_the_next_look_and_is_not_counted_as_copied() {

@@ -30,6 +30,8 @@ pub(super) enum Copied {
     WasThere,
     /// The artifact left the disk in the meantime.
     NotHere,
+    /// It was to be removed in the meantime, and is not there.
+    Removed,
 }
 
 /// An artifact on the disk, which nobody evicts while this is held.
@@ -47,6 +49,8 @@ impl Bucket {
         sha256: Sha256Digest,
         stop: &CancellationToken,
     ) -> Result<Copied, BucketError> {
+        // Before the file is opened: what is removed from then on does not come back by it.
+        let Some(making) = self.0.copies.begin_making(&sha256) else { return Ok(Copied::Removed) };
         let opening = store.clone();
         let opened = spawn_blocking(move || {
             let Some(list) = opening.chunk_list(&sha256)? else { return Ok(None) };
@@ -64,8 +68,17 @@ impl Bucket {
             copied => copied?,
         };
         let size_bytes = source.list.size_bytes();
-        if let Err(error) = self.on_disk(move |copies| copies.note(&sha256, size_bytes)).await {
-            tracing::warn!(%sha256, %error, "that an artifact has a copy in the bucket is forgotten by the next start");
+        match self.on_disk(move |_| making.note(size_bytes)).await {
+            Ok(true) => {}
+            Ok(false) => {
+                if let Err(error) = self.remove(&sha256).await {
+                    tracing::warn!(%sha256, %error, "a copy that was removed while it was made may stay in the bucket");
+                }
+                return Ok(Copied::Removed);
+            }
+            Err(error) => {
+                tracing::warn!(%sha256, %error, "that an artifact has a copy in the bucket is forgotten by the next start");
+            }
         }
         // It may leave the disk from here on.
         drop(source);

@@ -1,7 +1,7 @@
 //! The swarm's transports and protocols, with every limit that libp2p takes.
 
 use super::gate::{Gate, GatedTransport};
-use super::handshakes::{HANDSHAKES_PER_SOURCE_MAX, Handshakes};
+use super::handshakes::{Handshakes, PENDING_INCOMING_MAX};
 use super::network_config::{NetworkConfig, PortMapping, Relaying};
 use super::provider_records;
 use super::relaying;
@@ -34,8 +34,6 @@ const INCOMING_CONNECTIONS_PERCENT: u64 = 75;
 /// Two nodes that dial each other at once, by TCP and QUIC, have four.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 const PENDING_OUTGOING_MAX: u32 = 64;
-/// Sixteen sources that say nothing can keep others waiting, and none of them longer than a handshake may take.
-const PENDING_INCOMING_MAX: u32 = 16 * HANDSHAKES_PER_SOURCE_MAX as u32;
 /// How long a connection may take from the first byte to a secured one with streams: strangers who say nothing would
 /// otherwise hold all pending ones for ever, and a dial that nobody answers would never end.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -143,7 +141,7 @@ fn behaviour(
         .with_max_established(Some(network.max_connections))
         .with_max_established_incoming(Some(incoming_max as u32))
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
-        .with_max_pending_incoming(Some(PENDING_INCOMING_MAX))
+        .with_max_pending_incoming(Some(PENDING_INCOMING_MAX as u32))
         .with_max_pending_outgoing(Some(PENDING_OUTGOING_MAX));
     let identity = identify::Config::new(IDENTITY_PROTOCOL.to_owned(), key.public())
         .with_agent_version(concat!("pyrsia/", env!("CARGO_PKG_VERSION")).to_owned())

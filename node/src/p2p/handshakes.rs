@@ -1,12 +1,15 @@
 //! How many connections of one source may be in their handshake at once.
 //!
 //! Who connects and says nothing takes a place for as long as a handshake may last, and there are only so many. A source is an IPv4 address or a /64 of
-//! IPv6, which is what a host is given at least; connections through a relay have the relay's own bounds, and count for none.
+//! IPv6, which is what a host is given at least, by TCP or by QUIC: datagrams bear whatever address their sender writes, and must not take the places
+//! of who comes from there by TCP. While half of all places are free no source is bounded, for behind a proxy all are one. Connections through a relay
+//! have the relay's own bounds, and count for none.
 
 use super::access::ip_in;
 use super::addresses::is_relayed;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
 };
@@ -16,13 +19,17 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 use std::task::{Context, Poll};
 
-/// A sixteenth of all: whoever wants to keep others out needs as many sources.
-pub(super) const HANDSHAKES_PER_SOURCE_MAX: usize = 16;
+/// How many may be in their handshake at once, of all sources together; none of them for longer than a handshake may take.
+pub(super) const PENDING_INCOMING_MAX: usize = 256;
+/// How many of them are of whoever comes first.
+pub(super) const UNBOUNDED_MAX: usize = PENDING_INCOMING_MAX / 2;
+/// What a source may have of the other half: whoever wants to keep others out needs several.
+const HANDSHAKES_PER_SOURCE_MAX: usize = 16;
 /// The bits of an IPv6 address that say whose it is.
 const IPV6_SOURCE_BITS: u32 = 64;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{HANDSHAKES_PER_SOURCE_MAX} connections of {source_address} have not said who they are")]
+#[error("{HANDSHAKES_PER_SOURCE_MAX} connections or more of {source_address} have not said who they are")]
 struct TooMany {
     source_address: IpAddr,
 }
@@ -30,41 +37,48 @@ struct TooMany {
 /// Refuses what is too much before anything is read of it.
 #[derive(Default)]
 pub(super) struct Handshakes {
-    under_way: BTreeMap<ConnectionId, IpAddr>,
-    by_source: BTreeMap<IpAddr, usize>,
+    under_way: BTreeMap<ConnectionId, Source>,
+    by_source: BTreeMap<Source, usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    address: IpAddr,
+    is_quic: bool,
 }
 
 impl Handshakes {
     fn begin(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
-        let Some(source_address) = source_of(remote) else { return Ok(()) };
-        let own = self.by_source.entry(source_address).or_default();
-        if *own >= HANDSHAKES_PER_SOURCE_MAX {
-            return Err(ConnectionDenied::new(TooMany { source_address }));
+        let Some(source) = source_of(remote) else { return Ok(()) };
+        let own = self.by_source.get(&source).copied().unwrap_or_default();
+        if self.under_way.len() >= UNBOUNDED_MAX && own >= HANDSHAKES_PER_SOURCE_MAX {
+            return Err(ConnectionDenied::new(TooMany { source_address: source.address }));
         }
-        *own += 1;
-        self.under_way.insert(connection, source_address);
+        self.by_source.insert(source, own + 1);
+        self.under_way.insert(connection, source);
         Ok(())
     }
 
     fn end(&mut self, connection: ConnectionId) {
-        let Some(source_address) = self.under_way.remove(&connection) else { return };
-        if let Some(own) = self.by_source.get_mut(&source_address) {
+        let Some(source) = self.under_way.remove(&connection) else { return };
+        if let Some(own) = self.by_source.get_mut(&source) {
             *own -= 1;
             if *own == 0 {
-                self.by_source.remove(&source_address);
+                self.by_source.remove(&source);
             }
         }
     }
 }
 
-fn source_of(remote: &Multiaddr) -> Option<IpAddr> {
+fn source_of(remote: &Multiaddr) -> Option<Source> {
     if is_relayed(remote) {
         return None;
     }
-    Some(match ip_in(remote)? {
+    let address = match ip_in(remote)? {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !(u128::MAX >> IPV6_SOURCE_BITS)).into(),
         ip => ip,
-    })
+    };
+    Some(Source { address, is_quic: remote.iter().any(|part| part == Protocol::QuicV1) })
 }
 
 impl NetworkBehaviour for Handshakes {
@@ -121,30 +135,38 @@ impl NetworkBehaviour for Handshakes {
 mod tests {
     use super::*;
 
+    struct Arriving(Handshakes, usize);
+
+    impl Arriving {
+        fn begin(&mut self, address: &str) -> Option<ConnectionId> {
+            self.1 += 1;
+            let connection = ConnectionId::new_unchecked(self.1);
+            self.0.begin(connection, &address.parse().expect("an address")).is_ok().then_some(connection)
+        }
+    }
+
     #[test]
-    fn a_source_is_an_address_of_ipv4_or_a_network_of_ipv6_and_has_a_bound_of_its_own() {
-        let (mut handshakes, mut next) = (Handshakes::default(), 0);
-        let mut begin = |handshakes: &mut Handshakes, address: &str| {
-            next += 1;
-            let connection = ConnectionId::new_unchecked(next);
-            handshakes.begin(connection, &address.parse().expect("an address")).is_ok().then_some(connection)
-        };
+    fn a_source_is_an_address_of_ipv4_or_a_network_of_ipv6_and_has_a_bound_of_its_own_where_half_is_taken() {
+        let mut arriving = Arriving(Handshakes::default(), 0);
+        let first: Vec<_> = (0..PENDING_INCOMING_MAX).filter_map(|_| arriving.begin("/ip4/198.51.100.1/udp/1/quic-v1")).collect();
+        assert_eq!(first.len(), UNBOUNDED_MAX);
         for (many, another) in [
             ("/ip4/203.0.113.1/tcp/1", "/ip4/203.0.113.2/tcp/1"),
             ("/ip6/2001:db8:0:1:NUMBER::1/tcp/1", "/ip6/2001:db8:0:2::1/udp/1/quic-v1"),
+            ("/ip4/203.0.113.3/udp/1/quic-v1", "/ip4/203.0.113.3/tcp/1"),
         ] {
             let begun: Vec<_> = (0..2 * HANDSHAKES_PER_SOURCE_MAX)
-                .filter_map(|number| begin(&mut handshakes, &many.replace("NUMBER", &format!("{number:x}"))))
+                .filter_map(|number| arriving.begin(&many.replace("NUMBER", &format!("{number:x}"))))
                 .collect();
             assert_eq!(begun.len(), HANDSHAKES_PER_SOURCE_MAX, "{many}");
-            assert!(begin(&mut handshakes, another).is_some(), "{another}");
-            handshakes.end(begun[0]);
-            assert!(begin(&mut handshakes, &many.replace("NUMBER", "0")).is_some(), "its place is free again");
+            assert!(arriving.begin(another).is_some(), "{another}");
+            arriving.0.end(begun[0]);
+            assert!(arriving.begin(&many.replace("NUMBER", "0")).is_some(), "its place is free again");
         }
         // An IPv4 address that is written as IPv6 is the IPv4 address.
-        assert!(begin(&mut handshakes, "/ip6/::ffff:203.0.113.1/tcp/1").is_none());
+        assert!(arriving.begin("/ip6/::ffff:203.0.113.1/tcp/1").is_none());
         let relayed = format!("/ip4/203.0.113.1/tcp/1/p2p/{}/p2p-circuit", PeerId::random());
-        assert!(begin(&mut handshakes, &relayed).is_some());
+        assert!(arriving.begin(&relayed).is_some());
     }
 
     #[test]

@@ -125,8 +125,6 @@ struct Shared {
     patience: Patience,
     slots: Semaphore,
     second_streams: Semaphore,
-    /// Of the bucket behind the store.
-    ranges: Semaphore,
     flights: Mutex<BTreeMap<Sha256Digest, watch::Receiver<Flight>>>,
     liars: Mutex<Liars>,
     slow: Mutex<Slow>,
@@ -149,7 +147,6 @@ impl Fetcher {
             metrics,
             slots: Semaphore::new(FETCHES_MAX),
             second_streams: Semaphore::new(SECOND_STREAMS_MAX),
-            ranges: Semaphore::new(bucket::RANGES_MAX),
             flights: Mutex::default(),
             liars: Mutex::default(),
             slow: Mutex::default(),

@@ -36,6 +36,10 @@ impl RateLimit {
         Self { bucket: rate.map(|rate| Bucket { rate, paid_at: Mutex::default() }), delayed_bytes }
     }
 
+    pub(super) fn is_bounded(&self) -> bool {
+        self.bucket.is_some()
+    }
+
     /// How many bytes a stream may pass on with one call of [`RateLimit::pass`].
     pub(super) fn piece_bytes(&self) -> usize {
         self.bucket.as_ref().map_or(usize::MAX, |_| PIECE_BYTES)

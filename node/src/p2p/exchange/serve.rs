@@ -18,7 +18,7 @@ use crate::p2p::peer_id::node_of;
 use crate::p2p::tasks::Tasks;
 use crate::storage::retention;
 use crate::verification;
-use bucket::Behind;
+use bucket::{Behind, RangeBehind};
 use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::Stream;
 use libp2p_stream::{AlreadyRegistered, Control, IncomingStreams};
@@ -166,16 +166,10 @@ impl Server {
                         self.send(&mut stream, file, range).await?;
                     }
                     None => match self.open_behind(&peer, sha256, from, count).await? {
-                        Some(mut range) => {
+                        Some(range) => {
                             timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Chunks)).await??;
-                            let sending = async {
-                                for part in range.bytes.chunks(self.part_bytes()) {
-                                    range.debt.pay(part.len()).await;
-                                    self.send_part(&mut stream, part).await?;
-                                }
-                                timeout(WRITE_TIMEOUT, stream.flush()).await?
-                            };
-                            // As long as a peer waits for so many chunks: the range takes a place that others want.
+                            let sending = self.send_behind(&mut stream, range, &peer, sha256, from + count);
+                            // As long as a peer waits for so many chunks: they take places that others want.
                             timeout(WRITE_TIMEOUT * CHUNKS_PER_RANGE as u32, sending).await??;
                         }
                         None => timeout(WRITE_TIMEOUT, write_message(&mut stream, &Response::Unavailable)).await??,
@@ -246,6 +240,32 @@ impl Server {
             spare = piece;
         }
         timeout(WRITE_TIMEOUT, stream.flush()).await?
+    }
+
+    /// Sends what was read from the bucket, and what follows up to the chunk `end`.
+    async fn send_behind(
+        &self,
+        stream: &mut Stream,
+        mut range: RangeBehind<'_>,
+        peer: &NodeId,
+        sha256: Sha256Digest,
+        end: u64,
+    ) -> io::Result<()> {
+        loop {
+            for part in range.bytes.chunks(self.part_bytes()) {
+                range.debt.pay(part.len()).await;
+                self.send_part(stream, part).await?;
+            }
+            timeout(WRITE_TIMEOUT, stream.flush()).await??;
+            let next = range.end;
+            // Free for others before more is asked for.
+            drop(range);
+            if next >= end {
+                return Ok(());
+            }
+            let rest = self.open_behind(peer, sha256, next, end - next).await?;
+            range = rest.ok_or_else(|| io::Error::other("the bucket has not given the rest of a range in time"))?;
+        }
     }
 
     /// Sends at the pace of the upload.

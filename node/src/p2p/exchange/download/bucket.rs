@@ -1,26 +1,24 @@
 //! Chunks from the bucket behind the store: one more provider, believed as little as a peer is.
 
 use super::{Download, HeldClaim, ProviderFailure};
+use crate::artifacts::chunks::CHUNKS_PER_RANGE;
 use crate::bucket::{Bucket, BucketError, BucketRead};
 use pyrsia_ledger::NodeId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 impl Download {
-    /// Brings ranges of chunks until none is missing or the bucket fails; each takes one of `places` while it is in memory. `brought` counts the
-    /// bytes that nobody else brought before.
+    /// Brings ranges of chunks until none is missing or the bucket fails. `brought` counts the bytes that nobody else brought before.
     pub(in super::super) async fn bring_from_bucket(
         self: &Arc<Self>,
         me: NodeId,
         bucket: &Bucket,
-        places: &Semaphore,
         brought: &AtomicU64,
     ) -> Result<(), ProviderFailure> {
         loop {
-            let Ok(place) = places.acquire().await else { return Ok(()) };
+            let room = bucket.room(CHUNKS_PER_RANGE as u32).await;
             // Registered before the look at the plan, so that no change falls between the two.
             let changed = self.changed.notified();
             let taken = {
@@ -32,7 +30,7 @@ impl Download {
                 progress.plan.take(me)
             };
             let Some((claim, range)) = taken else {
-                drop(place);
+                drop(room);
                 // Whoever holds the last ranges either finishes them or times out.
                 let _ = timeout(self.patience.chunk, changed).await;
                 continue;
@@ -60,7 +58,7 @@ impl Download {
             });
             let kept = keeping.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
             brought.fetch_add(kept?, Ordering::Relaxed);
-            drop(held);
+            drop((held, room));
         }
     }
 }

@@ -14,8 +14,6 @@ use tokio::time::timeout;
 
 /// Ranges that one download asks for at once, each of up to 8 MiB.
 const RANGES_AT_ONCE: usize = 4;
-/// Ranges that are in memory at once, over all downloads: 64 MiB.
-pub(super) const RANGES_MAX: usize = 8;
 /// How long peers are not bothered with what the bucket is known to have: one that is well has brought something small by then.
 const HEAD_START: Duration = Duration::from_millis(500);
 
@@ -62,7 +60,7 @@ impl Attempt {
             }
         };
         let download = self.download.get_or_try_init(|| self.begin(list)).await?.clone();
-        let bring = || download.bring_from_bucket(shared.me, bucket, &shared.ranges, &self.from_bucket_bytes);
+        let bring = || download.bring_from_bucket(shared.me, bucket, &self.from_bucket_bytes);
         let brought = join_all((0..RANGES_AT_ONCE).map(|_| bring())).await;
         for failure in brought.into_iter().filter_map(Result::err) {
             match failure {

@@ -190,8 +190,16 @@ async fn copies_are_looked_at_together_and_what_was_shown_in_time_leaves() {
     assert_eq!((freed, service.asked() - asked), (LOOKS_AT_ONCE, LOOKS_AT_ONCE), "no more is asked than would do");
 
     // What it shows until the time is over leaves; the next attempt begins behind it.
-    service.answer(3);
-    assert_eq!(in_time(free(8, Duration::from_secs(1))).await, 3);
+    let freed = in_time(async {
+        let mut freed = 0;
+        // As often as the machine is too busy to look at three within a second.
+        while freed < 3 {
+            service.answer(3 - freed);
+            freed += free(8, Duration::from_secs(1)).await;
+        }
+        freed
+    });
+    assert_eq!(freed.await, 3);
     assert_eq!(node.store.usage().artifacts as usize, COUNT - LOOKS_AT_ONCE - 3);
     service.answer_all();
     // Where all has been looked at, nothing leaves for what finds no room anyway.

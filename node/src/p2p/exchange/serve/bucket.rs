@@ -18,12 +18,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
-/// Ranges that are in memory at once, over all peers, read or on their way out: 64 MiB.
-const RANGES_MAX: usize = 8;
+/// Chunks that are in memory at once for peers, read or on their way out; what else the bucket has room for stays for this node's own downloads.
+const CHUNKS_MAX: usize = 48;
+/// Chunks of them that are for one peer, which may take its time: two ranges.
+const CHUNKS_PER_PEER_MAX: usize = 2 * CHUNKS_PER_RANGE as usize;
 /// Chunk lists that are asked for at once, over all peers.
 const LOOKS_AT_ONCE: usize = 4;
+/// How long after one look the next one begins, whatever is looked at: ten a second.
+const LOOK_PACE: Duration = Duration::from_millis(100);
 /// How long a peer is let wait for the bucket, for everything that one request needs, which is shorter than it waits for an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(8);
 /// Chunk lists that are remembered.
@@ -36,9 +40,33 @@ const SHOWN_FOR: Duration = Duration::from_secs(30);
 /// The bucket, as far as peers may use it.
 pub(super) struct Behind {
     bucket: Bucket,
-    ranges: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    room_of_peers: Shares<NodeId>,
     looks: Semaphore,
+    looks_at: Shares<Sha256Digest>,
+    next_look: Mutex<Option<Instant>>,
     lists: Mutex<Lists>,
+}
+
+/// As many places for each key, kept while somebody has or wants one of them.
+struct Shares<Key> {
+    places: usize,
+    of: Mutex<BTreeMap<Key, Arc<Semaphore>>>,
+}
+
+impl<Key: Ord> Shares<Key> {
+    fn new(places: usize) -> Self {
+        Self { places, of: Mutex::default() }
+    }
+
+    async fn take(&self, key: Key, places: u32) -> OwnedSemaphorePermit {
+        let share = {
+            let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+            of.retain(|_, share| Arc::strong_count(share) > 1);
+            of.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.places))).clone()
+        };
+        share.acquire_many_owned(places).await.expect("it is never closed")
+    }
 }
 
 /// The chunk lists that were asked for last, and when the bucket showed that it has what they are of.
@@ -55,11 +83,13 @@ struct Listed {
     shown_at: Instant,
 }
 
-/// A range in memory, which takes one of the places until it is sent.
+/// Chunks in memory, which take their places until they are sent.
 pub(super) struct RangeBehind<'a> {
     pub(super) bytes: Bytes,
     pub(super) debt: Debt<'a>,
-    _place: OwnedSemaphorePermit,
+    /// The first chunk behind them.
+    pub(super) end: u64,
+    _room: [OwnedSemaphorePermit; 3],
 }
 
 /// Bytes that were read for a peer, as far as they are not sent: they count as sent when the peer goes without them.
@@ -104,8 +134,15 @@ impl Lists {
 
 impl Behind {
     pub(super) fn new(bucket: Bucket) -> Self {
-        let (ranges, looks) = (Arc::new(Semaphore::new(RANGES_MAX)), Semaphore::new(LOOKS_AT_ONCE));
-        Self { bucket, ranges, looks, lists: Mutex::default() }
+        Self {
+            bucket,
+            room: Arc::new(Semaphore::new(CHUNKS_MAX)),
+            room_of_peers: Shares::new(CHUNKS_PER_PEER_MAX),
+            looks: Semaphore::new(LOOKS_AT_ONCE),
+            looks_at: Shares::new(1),
+            next_look: Mutex::default(),
+            lists: Mutex::default(),
+        }
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
@@ -122,11 +159,16 @@ impl Behind {
     async fn shown(&self, artifact: &BuiltArtifact) -> Option<Arc<ChunkList>> {
         let sha256 = &artifact.sha256;
         // Whoever waited for the same look finds what it has found.
-        let _place = self.looks.acquire().await.ok()?;
+        let _look_at_it = self.looks_at.take(*sha256, 1).await;
         self.bucket.known_copy(sha256)?;
-        let list = match self.remembered(sha256) {
-            Some((list, true)) => return Some(list),
-            Some((list, false)) => {
+        let remembered = self.remembered(sha256);
+        if let Some((list, true)) = remembered {
+            return Some(list);
+        }
+        let _look = self.looks.acquire().await.ok()?;
+        self.pass_look().await;
+        let list = match remembered {
+            Some((list, _)) => {
                 self.bucket.still_has(sha256).await?;
                 list
             }
@@ -144,6 +186,24 @@ impl Behind {
         };
         self.lists().keep(*sha256, list.clone());
         Some(list)
+    }
+
+    /// Returns when the next look may begin.
+    async fn pass_look(&self) {
+        let at = {
+            let mut next = self.next_look.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = next.map_or_else(Instant::now, |next| next.max(Instant::now()));
+            *next = Some(at + LOOK_PACE);
+            at
+        };
+        sleep_until(at.into()).await;
+    }
+
+    /// Takes room for so many chunks, first of what this peer may have.
+    async fn room(&self, peer: NodeId, chunks: u32) -> [OwnedSemaphorePermit; 3] {
+        let of_peer = self.room_of_peers.take(peer, chunks).await;
+        let of_all = self.room.clone().acquire_many_owned(chunks).await.expect("it is never closed");
+        [of_peer, of_all, self.bucket.room(chunks).await]
     }
 
     /// Makes sure that a copy is gone, so that it is not looked for again.
@@ -199,7 +259,8 @@ impl Server {
         timeout(ANSWER_TIME, behind.shown(&self.published(sha256)?)).await.ok()?
     }
 
-    /// Some chunks of an artifact that the bucket has, each of them checked.
+    /// The first of some chunks of an artifact that the bucket has, each of them checked: all of them, or a single one where the upload has a rate, for at the
+    /// rate it may be long until what was read is sent.
     pub(super) async fn open_behind(
         &self,
         peer: &NodeId,
@@ -223,13 +284,12 @@ impl Server {
             let Some(end) = end else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a range of chunks that the artifact does not have"));
             };
+            let end = if self.upload.is_bounded() { from + 1 } else { end };
+            let room = behind.room(*peer, (end - from) as u32).await;
             // No byte is read before all that were read for others are paid for.
             self.upload.pass(0).await;
-            let Ok(place) = behind.ranges.clone().acquire_owned().await else { return Ok(None) };
-            let bytes = (list.bytes_of(end - 1).end - list.bytes_of(from).start) as usize;
-            let debt = Debt { upload: &self.upload, bytes };
             let read = behind.read(&list, sha256, from, end).await;
-            Ok(read.map(|bytes| RangeBehind { bytes, debt, _place: place }))
+            Ok(read.map(|bytes| RangeBehind { debt: Debt { upload: &self.upload, bytes: bytes.len() }, bytes, end, _room: room }))
         };
         timeout(ANSWER_TIME, opening).await.unwrap_or(Ok(None))
     }

@@ -5,7 +5,7 @@ use crate::bucket::tests::Fixture;
 use crate::p2p::exchange::download::{ProviderFailure, ask_chunk_list, open_stream};
 use crate::p2p::exchange::{RESPONSE_BYTES_MAX, Request, Response};
 use crate::p2p::frame::{read_message, write_message};
-use crate::p2p::network_config::{Rate, UPLOAD_RATE_MIN};
+use crate::p2p::network_config::{NetworkConfig, Rate, UPLOAD_RATE_MIN};
 use crate::p2p::tests::{Setup, in_time, noise};
 use futures::AsyncReadExt as _;
 use libp2p::Stream;
@@ -33,13 +33,13 @@ async fn a_peer_that_asks_again_and_again_costs_the_service_one_look() {
     founder.found().await;
     let asking = Setup::new(2).peer(&founder).start().await;
     asking.wait_for_peers(|peers| peers.contains(&founder.id)).await;
-    let bytes = [3, 5, 7, 9].map(|seed| noise(2 * MIB + 5, seed));
+    let bytes = [3, 7, 9].map(|seed| noise(2 * MIB + 5, seed));
     let mut artifacts = vec![];
     for (number, bytes) in bytes.iter().enumerate() {
         artifacts.push(founder.publish(&format!("alpine:{number}"), bytes).await);
     }
-    let [copied, asked_at_once, gone, never_copied] = &artifacts[..] else { unreachable!("four are published") };
-    for bytes in &bytes[..3] {
+    let [copied, gone, never_copied] = &artifacts[..] else { unreachable!("three are published") };
+    for bytes in &bytes[..2] {
         fixture.copy_bytes(bytes).await;
     }
     let rooms = asking.p2p.fetcher.rooms();
@@ -57,21 +57,6 @@ async fn a_peer_that_asks_again_and_again_costs_the_service_one_look() {
     }
     assert_eq!(service.asked() - before, QUESTIONS_PER_LIST + 3, "the list of the other request is used");
 
-    // Many at once wait for one look.
-    let mut streams = vec![];
-    for _ in 0..8 {
-        let mut stream = open().await;
-        // A stream is there when something was answered on it.
-        in_time(ask_chunk_list(&mut stream, copied, &rooms.patience)).await.expect("has it");
-        streams.push(stream);
-    }
-    let before = service.asked();
-    let asked = streams.iter_mut().map(|stream| ask_chunk_list(stream, asked_at_once, &rooms.patience));
-    for answer in in_time(futures::future::join_all(asked)).await {
-        answer.expect("has it");
-    }
-    assert_eq!(service.asked() - before, QUESTIONS_PER_LIST);
-
     let before = service.asked();
     for _ in 0..20 {
         let answer = in_time(ask_chunk_list(&mut stream, never_copied, &rooms.patience)).await;
@@ -88,6 +73,83 @@ async fn a_peer_that_asks_again_and_again_costs_the_service_one_look() {
         assert_eq!(chunk(&mut stream, gone, 0).await, None);
     }
     assert_eq!(service.asked(), before, "what is gone is looked for once");
+    asking.stop().await;
+    founder.stop().await;
+}
+
+#[tokio::test]
+async fn many_that_ask_at_once_wait_for_one_look_and_looks_have_a_pace() {
+    let (fixture, service) = Fixture::of_service();
+    let (behind, begun) = (Behind::new(fixture.bucket.clone()), Instant::now());
+    let bytes = noise(2 * MIB + 5, 3);
+    fixture.copy_bytes(&bytes).await;
+    let artifact = fixture.keep(&bytes);
+    // None is answered before all have asked.
+    let asked = service.asked();
+    service.answer(0);
+    let asking = futures::future::join_all((0..8).map(|_| behind.shown(&artifact)));
+    let answering = async {
+        service.wait_until_asked(asked + 1).await;
+        service.answer_all();
+    };
+    let (lists, ()) = in_time(async { tokio::join!(asking, answering) }).await;
+    assert!(lists.iter().all(Option::is_some));
+    assert_eq!(service.asked() - asked, QUESTIONS_PER_LIST);
+    for _ in 0..3 {
+        in_time(behind.pass_look()).await;
+    }
+    assert!(begun.elapsed() >= 3 * LOOK_PACE);
+}
+
+#[tokio::test]
+async fn a_peer_has_its_share_of_the_room_and_leaves_the_rest_to_others_and_to_this_node() {
+    let fixture = Fixture::new();
+    let behind = Behind::new(fixture.bucket.clone());
+    let peer = |number| NodeId::from_public_key([number; 32]);
+    let range = CHUNKS_PER_RANGE as u32;
+    let mut taken = vec![];
+    for number in 1..=3 {
+        taken.extend([in_time(behind.room(peer(number), range)).await, in_time(behind.room(peer(number), range)).await]);
+        assert!(futures::poll!(std::pin::pin!(behind.room(peer(number), 1))).is_pending(), "a third range of one peer");
+    }
+    assert!(futures::poll!(std::pin::pin!(behind.room(peer(4), 1))).is_pending(), "all that is for peers is taken");
+    let own = in_time(fixture.bucket.room(range)).await;
+    taken.pop();
+    drop(own);
+    taken.push(in_time(behind.room(peer(4), range)).await);
+    drop(taken);
+    drop(in_time(behind.room_of_peers.take(peer(5), 1)).await);
+    assert_eq!(behind.room_of_peers.of.lock().expect("is whole").len(), 1, "nothing is remembered of who has none");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_bucket_does_not_give_is_charged_to_no_upload_and_a_range_comes_whole_at_a_rate() {
+    let (fixture, service) = Fixture::of_service();
+    let rate = Rate::upload(4 * MIB as u64).expect("more than the least");
+    let network = NetworkConfig { upload_rate: Some(rate), ..NetworkConfig::default() };
+    let founder = Setup::new(1).bucket(fixture.bucket.clone()).network(network).start().await;
+    founder.found().await;
+    let asking = Setup::new(2).peer(&founder).start().await;
+    asking.wait_for_peers(|peers| peers.contains(&founder.id)).await;
+    let bytes = noise(3 * MIB + 5, 3);
+    let artifact = founder.publish("alpine:1", &bytes).await;
+    fixture.copy_bytes(&bytes).await;
+    let rooms = asking.p2p.fetcher.rooms();
+    let mut stream = in_time(open_stream(&rooms.control, &founder.id, &rooms.patience)).await.expect("opens");
+    let request = Request::Chunks { sha256: artifact.sha256, from: 0, count: 4 };
+    write_message(&mut stream, &request).await.expect("is taken");
+    let response = in_time(read_message::<Response>(&mut stream, RESPONSE_BYTES_MAX)).await.expect("an answer");
+    assert!(matches!(response, Some(Response::Chunks)));
+    let mut got = vec![0; bytes.len()];
+    in_time(stream.read_exact(&mut got)).await.expect("comes");
+    assert!(got == bytes);
+    service.fail();
+    let begun = Instant::now();
+    for _ in 0..40 {
+        assert_eq!(chunk(&mut stream, &artifact, 0).await, None);
+    }
+    // Forty chunks take ten seconds at the rate.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     asking.stop().await;
     founder.stop().await;
 }
