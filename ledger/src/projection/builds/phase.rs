@@ -33,10 +33,14 @@ impl Build {
 impl Builds {
     /// Makes a change to a build and moves it on as far as what stands on the ledger carries it.
     pub(super) fn evaluate(&mut self, height: Height, id: BuildId, members: &Members, change: impl FnOnce(&mut Build)) {
-        let mut build = self.builds.get(&id).expect("policy refuses statements about unknown builds").clone();
-        let was_judging = build.status.is_judging();
+        let before = self.builds.get(&id).expect("policy refuses statements about unknown builds");
+        let (mut build, was_judging) = (before.clone(), before.status.is_judging());
         change(&mut build);
         while self.advance(&id, height, members, &mut build) {}
+        // Most statements leave it as it is, and putting it back costs more than a look.
+        if build == *before {
+            return;
+        }
         let is_over = was_judging && !build.status.is_judging();
         if is_over {
             build.closed_at = Some(height);
@@ -93,11 +97,16 @@ impl Builds {
             self.agree(id, *result, build);
             return true;
         }
-        let outstanding = self.committed(id).filter(|judge| build.is_active(judge) && !revealed.contains(*judge)).count();
+        let outstanding = || {
+            let silent = build.active().filter(|judge| !revealed.contains(*judge));
+            silent.filter(|judge| self.commitments.contains(&(*id, **judge)))
+        };
         let best = canonical.values().copied().max().unwrap_or(0);
-        if outstanding > 0 && !has_waited && best + outstanding >= majority {
+        let wanted = majority.saturating_sub(best).max(1);
+        if !has_waited && outstanding().take(wanted).count() == wanted {
             return false;
         }
+        let outstanding = outstanding().count();
         if has_waited {
             build.withheld_at = Some(height);
         }

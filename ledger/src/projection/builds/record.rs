@@ -69,10 +69,9 @@ impl ResultDigests {
             artifacts.iter().map(|file| (&file.artifact_id, &file.media_type, &file.canonical)).collect();
         let raw = borsh::to_vec(&(&source.kind, &source.revision, files)).expect("writing to memory cannot fail");
         let canonical = borsh::to_vec(&(&source.kind, &source.revision, canonical)).expect("writing to memory cannot fail");
-        Self {
-            raw: Sha256Digest::of_parts(&[b"pyrsia/agreement/v1\0", &raw]),
-            canonical: Sha256Digest::of_parts(&[b"pyrsia/canonical-agreement/v1\0", &canonical]),
-        }
+        let messages: [[&[u8]; 2]; 2] = [[b"pyrsia/agreement/v1\0", &raw], [b"pyrsia/canonical-agreement/v1\0", &canonical]];
+        let [raw, canonical] = Sha256Digest::of_both(messages);
+        Self { raw, canonical }
     }
 }
 
@@ -99,12 +98,6 @@ impl Builds {
 
     pub fn result(&self, id: &BuildId, judge: &NodeId) -> Option<&RevealedResult> {
         self.results.get(&(*id, *judge))
-    }
-
-    /// Who has committed to a result, judge by judge.
-    pub(super) fn committed<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = &'a NodeId> {
-        let first = (*id, NodeId::from_public_key([0; 32]));
-        self.commitments.range(first..).take_while(move |((found, _), _)| found == id).map(|((_, judge), _)| judge)
     }
 
     /// What was revealed for a build, judge by judge.
@@ -149,7 +142,8 @@ impl Builds {
         let build = self.builds.get(&id).expect("policy refuses results of unknown builds");
         let counted = self.commitments.contains(&(id, judge)) && build.withheld_at.is_none();
         let was_judging = build.status.is_judging();
-        let same = self.results(&id).map(|(_, other)| other).find(|other| other.outcome == body.outcome);
+        let mut others = build.judges.iter().filter_map(|other| self.result(&id, other));
+        let same = others.find(|other| other.outcome == body.outcome);
         let (outcome, digests) = match same {
             Some(same) => (same.outcome.clone(), same.digests),
             None => (body.outcome.clone(), ResultDigests::of_outcome(&body.outcome)),
