@@ -94,7 +94,8 @@ impl Liar {
         let commitment = commitment(state.network(), id, &self.id, &SALT, &outcome);
         self.propose(Event::BuildResultCommitted(BuildResultCommitted { build_id: *id, commitment })).await;
         self.wait_for(|state| state.builds.get(id).is_some_and(|build| build.status != BuildStatus::Committing)).await;
-        self.propose(Event::BuildResultRevealed(BuildResultRevealed { build_id: *id, outcome: outcome.into(), salt: SALT })).await;
+        self.propose(Event::BuildResultRevealed(BuildResultRevealed { build_id: *id, outcome: outcome.into(), salt: SALT }))
+            .await;
         let result = ResultDigests::of(source, std::slice::from_ref(&artifact)).raw;
         Lie { result, sha256: artifact.sha256 }
     }
