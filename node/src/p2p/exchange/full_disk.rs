@@ -2,7 +2,8 @@
 
 use crate::artifacts::StoreError;
 use crate::p2p::FetchError;
-use crate::p2p::tests::{Setup, in_time, noise};
+use crate::p2p::tests::{Setup, TestNode, in_time, noise};
+use pyrsia_ledger::event::BuiltArtifact;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::sync::Notify;
 
 const FOLDER: &str = "PYRSIA_TEST_SMALL_DISK";
@@ -92,6 +94,33 @@ fn without_a_disk_to_write_to_or_a_file_to_open_a_node_serves_what_it_has_and_la
     run_on_small_disk("on_a_read_only_disk_and_without_files");
 }
 
+/// A founder that has some published artifacts, and a node on the disk that has none of them.
+struct Pair {
+    founder: TestNode,
+    node: TestNode,
+    artifacts: Vec<BuiltArtifact>,
+    /// The node's, which is not what these tests are about.
+    _ledger: TempDir,
+}
+
+impl Pair {
+    async fn start(disk: &Path, contents: &[Vec<u8>]) -> Self {
+        let large = tempfile::tempdir().expect("a temporary folder");
+        symlink(large.path(), disk.join("ledger")).expect("links");
+        let founder = Setup::new(1).start().await;
+        founder.found().await;
+        let mut artifacts = vec![];
+        for (number, bytes) in contents.iter().enumerate() {
+            founder.keep(bytes);
+            artifacts.push(founder.publish(&format!("alpine:{number}"), bytes).await);
+        }
+        let node = Setup::new(2).peer(&founder).start_in(disk).await;
+        let newest = artifacts.last().expect("there are some").sha256;
+        node.wait_for_state(|state| state.packages.digest(&newest).is_some()).await;
+        Self { founder, node, artifacts, _ledger: large }
+    }
+}
+
 fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).expect("lists").map(|entry| entry.expect("an entry").path()).collect()
 }
@@ -100,20 +129,8 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 #[ignore = "another test runs it on a disk of 4 MiB"]
 async fn on_a_small_disk() {
     let small = PathBuf::from(std::env::var_os(FOLDER).expect("run by the other test"));
-    let large = tempfile::tempdir().expect("a temporary folder");
-    fs::create_dir(large.path().join("ledger"))
-        .and_then(|()| symlink(large.path().join("ledger"), small.join("ledger")))
-        .expect("links");
-    let founder = Setup::new(1).start().await;
-    founder.found().await;
     let [too_large, fits] = [(8 * MIB, 1), (2 * MIB, 3)].map(|(size, seed)| noise(size, seed));
-    let mut artifacts = vec![];
-    for (number, bytes) in [&too_large, &fits].into_iter().enumerate() {
-        founder.keep(bytes);
-        artifacts.push(founder.publish(&format!("alpine:{number}"), bytes).await);
-    }
-    let node = Setup::new(2).peer(&founder).start_in(&small).await;
-    node.wait_for_state(|state| state.packages.digest(&artifacts[1].sha256).is_some()).await;
+    let Pair { founder, node, artifacts, _ledger } = Pair::start(&small, &[too_large, fits.clone()]).await;
     for _ in 0..2 {
         let full = in_time(node.p2p.fetch(&artifacts[0], vec![founder.id])).await.expect_err("there is no room");
         assert!(matches!(&full, FetchError::Store(error) if error.is_disk_full()), "{full:?}");
@@ -130,20 +147,8 @@ async fn on_a_small_disk() {
 #[ignore = "another test runs it on a disk of its own"]
 async fn on_a_read_only_disk_and_without_files() {
     let small = PathBuf::from(std::env::var_os(FOLDER).expect("run by the other test"));
-    let large = tempfile::tempdir().expect("a temporary folder");
-    fs::create_dir(large.path().join("ledger"))
-        .and_then(|()| symlink(large.path().join("ledger"), small.join("ledger")))
-        .expect("links");
-    let founder = Setup::new(1).start().await;
-    founder.found().await;
     let bytes = [1, 3, 5].map(|seed| noise(MIB / 2, seed));
-    let mut artifacts = vec![];
-    for (number, bytes) in bytes.iter().enumerate() {
-        founder.keep(bytes);
-        artifacts.push(founder.publish(&format!("alpine:{number}"), bytes).await);
-    }
-    let node = Setup::new(2).peer(&founder).start_in(&small).await;
-    node.wait_for_state(|state| state.packages.digest(&artifacts[2].sha256).is_some()).await;
+    let Pair { founder, node, artifacts, _ledger } = Pair::start(&small, &bytes).await;
     in_time(node.p2p.fetch(&artifacts[0], vec![founder.id])).await.expect("the disk can be written");
 
     let mount = async |options: &str| {
@@ -205,20 +210,8 @@ async fn on_a_read_only_disk_and_without_files() {
 #[ignore = "another test runs it on a disk of its own"]
 async fn on_a_failing_disk() {
     let behind = PathBuf::from(std::env::var_os(FOLDER).expect("run by the other test"));
-    let (disk, large) = (behind.join("node"), tempfile::tempdir().expect("a temporary folder"));
-    fs::create_dir(large.path().join("ledger"))
-        .and_then(|()| symlink(large.path().join("ledger"), disk.join("ledger")))
-        .expect("links");
-    let founder = Setup::new(1).start().await;
-    founder.found().await;
     let bytes = [1, 3].map(|seed| noise(MIB, seed));
-    let mut artifacts = vec![];
-    for (number, bytes) in bytes.iter().enumerate() {
-        founder.keep(bytes);
-        artifacts.push(founder.publish(&format!("alpine:{number}"), bytes).await);
-    }
-    let node = Setup::new(2).peer(&founder).start_in(&disk).await;
-    node.wait_for_state(|state| state.packages.digest(&artifacts[1].sha256).is_some()).await;
+    let Pair { founder, node, artifacts, _ledger } = Pair::start(&behind.join("node"), &bytes).await;
     in_time(node.p2p.fetch(&artifacts[0], vec![founder.id])).await.expect("the disk is sound");
 
     let run = |script: &str| {

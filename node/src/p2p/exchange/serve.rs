@@ -204,11 +204,11 @@ impl Server {
         }
         let store = self.store.clone();
         let list = tokio::task::spawn_blocking(move || store.chunk_list(&sha256)).await?.map_err(io::Error::other)?;
-        let chunks = match list {
-            Some(list) => Some(list.chunks().to_vec()),
-            None => self.list_behind(&sha256).await.map(|list| list.chunks().to_vec()),
+        let list = match list {
+            Some(list) => Some(Arc::new(list)),
+            None => self.list_behind(&sha256).await,
         };
-        Ok(chunks.map_or(Response::Unavailable, |chunks| Response::ChunkList { chunks }))
+        Ok(list.map_or(Response::Unavailable, |list| Response::ChunkList { chunks: list.chunks().to_vec() }))
     }
 
     /// The file and the place in it of a range of chunks, none if it may not be served or is not here.

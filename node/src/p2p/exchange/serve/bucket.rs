@@ -113,6 +113,7 @@ impl Drop for Debt<'_> {
 }
 
 impl Lists {
+    /// A list, and whether the bucket has shown of late that it has what that is of.
     fn get(&self, sha256: &Sha256Digest) -> Option<(Arc<ChunkList>, bool)> {
         self.known.get(sha256).map(|listed| (listed.list.clone(), listed.shown_at.elapsed() < SHOWN_FOR))
     }
@@ -149,19 +150,13 @@ impl Behind {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The chunk list of an artifact that has a copy, and whether the bucket has shown of late that the copy is there.
-    fn remembered(&self, sha256: &Sha256Digest) -> Option<(Arc<ChunkList>, bool)> {
-        self.bucket.known_copy(sha256)?;
-        self.lists().get(sha256)
-    }
-
     /// The chunk list of an artifact that the bucket shows to have, at this moment or a moment ago.
     async fn shown(&self, artifact: &BuiltArtifact) -> Option<Arc<ChunkList>> {
         let sha256 = &artifact.sha256;
         // Whoever waited for the same look finds what it has found.
         let _look_at_it = self.looks_at.take(*sha256, 1).await;
         self.bucket.known_copy(sha256)?;
-        let remembered = self.remembered(sha256);
+        let remembered = self.lists().get(sha256);
         if let Some((list, true)) = remembered {
             return Some(list);
         }
@@ -252,10 +247,10 @@ impl Server {
     /// The chunk list of an artifact that the bucket has.
     pub(super) async fn list_behind(&self, sha256: &Sha256Digest) -> Option<Arc<ChunkList>> {
         let behind = self.behind.as_ref()?;
-        if let Some((list, true)) = behind.remembered(sha256) {
+        behind.bucket.known_copy(sha256)?;
+        if let Some((list, true)) = behind.lists().get(sha256) {
             return Some(list);
         }
-        behind.bucket.known_copy(sha256)?;
         timeout(ANSWER_TIME, behind.shown(&self.published(sha256)?)).await.ok()?
     }
 
@@ -270,16 +265,18 @@ impl Server {
     ) -> io::Result<Option<RangeBehind<'_>>> {
         let Some(behind) = self.behind.as_ref().filter(|_| self.may_leave(peer, &sha256)) else { return Ok(None) };
         let opening = async {
-            let list = match behind.remembered(&sha256) {
-                Some((list, _)) => list,
+            if behind.bucket.known_copy(&sha256).is_none() {
+                return Ok(None);
+            }
+            let remembered = behind.lists().get(&sha256);
+            let list = match remembered {
+                Some((list, _)) => Some(list),
                 None => match self.published(&sha256) {
-                    Some(artifact) if behind.bucket.known_copy(&sha256).is_some() => match behind.shown(&artifact).await {
-                        Some(list) => list,
-                        None => return Ok(None),
-                    },
-                    _ => return Ok(None),
+                    Some(artifact) => behind.shown(&artifact).await,
+                    None => None,
                 },
             };
+            let Some(list) = list else { return Ok(None) };
             let end = from.checked_add(count).filter(|end| (1..=CHUNKS_PER_RANGE).contains(&count) && *end <= list.count());
             let Some(end) = end else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a range of chunks that the artifact does not have"));
