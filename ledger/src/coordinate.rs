@@ -3,10 +3,11 @@
 //! The ledger does not know what a coordinate means: the verifier of its package type parses and normalises it. What is
 //! checked here is only what every type must keep: printable ASCII without spaces, and a length that fits in an event.
 
-use crate::digest::Sha256Digest;
+use crate::digest::{Sha256Digest, compare};
 use crate::signed::NetworkId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -139,8 +140,20 @@ impl fmt::Display for PackageCoordinate {
 /// One attempt to build a package. It follows from what is asked, so that the same wish from any number of nodes is one build.
 ///
 /// Shown as a UUID of version 8 (RFC 9562, section 5.8).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct BuildId([u8; 16]);
+
+impl Ord for BuildId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for BuildId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a build id is a UUID such as c9ca3e57-aa84-8fab-a8be-381ab31e4916, not {0:?}")]

@@ -5,12 +5,33 @@ mod pair;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 /// A SHA-256 digest (FIPS 180-4).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Sha256Digest([u8; 32]);
+
+impl Ord for Sha256Digest {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Sha256Digest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The order of bytes, eight at a time: of two keys that are hashes the first eight mostly tell it, and searching the state's maps
+/// is comparing keys.
+pub(crate) fn compare<const N: usize>(one: &[u8; N], other: &[u8; N]) -> Ordering {
+    const { assert!(N.is_multiple_of(8), "no byte is left over") };
+    let words = |bytes| <[u8]>::as_chunks::<8>(bytes).0.iter().map(|word| u64::from_be_bytes(*word));
+    words(one).cmp(words(other))
+}
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a sha256 digest is 64 lower-case hexadecimal digits, not {text:?}")]
@@ -102,6 +123,13 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn eight_bytes_at_a_time_have_the_order_of_bytes(mut bytes in any::<[[u8; 32]; 2]>(), same in 0usize..=32) {
+            let beginning = bytes[0];
+            bytes[1][..same].copy_from_slice(&beginning[..same]);
+            prop_assert_eq!(compare(&bytes[0], &bytes[1]), bytes[0].cmp(&bytes[1]));
+        }
+
         #[test]
         fn two_digests_in_step_are_those_of_each_alone(bytes in prop::collection::vec(any::<u8>(), 0..700), cuts in any::<[prop::sample::Index; 4]>()) {
             let cut = |at: usize, bytes| -> (&[u8], &[u8]) { <[u8]>::split_at(bytes, cuts[at].index(bytes.len() + 1)) };

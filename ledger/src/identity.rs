@@ -3,8 +3,10 @@
 //! A peer id is the base58btc form of the identity multihash of the protobuf-encoded key (libp2p `peer-ids` specification);
 //! for ed25519 that is a fixed prefix of six bytes before the key, so the two name the same thing and convert without loss.
 
+use crate::digest::compare;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,8 +17,20 @@ const PEER_ID_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 const PEER_ID_CHARS_MAX: usize = 64;
 
 /// A node of the network. Decoding does not check the key; [`NodeId::check`] does, and is called where a key enters the ledger.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct NodeId([u8; 32]);
+
+impl Ord for NodeId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for NodeId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NodeIdError {
