@@ -7,6 +7,7 @@ mod group;
 mod phase;
 mod record;
 mod rows;
+mod statements;
 mod support;
 mod tally;
 
@@ -22,6 +23,7 @@ use crate::state_root::TableId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use imbl::{OrdMap, OrdSet};
 use serde::Serialize;
+use statements::Statements;
 
 pub use group::{Candidate, Group};
 pub use record::{Commitment, Dispute, ResultDigests, RevealedResult, Vouched};
@@ -131,12 +133,12 @@ pub struct Agreement {
 #[derive(Clone, Debug)]
 pub struct Builds {
     builds: Table<BuildId, Build>,
-    commitments: Table<(BuildId, NodeId), Commitment>,
+    commitments: Statements<Commitment>,
     /// What each build was requested to be built from; none where the request does not say.
     sources: Table<BuildId, PinnedSource>,
-    results: Table<(BuildId, NodeId), RevealedResult>,
+    results: Statements<RevealedResult>,
     vouches: Table<BuildId, Vec<Vouched>>,
-    disputes: Table<(BuildId, NodeId), Dispute>,
+    disputes: Statements<Dispute>,
     at_risk: Table<BuildId, AtRisk>,
     tallies: Table<NodeId, Tally>,
     attempts: Table<PackageCoordinate, u32>,
@@ -152,11 +154,11 @@ impl Builds {
     pub(super) fn new() -> Self {
         Self {
             builds: Table::new(TableId::Builds),
-            commitments: Table::new(TableId::Commitments),
+            commitments: Statements::new(TableId::Commitments),
             sources: Table::new(TableId::Sources),
-            results: Table::new(TableId::Results),
+            results: Statements::new(TableId::Results),
             vouches: Table::new(TableId::Vouches),
-            disputes: Table::new(TableId::Disputes),
+            disputes: Statements::new(TableId::Disputes),
             at_risk: Table::new(TableId::AtRisk),
             tallies: Table::new(TableId::Tallies),
             attempts: Table::new(TableId::Attempts),

@@ -10,7 +10,7 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 /// How many rows are added to a sum at a stretch: about five milliseconds.
-const ROWS_BETWEEN_PAUSES: usize = 4_096;
+pub(super) const ROWS_BETWEEN_PAUSES: usize = 4_096;
 
 /// An ordered map whose every change is also a change of the state root.
 ///

@@ -12,7 +12,8 @@ use crate::event::{BuildSource, Vouch};
 use crate::identity::NodeId;
 use crate::projection::members::Members;
 use crate::shared::Shared;
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 impl Build {
     fn enter(&mut self, status: BuildStatus) {
@@ -30,17 +31,27 @@ impl Build {
     }
 }
 
+/// How often each digest is there.
+fn counts(digests: impl Iterator<Item = Sha256Digest>) -> Vec<(Sha256Digest, usize)> {
+    let mut counts: Vec<(Sha256Digest, usize)> = vec![];
+    for digest in digests {
+        match counts.iter_mut().find(|(known, _)| *known == digest) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((digest, 1)),
+        }
+    }
+    counts
+}
+
 impl Builds {
     /// Makes a change to a build and moves it on as far as what stands on the ledger carries it.
-    pub(super) fn evaluate(&mut self, height: Height, id: BuildId, members: &Members, change: impl FnOnce(&mut Build)) {
+    pub(super) fn evaluate(&mut self, height: Height, id: BuildId, members: &Members, change: impl FnOnce(&mut Cow<'_, Build>)) {
         let before = self.builds.get(&id).expect("policy refuses statements about unknown builds");
-        let (mut build, was_judging) = (before.clone(), before.status.is_judging());
+        let (mut build, was_judging) = (Cow::Borrowed(before), before.status.is_judging());
         change(&mut build);
         while self.advance(&id, height, members, &mut build) {}
-        // Most statements leave it as it is, and putting it back costs more than a look.
-        if build == *before {
-            return;
-        }
+        // Most statements leave it as it is.
+        let Cow::Owned(mut build) = build else { return };
         let is_over = was_judging && !build.status.is_judging();
         if is_over {
             build.closed_at = Some(height);
@@ -56,7 +67,7 @@ impl Builds {
     }
 
     /// Takes the next step if there is one.
-    fn advance(&self, id: &BuildId, height: Height, members: &Members, build: &mut Build) -> bool {
+    fn advance(&self, id: &BuildId, height: Height, members: &Members, build: &mut Cow<'_, Build>) -> bool {
         let has_waited = build.has_waited(members);
         match build.status {
             BuildStatus::Committing => self.end_committing(id, height, has_waited, build),
@@ -68,12 +79,13 @@ impl Builds {
         }
     }
 
-    fn end_committing(&self, id: &BuildId, height: Height, has_waited: bool, build: &mut Build) -> bool {
-        let is_outstanding = || build.active().any(|judge| !self.commitments.contains(&(*id, *judge)));
+    fn end_committing(&self, id: &BuildId, height: Height, has_waited: bool, build: &mut Cow<'_, Build>) -> bool {
+        let is_outstanding = || build.active().any(|judge| !self.commitments.contains(id, judge));
         // Fewer than a majority cannot agree.
         if !has_waited && build.active().count() >= build.majority() && is_outstanding() {
             return false;
         }
+        let build = build.to_mut();
         if has_waited {
             build.timed_out_at = Some(height);
         }
@@ -82,37 +94,31 @@ impl Builds {
         true
     }
 
-    fn end_revealing(&self, id: &BuildId, height: Height, has_waited: bool, build: &mut Build) -> bool {
-        let (mut raw, mut canonical) = (BTreeMap::<Sha256Digest, usize>::new(), BTreeMap::<Sha256Digest, usize>::new());
-        let mut revealed = BTreeSet::new();
-        for (judge, result) in self.counted(id, build) {
-            revealed.insert(*judge);
-            if let Some(digests) = result.digests {
-                *raw.entry(digests.raw).or_default() += 1;
-                *canonical.entry(digests.canonical).or_default() += 1;
-            }
-        }
+    fn end_revealing(&self, id: &BuildId, height: Height, has_waited: bool, build: &mut Cow<'_, Build>) -> bool {
+        let digests = || self.counted(id, build).filter_map(|(_, result)| result.digests);
+        let (raw, canonical) = (counts(digests().map(|of| of.raw)), counts(digests().map(|of| of.canonical)));
         let majority = build.majority();
-        if let Some((result, _)) = raw.iter().find(|(_, count)| **count >= majority) {
-            self.agree(id, *result, build);
+        if let Some((result, _)) = raw.iter().find(|(_, count)| *count >= majority) {
+            self.agree(id, *result, build.to_mut());
             return true;
         }
         let outstanding = || {
-            let silent = build.active().filter(|judge| !revealed.contains(*judge));
-            silent.filter(|judge| self.commitments.contains(&(*id, **judge)))
+            let is_silent = |judge: &NodeId| self.result(id, judge).is_none_or(|result| !result.counted);
+            build.active().filter(move |judge| is_silent(judge) && self.commitments.contains(id, judge))
         };
-        let best = canonical.values().copied().max().unwrap_or(0);
+        let best = canonical.iter().map(|(_, count)| *count).max().unwrap_or(0);
         let wanted = majority.saturating_sub(best).max(1);
         if !has_waited && outstanding().take(wanted).count() == wanted {
             return false;
         }
         let outstanding = outstanding().count();
+        let build = build.to_mut();
         if has_waited {
             build.withheld_at = Some(height);
         }
-        let same = canonical.iter().find(|(_, count)| **count >= majority);
+        let same = canonical.iter().find(|(_, count)| *count >= majority);
         let candidate = same.and_then(|(canonical, _)| self.next_candidate(id, build, canonical));
-        let built: usize = raw.values().sum();
+        let built: usize = raw.iter().map(|(_, count)| count).sum();
         let not_built = build.judges.len() - built - outstanding;
         build.enter(match candidate {
             Some(candidate) => BuildStatus::Vouching { candidate },
@@ -122,7 +128,7 @@ impl Builds {
         true
     }
 
-    fn end_vouching(&self, id: &BuildId, candidate: Sha256Digest, has_waited: bool, build: &mut Build) -> bool {
+    fn end_vouching(&self, id: &BuildId, candidate: Sha256Digest, has_waited: bool, build: &mut Cow<'_, Build>) -> bool {
         let canonical = self.canonical_of(id, &candidate).expect("a candidate is somebody's result");
         let (mut built, mut same, mut open) = (0, 0, 0);
         for (judge, result) in self.counted(id, build) {
@@ -139,12 +145,13 @@ impl Builds {
         }
         // If those who built it have left, nobody whose word counts stands for these bytes.
         if built > 0 && built + same >= build.majority() {
-            self.agree(id, candidate, build);
+            self.agree(id, candidate, build.to_mut());
             return true;
         }
         if built > 0 && !has_waited && built + same + open >= build.majority() {
             return false;
         }
+        let build = build.to_mut();
         build.given_up.push(candidate);
         build.enter(match self.next_candidate(id, build, &canonical) {
             Some(candidate) => BuildStatus::Vouching { candidate },
@@ -210,6 +217,7 @@ impl Builds {
             // Without it those who have waited may be a majority, be it of the judges or of the authorized nodes.
             if build.status.is_judging() && (is_judge || !build.waits.is_empty()) {
                 self.evaluate(height, id, members, |build| {
+                    let build = build.to_mut();
                     if is_judge {
                         build.left.push(node);
                         build.left.sort_unstable();

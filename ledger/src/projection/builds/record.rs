@@ -93,17 +93,16 @@ pub struct Dispute {
 
 impl Builds {
     pub fn commitment(&self, id: &BuildId, judge: &NodeId) -> Option<(Height, Sha256Digest)> {
-        self.commitments.get(&(*id, *judge)).map(|committed| (committed.height, committed.commitment))
+        self.commitments.get(id, judge).map(|committed| (committed.height, committed.commitment))
     }
 
     pub fn result(&self, id: &BuildId, judge: &NodeId) -> Option<&RevealedResult> {
-        self.results.get(&(*id, *judge))
+        self.results.get(id, judge)
     }
 
     /// What was revealed for a build, judge by judge.
-    pub fn results<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a RevealedResult)> {
-        let first = (*id, NodeId::from_public_key([0; 32]));
-        self.results.range(first..).take_while(move |((found, _), _)| found == id).map(|((_, judge), result)| (judge, result))
+    pub fn results(&self, id: &BuildId) -> impl Iterator<Item = (&NodeId, &RevealedResult)> {
+        self.results.of(id).iter().map(|(judge, result)| (judge, result))
     }
 
     /// The judges, and other authorized nodes, that have waited long enough in the phase the build is in.
@@ -122,34 +121,32 @@ impl Builds {
     }
 
     /// The reports about a dispute, judge by judge.
-    pub fn disputes<'a>(&'a self, id: &'a BuildId) -> impl Iterator<Item = (&'a NodeId, &'a Dispute)> {
-        let first = (*id, NodeId::from_public_key([0; 32]));
-        self.disputes.range(first..).take_while(move |((found, _), _)| found == id).map(|((_, judge), dispute)| (judge, dispute))
+    pub fn disputes(&self, id: &BuildId) -> impl Iterator<Item = (&NodeId, &Dispute)> {
+        self.disputes.of(id).iter().map(|(judge, dispute)| (judge, dispute))
     }
 
     pub(crate) fn has_reported(&self, id: &BuildId, judge: &NodeId) -> bool {
-        self.disputes.contains(&(*id, *judge))
+        self.disputes.contains(id, judge)
     }
 
     pub(in crate::projection) fn commit(&mut self, place: Place, body: &BuildResultCommitted, members: &Members) {
         let committed = Commitment { height: place.height, commitment: body.commitment };
-        self.commitments.put((body.build_id, place.author), committed);
+        self.commitments.put(body.build_id, place.author, committed);
         self.evaluate(place.height, body.build_id, members, |_| ());
     }
 
     pub(in crate::projection) fn reveal(&mut self, place: Place, body: &BuildResultRevealed, members: &Members) {
         let (id, judge) = (body.build_id, place.author);
         let build = self.builds.get(&id).expect("policy refuses results of unknown builds");
-        let counted = self.commitments.contains(&(id, judge)) && build.withheld_at.is_none();
+        let counted = self.commitments.contains(&id, &judge) && build.withheld_at.is_none();
         let was_judging = build.status.is_judging();
-        let mut others = build.judges.iter().filter_map(|other| self.result(&id, other));
-        let same = others.find(|other| other.outcome == body.outcome);
+        let same = self.results(&id).map(|(_, other)| other).find(|other| other.outcome == body.outcome);
         let (outcome, digests) = match same {
             Some(same) => (same.outcome.clone(), same.digests),
             None => (body.outcome.clone(), ResultDigests::of_outcome(&body.outcome)),
         };
         let revealed = RevealedResult { height: place.height, outcome, counted, digests };
-        self.results.put((id, judge), revealed);
+        self.results.put(id, judge, revealed);
         if !counted {
             return;
         }
@@ -164,6 +161,7 @@ impl Builds {
 
     pub(in crate::projection) fn end_wait(&mut self, place: Place, body: &BuildWaitEnded, members: &Members) {
         self.evaluate(place.height, body.build_id, members, |build| {
+            let build = build.to_mut();
             build.waits.push(place.author);
             build.waits.sort_unstable();
         });
@@ -183,7 +181,7 @@ impl Builds {
 
     pub(in crate::projection) fn note_dispute(&mut self, place: Place, body: &BuildDisputed) {
         let dispute = Dispute { height: place.height, report: body.report.clone() };
-        self.disputes.put((body.build_id, place.author), dispute);
+        self.disputes.put(body.build_id, place.author, dispute);
         let mut build = self.builds.get(&body.build_id).expect("policy refuses reports about unknown builds").clone();
         if let BuildStatus::Disputed { reports } = &mut build.status {
             *reports += 1;

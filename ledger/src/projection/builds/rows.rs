@@ -2,6 +2,7 @@
 //!
 //! Of judges that came to the same, the result stands there once.
 
+use super::statements::Statements;
 use super::{BuildStatus, Builds, ResultDigests, RevealedResult};
 use crate::block::Height;
 use crate::coordinate::{ArtifactId, BuildId};
@@ -19,11 +20,11 @@ type Revealed = (Shared<BuildOutcome>, Option<ResultDigests>);
 impl Builds {
     pub(in crate::projection) fn save(&self, out: &mut RowWriter<'_>) -> io::Result<()> {
         out.table(&self.builds)?;
-        out.table(&self.commitments)?;
+        self.commitments.save(out)?;
         out.table(&self.sources)?;
         self.save_results(out)?;
         out.table(&self.vouches)?;
-        out.table(&self.disputes)?;
+        self.disputes.save(out)?;
         out.table(&self.at_risk)?;
         out.table(&self.tallies)?;
         out.table(&self.attempts)
@@ -39,11 +40,11 @@ impl Builds {
         }
         Ok(Self {
             builds,
-            commitments: rows.table(TableId::Commitments)?,
+            commitments: Statements::load(TableId::Commitments, rows)?,
             sources: rows.table(TableId::Sources)?,
             results: load_results(rows)?,
             vouches: rows.table(TableId::Vouches)?,
-            disputes: rows.table(TableId::Disputes)?,
+            disputes: Statements::load(TableId::Disputes, rows)?,
             at_risk: rows.table(TableId::AtRisk)?,
             tallies: rows.table(TableId::Tallies)?,
             attempts: rows.table(TableId::Attempts)?,
@@ -109,7 +110,7 @@ impl Builds {
     }
 }
 
-fn load_results(rows: &mut RowReader<'_>) -> io::Result<Table<(BuildId, NodeId), RevealedResult>> {
+fn load_results(rows: &mut RowReader<'_>) -> io::Result<Statements<RevealedResult>> {
     let (mut of_build, mut known) = (None, Vec::<Revealed>::new());
     let rows = rows.rows(|rows| {
         let (id, judge, height, counted, number): (BuildId, NodeId, Height, bool, u64) = rows.value()?;
@@ -122,5 +123,5 @@ fn load_results(rows: &mut RowReader<'_>) -> io::Result<Table<(BuildId, NodeId),
         let (outcome, digests) = known.get(number as usize).cloned().ok_or_else(|| malformed("a result refers to no other"))?;
         Ok(((id, judge), RevealedResult { height, outcome, counted, digests }))
     })?;
-    Table::of_rows(TableId::Results, rows)
+    Statements::of_rows(TableId::Results, rows)
 }

@@ -54,7 +54,7 @@ impl Builds {
             return JudgeState::Left;
         }
         let Some(revealed) = self.result(id, judge) else {
-            let has_committed = self.commitments.contains(&(*id, *judge));
+            let has_committed = self.commitments.contains(id, judge);
             return match (has_committed, build.withheld_at, build.timed_out_at) {
                 (true, Some(_), _) => JudgeState::Withheld,
                 (true, None, _) => JudgeState::Committed,
