@@ -200,11 +200,13 @@ impl Projections {
             Event::BuildCandidateVouched(body) => self.builds.note_vouch(place, body, &self.members),
             Event::BuildDisputed(body) => self.builds.note_dispute(place, body),
             Event::AddArtifact(body) => {
-                let (artifact, published) = self.builds.publish(place, &body.build_id, &body.artifact.artifact_id);
+                let (artifact, added, published) = self.builds.publish(place, &body.build_id, &body.artifact.artifact_id);
                 // Names as in the build's own rows, so that they are in memory once.
                 let artifact = artifact.unwrap_or_else(|| body.artifact.clone());
-                let coordinate = self.builds.get(&body.build_id).map_or(&body.coordinate, |build| &build.coordinate);
-                self.packages.add(place, coordinate, (body.build_id, artifact), published);
+                let build = self.builds.get(&body.build_id).expect("policy refuses artifacts of unknown builds");
+                // The first build of a package is closed before there is another: the records are those that it added.
+                let position = (build.attempt == 0).then_some(added);
+                self.packages.add(place, &build.coordinate, (body.build_id, artifact), position, published);
             }
         }
         Ok(())

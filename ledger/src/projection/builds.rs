@@ -278,13 +278,14 @@ impl Builds {
         self.put(body.build_id, build);
     }
 
-    /// Counts one more artifact in; returns it as the build has it, and whether the build is complete with it.
-    pub(super) fn publish(&mut self, place: Place, id: &BuildId, artifact_id: &ArtifactId) -> (Option<BuiltArtifact>, bool) {
+    /// Counts one more artifact in; returns it as the build has it, how many were added before, and whether the build is complete.
+    pub(super) fn publish(&mut self, place: Place, id: &BuildId, artifact_id: &ArtifactId) -> (Option<BuiltArtifact>, u32, bool) {
         let artifact = self.pending.remove(&(*id, artifact_id.clone()));
         let build = self.builds.get(id).expect("policy refuses artifacts of unknown builds");
         let (BuildStatus::Agreed { added }, Some(agreement)) = (&build.status, &build.agreement) else {
             unreachable!("policy refuses artifacts of builds that are not agreed on")
         };
+        let added = *added;
         let complete = added + 1 == agreement.artifacts;
         let status = match complete {
             true => BuildStatus::Published { height: place.height },
@@ -292,7 +293,7 @@ impl Builds {
         };
         let build = Build { status, ..build.clone() };
         self.put(*id, build);
-        (artifact.map(|artifact| BuiltArtifact::clone(&artifact)), complete)
+        (artifact.map(|artifact| BuiltArtifact::clone(&artifact)), added, complete)
     }
 }
 

@@ -123,17 +123,25 @@ impl Packages {
         self.artifacts.len()
     }
 
-    /// Adds a record; with the last one of a build, all of them begin to vouch for their artifact ids.
+    /// Where the next record of a package stands.
+    fn next_position(&self, coordinate: &PackageCoordinate) -> u32 {
+        let last = RecordKey { coordinate: coordinate.clone(), position: u32::MAX };
+        let newest = self.records.last_up_to(&last).filter(|(key, _)| key.coordinate == *coordinate);
+        newest.map_or(0, |(key, _)| key.position + 1)
+    }
+
+    /// Adds a record, at `position` where that is known without a search; with the last one of a build, all of them begin to vouch for
+    /// their artifact ids.
     pub(super) fn add(
         &mut self,
         place: Place,
         coordinate: &PackageCoordinate,
         (build_id, artifact): (BuildId, BuiltArtifact),
+        position: Option<u32>,
         published: bool,
     ) {
-        let last = RecordKey { coordinate: coordinate.clone(), position: u32::MAX };
-        let newest = self.records.last_up_to(&last).filter(|(key, _)| key.coordinate == *coordinate);
-        let position = newest.map_or(0, |(key, _)| key.position + 1);
+        debug_assert!(position.is_none_or(|position| position == self.next_position(coordinate)));
+        let position = position.unwrap_or_else(|| self.next_position(coordinate));
         let record = ArtifactRecord {
             event: place.event,
             height: place.height,
