@@ -155,12 +155,12 @@ impl Projections {
         BuildId::of(&self.network, coordinate, self.next_attempt(coordinate))
     }
 
+    /// Everything that follows from an event but its leaf in the tree, which the block's are added to together.
     fn fold(&mut self, encoded: &EncodedEvent<'_>, time_ms: u64) -> Result<(), Refusal> {
         let signed = encoded.signed;
         policy::size(encoded.bytes.len())?;
         policy::check(self, signed)?;
         let place = Place { height: self.height.next(), time_ms, event: encoded.id, author: signed.author() };
-        self.frontier.append(encoded.leaf);
         self.authors.put(place.author, signed.unsigned.sequence + 1);
         match signed.event() {
             Event::NetworkFounded(_) => unreachable!("policy refuses a second founding"),

@@ -5,7 +5,7 @@
 //! the tree is. Pure: where tiles are kept is the caller's.
 
 use crate::digest::Sha256Digest;
-use crate::tree::node_hash;
+use crate::tree::{node_hash, nodes_above};
 use std::ops::Range;
 
 /// How many levels of the tree one tile spans.
@@ -53,13 +53,14 @@ pub(crate) fn place_of(level: u32, index: u64) -> (TileId, Range<usize>) {
 
 /// The root over the hashes of a full subtree, whose number is a power of two.
 pub fn subtree_root(hashes: &[Sha256Digest]) -> Sha256Digest {
-    match hashes {
-        [hash] => *hash,
-        _ => {
-            let (left, right) = hashes.split_at(hashes.len() / 2);
-            node_hash(&subtree_root(left), &subtree_root(right))
-        }
+    if let [hash] = hashes {
+        return *hash;
     }
+    let mut nodes = nodes_above(hashes);
+    while nodes.len() > 1 {
+        nodes = nodes_above(&nodes);
+    }
+    nodes[0]
 }
 
 /// The partial tiles of a tree that grows: at most one of each level.

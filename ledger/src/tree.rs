@@ -21,6 +21,19 @@ pub fn node_hash(left: &Sha256Digest, right: &Sha256Digest) -> Sha256Digest {
     Sha256Digest::of_parts(&[&[1], left.as_bytes(), right.as_bytes()])
 }
 
+/// The nodes above hashes that stand side by side, two by two; each two of them are worked out in step.
+pub(crate) fn nodes_above(hashes: &[Sha256Digest]) -> Vec<Sha256Digest> {
+    let (twos, _) = hashes.as_chunks::<2>();
+    let (fours, rest) = twos.as_chunks::<2>();
+    let mut nodes = Vec::with_capacity(twos.len());
+    for four in fours {
+        let rooms = four.map(|two| two.map(|hash| *hash.as_bytes()));
+        nodes.extend(Sha256Digest::of_both([[&[1], rooms[0].as_flattened()], [&[1], rooms[1].as_flattened()]]));
+    }
+    nodes.extend(rest.iter().map(|[left, right]| node_hash(left, right)));
+    nodes
+}
+
 /// The right edge of a tree that grows: the roots of its full subtrees, largest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Frontier {
@@ -42,6 +55,24 @@ impl Frontier {
         }
         self.subtrees.push(node);
         self.size += 1;
+    }
+
+    /// Appends leaves, one after the other.
+    pub fn extend(&mut self, leaves: impl IntoIterator<Item = Sha256Digest>) {
+        let mut nodes: Vec<Sha256Digest> = leaves.into_iter().collect();
+        let (mut size, mut alone) = (self.size, vec![]);
+        self.size += nodes.len() as u64;
+        // Level by level: what was left alone there before is the first, and what has no neighbour now stays.
+        while !nodes.is_empty() {
+            if size % 2 == 1 {
+                nodes.insert(0, self.subtrees.pop().expect("a subtree stands for each one in the binary form of the size"));
+            }
+            if nodes.len() % 2 == 1 {
+                alone.extend(nodes.pop());
+            }
+            (nodes, size) = (nodes_above(&nodes), size / 2);
+        }
+        self.subtrees.extend(alone.into_iter().rev());
     }
 
     /// The root; of the empty tree, the SHA-256 of nothing.
@@ -97,6 +128,17 @@ mod tests {
             }
             prop_assert_eq!(frontier.root(), merkle_tree_hash(&leaves));
             prop_assert_eq!(frontier.size(), leaves.len() as u64);
+        }
+
+        #[test]
+        fn many_leaves_at_once_are_the_same_as_one_after_the_other(counts in prop::collection::vec(0usize..70, 0..6)) {
+            let (mut frontier, mut at_once) = (Frontier::default(), Frontier::default());
+            for count in counts {
+                let leaves: Vec<_> = (0..count).map(|at| leaf_hash(&[count as u8, at as u8])).collect();
+                leaves.iter().for_each(|leaf| frontier.append(*leaf));
+                at_once.extend(leaves);
+                prop_assert_eq!(&at_once, &frontier);
+            }
         }
     }
 

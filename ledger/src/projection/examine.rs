@@ -106,9 +106,7 @@ impl Projections {
     /// copy of one, which anybody can make: it says nothing about the header.
     pub fn is_whole(&self, block: &Block) -> bool {
         let mut frontier = self.frontier.clone();
-        for event in &block.events {
-            frontier.append(leaf_hash(&event.encode()));
-        }
+        frontier.extend(block.events.iter().map(|event| leaf_hash(&event.encode())));
         (frontier.size(), frontier.root()) == (block.header.tree_size, block.header.tree_root)
     }
 
@@ -203,9 +201,7 @@ impl Projections {
         found: &mut dyn FnMut(BlockError) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let (mut frontier, height) = (self.frontier.clone(), header.height);
-        for event in events {
-            frontier.append(event.leaf);
-        }
+        frontier.extend(events.iter().map(|event| event.leaf));
         if frontier.size() != header.tree_size {
             found(BlockError::Header { height, what: HeaderPart::TreeSize })?;
         }
@@ -230,10 +226,10 @@ impl Projections {
         for (index, event) in events.iter().enumerate() {
             if let Err(refusal) = next.fold(event, header.time_ms) {
                 found(BlockError::Event { height, index, id: event.id, refusal: Box::new(refusal) })?;
-                // Refused or not, it is a leaf of the tree that the next blocks go on with.
-                next.frontier.append(event.leaf);
             }
         }
+        // Refused or not, each is a leaf of the tree that the next blocks go on with.
+        next.frontier.extend(events.iter().map(|event| event.leaf));
         next.settle();
         let follows = next.header_to_come(&validators, header.proposer, header.time_ms);
         for (same, what) in [

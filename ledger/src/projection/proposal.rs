@@ -22,7 +22,7 @@ impl Projections {
     /// Takes as many of `candidates`, in their order, as are allowed and fit into one block.
     pub fn propose<'a>(&self, proposer: NodeId, now_ms: u64, candidates: impl IntoIterator<Item = &'a SignedEvent>) -> Proposal {
         let time_ms = now_ms.clamp(self.time_ms, TIME_MS_MAX);
-        let (mut next, mut events, mut refused, mut size_bytes) = (self.clone(), vec![], vec![], 0);
+        let (mut next, mut events, mut leaves, mut refused, mut size_bytes) = (self.clone(), vec![], vec![], vec![], 0);
         for candidate in candidates {
             let encoded = EncodedEvent::new(candidate);
             let could_fit = policy::size(encoded.bytes.len()).is_ok();
@@ -33,10 +33,12 @@ impl Projections {
                 Ok(()) => {
                     size_bytes += encoded.bytes.len();
                     events.push(candidate.clone());
+                    leaves.push(encoded.leaf);
                 }
                 Err(refusal) => refused.push((encoded.id, refusal)),
             }
         }
+        next.frontier.extend(leaves);
         next.settle();
         let header = next.header_to_come(&self.validators(), proposer, time_ms);
         let next = next.advanced_to(&header);
