@@ -6,6 +6,7 @@ use super::network_config::{NetworkConfig, PortMapping, Relaying};
 use super::provider_records;
 use super::relaying;
 use super::request::{self, Codec};
+use futures::io::BufReader;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::muxing::StreamMuxerBox;
@@ -42,6 +43,8 @@ const NEGOTIATING_STREAMS_MAX: usize = 128;
 /// Of the 1 GiB window that yamux gives a connection, 256 KiB belong to each stream it may have, and what is left is what
 /// fast streams may grow by: this many streams leave 16 MiB, which bounds what waits in memory for a slow reader.
 const YAMUX_STREAMS_MAX: usize = 4_032;
+/// How much of a connection is read at once, in bytes: Noise asks for 8 KiB of its messages of up to 64.
+const READ_BYTES: usize = 64 << 10;
 /// Connections stay: an idle one costs a ping.
 const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -116,7 +119,11 @@ where
 {
     let mut streams = yamux::Config::default();
     streams.set_max_num_streams(YAMUX_STREAMS_MAX);
-    let upgraded = transport.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?).multiplex(streams);
+    let upgraded = transport
+        .map(|bytes, _| BufReader::with_capacity(READ_BYTES, bytes))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(key)?)
+        .multiplex(streams);
     Ok(upgraded.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection))).boxed())
 }
 
