@@ -1,6 +1,9 @@
 //! SHA-256 digests as a type: parsed once at the edge, shown as 64 lower-case hexadecimal digits.
 
 mod pair;
+mod running;
+
+pub use running::RunningSha256;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

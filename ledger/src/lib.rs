@@ -36,7 +36,7 @@ pub mod fuzz;
 pub use block::{Block, BlockHash, BlockHeader, BlockId, Height, SealedBlock};
 pub use certificate::{CommitCertificate, ValidatorSet};
 pub use coordinate::{ArtifactId, BuildId, PackageCoordinate, PackageId, PackageType};
-pub use digest::Sha256Digest;
+pub use digest::{RunningSha256, Sha256Digest};
 pub use event::Event;
 pub use evidence::Evidence;
 pub use identity::NodeId;

@@ -1,5 +1,7 @@
 //! Two SHA-256 digests (FIPS 180-4) worked out in step: one alone waits for each of its own results, and leaves half of the processor idle.
 
+use super::running::BLOCK_BYTES;
+
 /// A message: what begins it, and the rest.
 pub(super) type Message<'a> = [&'a [u8]; 2];
 
@@ -16,19 +18,33 @@ pub(super) fn digests(messages: [Message<'_>; 2]) -> Option<[[u8; 32]; 2]> {
     None
 }
 
+/// Goes on with two digests by as many blocks of each; false, and nothing is done, where the processor lacks the instructions.
+pub(super) fn compress(words: [&mut [u32; 8]; 2], blocks: [&[[u8; BLOCK_BYTES]]; 2]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if abreast::is_supported() {
+        #[expect(unsafe_code, reason = "that the processor has the instructions is known at run time only")]
+        // SAFETY: it has them.
+        unsafe {
+            abreast::compress_all(words, blocks);
+        }
+        return true;
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (words, blocks);
+    false
+}
+
 #[cfg(target_arch = "x86_64")]
 mod abreast {
+    use super::super::running::{BLOCK_BYTES, START};
     use super::Message;
     use std::arch::x86_64::{
         __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_blend_epi16, _mm_loadu_si128, _mm_set_epi64x, _mm_setzero_si128,
         _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_storeu_si128,
     };
 
-    const BLOCK_BYTES: usize = 64;
     /// Behind a message stand a one bit and, at the end of the last block, its length.
     const PADDING_BYTES_MIN: usize = 1 + size_of::<u64>();
-    const START: [u32; 8] =
-        [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
     #[rustfmt::skip]
     const ROUNDS: [u32; 64] = [
         0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
@@ -81,7 +97,7 @@ mod abreast {
     pub(super) fn digests(messages: [Message<'_>; 2]) -> [[u8; 32]; 2] {
         let counts = messages.map(block_count);
         let mut rooms = [[0; BLOCK_BYTES]; 2];
-        let mut states = [start(); 2];
+        let mut states = [state_of(&START); 2];
         let in_step = counts[0].min(counts[1]);
         for number in 0..in_step {
             let [first, second] = &mut rooms;
@@ -95,6 +111,19 @@ mod abreast {
             }
         }
         [finish(states[0]), finish(states[1])]
+    }
+
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    pub(super) fn compress_all(words: [&mut [u32; 8]; 2], blocks: [&[[u8; BLOCK_BYTES]]; 2]) {
+        let mut states = words.each_ref().map(|words| state_of(words));
+        for (first, second) in blocks[0].iter().zip(blocks[1]) {
+            compress(&mut states, [first, second]);
+        }
+        for (words, state) in words.into_iter().zip(states) {
+            for (word, bytes) in words.iter_mut().zip(finish(state).as_chunks().0) {
+                *word = u32::from_be_bytes(*bytes);
+            }
+        }
     }
 
     #[inline]
@@ -112,8 +141,8 @@ mod abreast {
     /// The words a to h in the order of the instructions: f, e, b, a and h, g, d, c.
     #[inline]
     #[target_feature(enable = "sha,ssse3,sse4.1")]
-    fn start() -> [__m128i; 2] {
-        let (badc, hgfe) = (_mm_shuffle_epi32::<0xb1>(load(&START, 0)), _mm_shuffle_epi32::<0x1b>(load(&START, 1)));
+    fn state_of(words: &[u32; 8]) -> [__m128i; 2] {
+        let (badc, hgfe) = (_mm_shuffle_epi32::<0xb1>(load(words, 0)), _mm_shuffle_epi32::<0x1b>(load(words, 1)));
         [_mm_alignr_epi8::<8>(badc, hgfe), _mm_blend_epi16::<0xf0>(hgfe, badc)]
     }
 

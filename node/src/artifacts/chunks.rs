@@ -73,9 +73,14 @@ impl ChunkList {
         bytes_of(chunk, self.size_bytes)
     }
 
+    /// Whether that chunk has this digest.
+    pub fn names(&self, chunk: u64, digest: &Sha256Digest) -> bool {
+        self.chunks.get(chunk as usize) == Some(digest)
+    }
+
     /// Whether these are the bytes of that chunk.
     pub fn holds(&self, chunk: u64, bytes: &[u8]) -> bool {
-        self.chunks.get(chunk as usize).is_some_and(|digest| *digest == Sha256Digest::of(bytes))
+        self.names(chunk, &Sha256Digest::of(bytes))
     }
 }
 

@@ -5,49 +5,65 @@ use super::error::{OnDisk as _, StoreError};
 use super::store::{ArtifactStore, Stored, WRITE_BACK_BYTES};
 use super::temporary::TemporaryFile;
 use pyrsia_ledger::tree::CHUNK_BYTES;
-use pyrsia_ledger::{BuildId, Sha256Digest};
-use sha2::{Digest as _, Sha256};
+use pyrsia_ledger::{BuildId, RunningSha256, Sha256Digest};
 use std::io::{self, Write};
 
+/// A block of SHA-256, in bytes: a chunk is a whole number of these.
+const BLOCK_BYTES: usize = 64;
+
 /// The digest of an artifact and its chunk list, in one pass.
+#[derive(Default)]
 pub(crate) struct ArtifactHasher {
-    whole: Sha256,
-    chunk: Sha256,
+    whole: RunningSha256,
+    chunk: RunningSha256,
     chunk_bytes: usize,
+    /// The beginning of a block.
+    begun: Vec<u8>,
     chunks: Vec<Sha256Digest>,
     size_bytes: u64,
 }
 
 impl ArtifactHasher {
     pub(crate) fn new() -> Self {
-        Self { whole: Sha256::new(), chunk: Sha256::new(), chunk_bytes: 0, chunks: vec![], size_bytes: 0 }
+        Self::default()
     }
 
     pub(crate) fn update(&mut self, mut bytes: &[u8]) {
-        self.whole.update(bytes);
         self.size_bytes += bytes.len() as u64;
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.chunk_bytes));
-            self.chunk.update(now);
-            self.chunk_bytes += now.len();
-            if self.chunk_bytes == CHUNK_BYTES {
-                self.end_chunk();
+        if !self.begun.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.begun.len()));
+            self.begun.extend_from_slice(now);
+            if let Ok(block) = <[u8; BLOCK_BYTES]>::try_from(self.begun.as_slice()) {
+                self.compress(&[block]);
+                self.begun.clear();
             }
             bytes = later;
         }
+        let (mut blocks, rest) = bytes.as_chunks();
+        while !blocks.is_empty() {
+            let (now, later) = blocks.split_at(blocks.len().min((CHUNK_BYTES - self.chunk_bytes) / BLOCK_BYTES));
+            self.compress(now);
+            blocks = later;
+        }
+        self.begun.extend_from_slice(rest);
     }
 
-    fn end_chunk(&mut self) {
-        self.chunks.push(Sha256Digest::new(self.chunk.finalize_reset().into()));
-        self.chunk_bytes = 0;
+    /// Blocks of one chunk.
+    fn compress(&mut self, blocks: &[[u8; BLOCK_BYTES]]) {
+        RunningSha256::update_both([&mut self.whole, &mut self.chunk], [blocks, blocks]);
+        self.chunk_bytes += blocks.as_flattened().len();
+        if self.chunk_bytes == CHUNK_BYTES {
+            self.chunks.push(std::mem::take(&mut self.chunk).finish(&[]));
+            self.chunk_bytes = 0;
+        }
     }
 
     pub(crate) fn finish(mut self) -> Result<(Sha256Digest, ChunkList), StoreError> {
-        if self.chunk_bytes > 0 {
-            self.end_chunk();
+        if self.chunk_bytes + self.begun.len() > 0 {
+            self.chunks.push(self.chunk.finish(&self.begun));
         }
         let list = ChunkList::new(self.size_bytes, self.chunks).map_err(|_| StoreError::TooLarge)?;
-        Ok((Sha256Digest::new(self.whole.finalize().into()), list))
+        Ok((self.whole.finish(&self.begun), list))
     }
 }
 

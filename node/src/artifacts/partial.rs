@@ -3,22 +3,23 @@
 //! The bitmap may run ahead of the bytes after a power cut, and a disk may lie; so what it claims is hashed before it is
 //! believed, and the finished file is hashed as a whole, in order, behind the chunks that come in.
 
-use super::chunks::{Bitmap, ChunkList};
+use super::chunks::{Bitmap, CHUNKS_PER_RANGE, ChunkList};
 use super::error::{OnDisk as _, StoreError};
 use super::store::{ArtifactStore, WRITE_BACK_BYTES};
-use pyrsia_ledger::Sha256Digest;
 use pyrsia_ledger::tree::CHUNK_BYTES;
-use sha2::{Digest as _, Sha256};
+use pyrsia_ledger::{RunningSha256, Sha256Digest};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 /// How long an unfinished download is kept to be resumed.
 const PARTIAL_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How many chunks may be here beyond the digest of the whole, before it goes on without waiting for a chunk that comes in.
+const CHUNKS_LEFT_MAX: u64 = 4 * CHUNKS_PER_RANGE;
 /// The unit in which a file system says what a file takes of the disk (POSIX, `st_blocks`).
 const DISK_BLOCK_BYTES: u64 = 512;
 
@@ -88,6 +89,16 @@ pub(crate) struct Partial {
     bitmap_path: PathBuf,
     file: File,
     bitmap: File,
+    whole: Mutex<Whole>,
+}
+
+/// The digest of an artifact on its way in, as far as it is known.
+#[derive(Debug, Default)]
+struct Whole {
+    hasher: RunningSha256,
+    /// The first chunk that is not in it.
+    next: u64,
+    buffer: Vec<u8>,
 }
 
 impl Partial {
@@ -108,7 +119,7 @@ impl Partial {
             return Err(StoreError::Busy { sha256 });
         }
         file.set_len(list.size_bytes()).on_disk("set the size of", &path)?;
-        Ok(Self { store, sha256, list, path, bitmap_path, file, bitmap })
+        Ok(Self { store, sha256, list, path, bitmap_path, file, bitmap, whole: Mutex::default() })
     }
 
     pub(crate) fn list(&self) -> &ChunkList {
@@ -126,7 +137,7 @@ impl Partial {
         let mut claimed = vec![];
         std::io::Read::read_to_end(&mut &self.bitmap, &mut claimed).on_disk("read", &self.bitmap_path)?;
         let mut bitmap = Bitmap::from_bytes(count, &claimed).unwrap_or_else(|| Bitmap::new(count));
-        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut buffer = vec![];
         for chunk in (0..count).filter(|chunk| bitmap.contains(*chunk)).collect::<Vec<_>>() {
             let bytes = self.read_chunk(chunk, &mut buffer)?;
             if !self.list.holds(chunk, bytes) {
@@ -136,6 +147,29 @@ impl Partial {
         self.bitmap.set_len(bitmap.bytes().len() as u64).on_disk("set the size of", &self.bitmap_path)?;
         self.bitmap.write_all_at(bitmap.bytes(), 0).on_disk("write", &self.bitmap_path)?;
         Ok(bitmap)
+    }
+
+    /// Whether these bytes are that chunk. The digest of the whole goes on by a chunk beside it where the next one is here, this one or, as
+    /// `has_come` says, on disk: two digests in step take little longer than one.
+    pub(crate) fn verify(&self, chunk: u64, bytes: &[u8], has_come: impl FnOnce(u64) -> bool) -> Result<bool, StoreError> {
+        // Whoever holds it is hashing.
+        let Ok(mut whole) = self.whole.try_lock() else { return Ok(self.list.holds(chunk, bytes)) };
+        let Whole { hasher, next, buffer } = &mut *whole;
+        // The last chunk is left to [`Partial::finish`].
+        let goes_on = *next + 1 < self.list.count() && (*next == chunk || has_come(*next));
+        if !goes_on {
+            drop(whole);
+            return Ok(self.list.holds(chunk, bytes));
+        }
+        let following = if *next == chunk { bytes } else { self.read_chunk(*next, buffer)? };
+        let ((blocks, rest), (following, _)) = (bytes.as_chunks(), following.as_chunks());
+        let (mut own, mut after) = (RunningSha256::default(), hasher.clone());
+        RunningSha256::update_both([&mut own, &mut after], [blocks, following]);
+        let is_right = self.list.names(chunk, &own.finish(rest));
+        if *next != chunk || is_right {
+            (*hasher, *next) = (after, *next + 1);
+        }
+        Ok(is_right)
     }
 
     /// Writes a chunk that was verified.
@@ -149,11 +183,11 @@ impl Partial {
         self.bitmap.write_all_at(&bitmap.bytes()[at..=at], at as u64).on_disk("write", &self.bitmap_path)
     }
 
-    fn read_chunk<'a>(&self, chunk: u64, buffer: &'a mut [u8]) -> Result<&'a [u8], StoreError> {
+    fn read_chunk<'a>(&self, chunk: u64, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], StoreError> {
         let at = self.list.bytes_of(chunk);
-        let bytes = &mut buffer[..(at.end - at.start) as usize];
-        self.file.read_exact_at(bytes, at.start).on_disk("read", &self.path)?;
-        Ok(bytes)
+        buffer.resize((at.end - at.start) as usize, 0);
+        self.file.read_exact_at(buffer, at.start).on_disk("read", &self.path)?;
+        Ok(buffer)
     }
 
     /// Verifies the whole artifact while it comes in, says so, and gives it its name in the store. `wait_for` returns when a chunk
@@ -198,23 +232,40 @@ impl Partial {
     }
 
     /// The digest of the whole, hashed as it comes in; none when a chunk will never be here. `written` is told of every [`WRITE_BACK_BYTES`].
+    ///
+    /// [`Partial::verify`] does most of it: what it leaves is done here when as much has come behind it.
     fn hash_behind(&self, wait_for: impl Fn(u64) -> bool, written: impl Fn()) -> Result<Option<Sha256Digest>, StoreError> {
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let mut unsynced_bytes = 0;
-        for chunk in 0..self.list.count() {
-            if !wait_for(chunk) {
+        let Some(last) = self.list.count().checked_sub(1) else { return Ok(Some(Sha256Digest::of(&[]))) };
+        let mut told_of_bytes = 0;
+        loop {
+            let next = self.whole().next;
+            if !wait_for((next + CHUNKS_LEFT_MAX).min(last)) || !wait_for(next) {
                 return Ok(None);
             }
-            let bytes = self.read_chunk(chunk, &mut buffer)?;
-            hasher.update(bytes);
-            unsynced_bytes += bytes.len() as u64;
-            if unsynced_bytes >= WRITE_BACK_BYTES {
-                unsynced_bytes = 0;
+            if next * CHUNK_BYTES as u64 >= told_of_bytes + WRITE_BACK_BYTES {
+                told_of_bytes = next * CHUNK_BYTES as u64;
                 written();
             }
+            let mut whole = self.whole();
+            let Whole { hasher, next: now, buffer } = &mut *whole;
+            if *now != next {
+                continue;
+            }
+            let bytes = self.read_chunk(next, buffer)?;
+            if next < last {
+                hasher.update(bytes.as_chunks().0);
+                *now += 1;
+                continue;
+            }
+            let found = hasher.clone().finish(bytes);
+            drop(whole);
+            // A chunk is hashed before it is written.
+            return Ok((0..=last).all(&wait_for).then_some(found));
         }
-        Ok(Some(Sha256Digest::new(hasher.finalize().into())))
+    }
+
+    fn whole(&self) -> MutexGuard<'_, Whole> {
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what has come.
@@ -238,6 +289,8 @@ pub(crate) enum Finished {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::sync::Condvar;
 
     fn list_of(bytes: &[u8]) -> ChunkList {
         let chunks = bytes.chunks(CHUNK_BYTES).map(Sha256Digest::of).collect();
@@ -278,6 +331,47 @@ mod tests {
             assert_eq!(store.contains(&sha256), expected == Finished::Stored);
         }
         assert_eq!(store.chunk_list(&Sha256Digest::of(bytes)).expect("reads"), Some(list_of(bytes)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn the_digest_of_the_whole_is_that_of_its_chunks_in_whatever_order_they_come(
+            order in Just((0..6).collect::<Vec<u64>>()).prop_shuffle(),
+            on_disk in 0usize..=6,
+            wrong in 0u64..7,
+            last_bytes in 1..=CHUNK_BYTES,
+        ) {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let store = ArtifactStore::open(folder.path()).expect("opens");
+            let bytes = (0..6).map(|chunk| vec![chunk; if chunk < 5 { CHUNK_BYTES } else { last_bytes }]).collect::<Vec<_>>().concat();
+            let (sha256, list) = (Sha256Digest::of(&bytes), list_of(&bytes));
+            let partial = store.begin_partial(&sha256, list.clone()).expect("begins");
+            let chunk_of = |chunk: u64| &bytes[list.bytes_of(chunk).start as usize..list.bytes_of(chunk).end as usize];
+            let (before, after) = order.split_at(on_disk);
+            before.iter().for_each(|chunk| partial.write_chunk(*chunk, chunk_of(*chunk)).expect("writes"));
+            let (done, arrived) = (Mutex::new(before.to_vec()), Condvar::new());
+            let has_come = |chunk| done.lock().expect("no panic").contains(&chunk);
+            let wait_for = |chunk| {
+                let wait = arrived.wait_while(done.lock().expect("no panic"), |done| !done.contains(&chunk));
+                wait.is_ok()
+            };
+            let finished = thread::scope(|scope| {
+                let following = scope.spawn(|| partial.finish(wait_for, || {}));
+                for chunk in after.iter().copied() {
+                    if chunk == wrong {
+                        let changed = vec![6; chunk_of(chunk).len()];
+                        assert!(!partial.verify(chunk, &changed, has_come).expect("reads"));
+                    }
+                    assert!(partial.verify(chunk, chunk_of(chunk), has_come).expect("reads"));
+                    partial.write_chunk(chunk, chunk_of(chunk)).expect("writes");
+                    done.lock().expect("no panic").push(chunk);
+                    arrived.notify_all();
+                }
+                following.join().expect("no panic").expect("ends")
+            });
+            prop_assert_eq!(finished, Finished::Stored);
+        }
     }
 
     #[test]

@@ -228,7 +228,7 @@ impl Download {
 
     /// Verifies and writes a chunk; whether it was still missing.
     fn keep(&self, claim: ClaimId, chunk: u64, bytes: &[u8]) -> Result<bool, ProviderFailure> {
-        if !self.partial.list().holds(chunk, bytes) {
+        if !self.partial.verify(chunk, bytes, |next| self.progress().plan.is_done(next))? {
             return Err(ProviderFailure::Lied);
         }
         if !self.progress().plan.is_done(chunk) {
