@@ -21,8 +21,8 @@ use crate::signed::{Claim, EncodedEvent, EventId, NetworkId, wrong_claims};
 use finding::first_of;
 pub(crate) use finding::sentence;
 pub use finding::{AuditReport, Finding, FindingKind, Summary};
-use prepared::EventMark;
 pub use prepared::Prepared;
+pub(crate) use prepared::{Decoded, EventMark};
 pub use rest::ResumeError;
 use std::ops::ControlFlow;
 

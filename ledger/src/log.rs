@@ -20,6 +20,7 @@
 //!
 //! Tiles, starts, events, terms and snapshots follow from the blocks: whatever of them is missing or wrong is made again.
 
+mod checked;
 mod covered;
 pub mod export;
 mod reader;
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 use stored::{DERIVED, TreeWriter};
 use tip::{Tip, TipFile, read as read_tip};
 
+pub use checked::fold_checked;
 pub use covered::{Checked, Covered};
 pub use reader::{LedgerReader, ReadError, Row, ledger_folder};
 pub(crate) use snapshot::Hashing;

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use pyrsia_ledger::audit::FindingKind;
 use pyrsia_ledger::log::export::{EXPORT_MAGIC, ExportReader, ExportWriter, Record};
 use pyrsia_ledger::log::{BlockLog, LedgerReader, ReadError, SoundBlocks, TransferError, export_log, import_log, replay_to};
-use pyrsia_ledger::{BlockHash, Height, NetworkId, SealedBlock, Sha256Digest, SignedEvent};
+use pyrsia_ledger::{BlockHash, Height, NetworkId, Projections, SealedBlock, Sha256Digest, Signature, SignedEvent};
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -100,6 +101,101 @@ fn reading_changes_no_byte_of_the_ledger() {
     assert!(before == after);
 }
 
+/// What a follower says who takes block after block.
+fn followed(file: &Path) -> Result<Height, TransferError> {
+    with_sound(file, |blocks| {
+        let mut state: Option<Projections> = None;
+        for block in blocks {
+            let (sealed, _) = block?;
+            let next = state.as_ref().map_or_else(|| Projections::from_genesis(&sealed), |state| state.apply_sealed(&sealed));
+            let refused = |source| TransferError::Refused { height: sealed.height(), source: Box::new(source) };
+            state = Some(next.map_err(refused)?);
+        }
+        state.map(|state| state.height()).ok_or(TransferError::Empty)
+    })
+}
+
+fn in_words(error: &TransferError) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}
+
+/// Blocks of so many events each, behind the founding one.
+fn blocks_of(counts: &[u64]) -> Vec<SealedBlock> {
+    let mut blocks = vec![chain::genesis_block()];
+    let mut state = Projections::from_genesis(&blocks[0]).unwrap();
+    for events in counts {
+        blocks.push(chain::next_block(&state, *events));
+        state = state.apply(&blocks.last().unwrap().block).unwrap();
+    }
+    blocks
+}
+
+/// One event, none, and enough for their signatures to be looked at behind the certificate.
+const LARGE_AND_SMALL: [u64; 6] = [1, 70, 0, 2, 66, 3];
+
+fn large_and_small() -> Vec<SealedBlock> {
+    thread_local!(static BLOCKS: Vec<SealedBlock> = blocks_of(&LARGE_AND_SMALL));
+    BLOCKS.with(Clone::clone)
+}
+
+fn file_of<'a>(root: &Path, blocks: impl IntoIterator<Item = &'a [u8]>) -> PathBuf {
+    let mut writer = ExportWriter::new(vec![]).unwrap();
+    blocks.into_iter().for_each(|raw| writer.block(BlockHash::NONE, raw).unwrap());
+    let file = root.join("log");
+    fs::write(&file, writer.finish().unwrap()).unwrap();
+    file
+}
+
+/// What a forger changes, and what it then makes good again.
+#[derive(Clone, Copy, Debug)]
+enum Forgery {
+    EventSignature,
+    Precommit,
+    Event,
+    TreeRoot,
+    /// Any byte.
+    Byte,
+}
+
+fn forged(sealed: &SealedBlock, forgery: Forgery, at: prop::sample::Index, flip: u8) -> Vec<u8> {
+    let mut sealed = sealed.clone();
+    let flipped = |signature: &Signature| {
+        let mut bytes = *signature.as_bytes();
+        bytes[at.index(64)] ^= flip;
+        Signature::from_bytes(bytes)
+    };
+    let events = &mut sealed.block.events;
+    match forgery {
+        Forgery::EventSignature if !events.is_empty() => {
+            let at = at.index(events.len());
+            events[at].signature = flipped(&events[at].signature);
+        }
+        Forgery::Event if !events.is_empty() => {
+            let at = at.index(events.len());
+            events[at].unsigned.sequence += u64::from(flip);
+        }
+        Forgery::TreeRoot => sealed.block.header.tree_root = Sha256Digest::of(&[flip]),
+        Forgery::Byte => {
+            let mut raw = sealed.encode();
+            let at = at.index(raw.len());
+            raw[at] ^= flip;
+            return raw;
+        }
+        _ => {
+            let at = at.index(sealed.certificate.signatures.len());
+            let (_, signature) = &mut sealed.certificate.signatures[at];
+            *signature = flipped(signature);
+        }
+    }
+    sealed.encode()
+}
+
+fn forgery() -> impl Strategy<Value = Forgery> {
+    use Forgery::{Byte, Event, EventSignature, Precommit, TreeRoot};
+    prop::sample::select(vec![EventSignature, Precommit, Event, TreeRoot, Byte])
+}
+
 fn exported() -> Vec<u8> {
     thread_local!(static EXPORTED: Vec<u8> = {
         let root = tempfile::tempdir().unwrap();
@@ -148,8 +244,48 @@ fn a_short_file_with_a_good_trailer_of_another_tip_is_found() {
     assert_eq!(report.findings.iter().map(|finding| finding.what).collect::<Vec<_>>(), [FindingKind::Tip]);
 }
 
+#[test]
+fn of_two_wrong_signatures_in_different_batches_the_one_of_the_lower_block_is_told() {
+    let mut blocks = blocks_of(&[1, 600, 600, 1]);
+    for (height, event) in [(2, 599), (3, 0)] {
+        let signature = &mut blocks[height].block.events[event].signature;
+        let mut bytes = *signature.as_bytes();
+        bytes[40] ^= 1;
+        *signature = Signature::from_bytes(bytes);
+    }
+    let mut state = Projections::from_genesis(&blocks[0]).unwrap();
+    // The tree is made good again, so that nothing but the signatures is wrong.
+    for height in 1..blocks.len() {
+        blocks[height] = chain::resealed(&state, &blocks[height].block.events);
+        state = state.apply(&blocks[height].block).unwrap();
+    }
+    let root = tempfile::tempdir().unwrap();
+    let raw: Vec<Vec<u8>> = blocks.iter().map(SealedBlock::encode).collect();
+    let refused = import(&file_of(root.path(), raw.iter().map(Vec::as_slice)), &root.path().join("copy")).unwrap_err();
+    let sentence = in_words(&refused);
+    assert!(sentence.contains("block 2, event 599") && sentence.ends_with("the signature is wrong"), "{sentence}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn an_import_on_all_cores_refuses_with_the_words_of_who_follows_block_by_block(
+        forgeries in prop::collection::vec((1..=LARGE_AND_SMALL.len(), forgery(), any::<prop::sample::Index>(), 1u8..), 0..4),
+    ) {
+        let blocks = large_and_small();
+        let mut raw: Vec<Vec<u8>> = blocks.iter().map(SealedBlock::encode).collect();
+        for (height, forgery, at, flip) in &forgeries {
+            // Several in one block, where the ones before left it readable.
+            let sealed = SealedBlock::decode(&raw[*height]).unwrap_or_else(|_| blocks[*height].clone());
+            raw[*height] = forged(&sealed, *forgery, *at, *flip);
+        }
+        let root = tempfile::tempdir().unwrap();
+        let file = file_of(root.path(), raw.iter().map(Vec::as_slice));
+        let (followed, imported) = (followed(&file), import(&file, &root.path().join("copy")));
+        prop_assert_eq!(followed.map_err(|error| in_words(&error)), imported.map_err(|error| in_words(&error)));
+        prop_assert!(!root.path().join("copy").exists() && !root.path().join("copy.importing").exists());
+    }
 
     #[test]
     fn no_changed_or_truncated_file_is_clean_or_imported(at in any::<prop::sample::Index>(), flip in 1u8.., cut in any::<bool>()) {

@@ -14,22 +14,22 @@ pub struct Prepared {
     decoded: Result<Decoded, DecodeError>,
 }
 
-pub(super) struct Decoded {
-    pub(super) sealed: SealedBlock,
-    pub(super) marks: Vec<EventMark>,
+pub(crate) struct Decoded {
+    pub(crate) sealed: SealedBlock,
+    pub(crate) marks: Vec<EventMark>,
     /// The signature under each event.
-    pub(super) claims: Vec<Claim>,
+    pub(crate) claims: Vec<Claim>,
 }
 
 /// Where an event stands in its block's bytes, and what is a hash of it.
-pub(super) struct EventMark {
+pub(crate) struct EventMark {
     place: Range<usize>,
-    pub(super) id: EventId,
+    pub(crate) id: EventId,
     leaf: Sha256Digest,
 }
 
 impl EventMark {
-    pub(super) fn of_event<'a>(&self, signed: &'a SignedEvent, block: &'a [u8]) -> EncodedEvent<'a> {
+    pub(crate) fn of_event<'a>(&self, signed: &'a SignedEvent, block: &'a [u8]) -> EncodedEvent<'a> {
         EncodedEvent { signed, bytes: block[self.place.clone()].into(), id: self.id, leaf: self.leaf }
     }
 }
@@ -54,7 +54,7 @@ impl Prepared {
         self.position
     }
 
-    pub(super) fn into_parts(self) -> (Arc<Vec<u8>>, Result<Decoded, DecodeError>) {
+    pub(crate) fn into_parts(self) -> (Arc<Vec<u8>>, Result<Decoded, DecodeError>) {
         (self.bytes, self.decoded)
     }
 }

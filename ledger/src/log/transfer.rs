@@ -2,16 +2,18 @@
 //!
 //! All of them stop at the first damage; who wants to know all of it asks for an audit.
 
+use super::checked::fold_checked;
 use super::export::{ExportError, ExportWriter};
 use super::reader::{LedgerReader, Row};
 use super::{BlockLog, LogError};
-use crate::audit::Announced;
+use crate::audit::{Announced, Decoded, Prepared};
 use crate::block::{BlockHash, Height, SealedBlock};
 use crate::projection::{BlockError, Projections};
 use crate::signed::{DecodeError, NetworkId};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How many bytes of blocks an import appends with one sync.
 const IMPORT_BATCH_BYTES: usize = 4 << 20;
@@ -77,7 +79,11 @@ impl SoundBlocks {
         self.reader.newest()
     }
 
-    fn advance(&mut self) -> Result<Option<(SealedBlock, Vec<u8>)>, TransferError> {
+    /// The next block as `read` makes it of its bytes, once it stands in its place.
+    fn advance<T: AsRef<SealedBlock>>(
+        &mut self,
+        read: impl FnOnce(Height, Vec<u8>) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, TransferError> {
         let expected = self.last.map_or(Height::GENESIS, |(height, _)| height.next());
         let (position, raw) = match self.reader.next() {
             Some(Row::Block { position, raw }) => (position, raw),
@@ -92,13 +98,33 @@ impl SoundBlocks {
         if position != expected {
             return Err(TransferError::Missing(expected));
         }
-        let sealed = SealedBlock::decode(&raw).map_err(|source| TransferError::Decode { height: position, source })?;
-        let parent = self.last.map_or(BlockHash::NONE, |(_, hash)| hash);
+        let block = read(position, raw).map_err(|source| TransferError::Decode { height: position, source })?;
+        let (sealed, parent) = (block.as_ref(), self.last.map_or(BlockHash::NONE, |(_, hash)| hash));
         if sealed.height() != position || sealed.block.header.parent != parent {
             return Err(TransferError::Parent(position));
         }
         self.last = Some((position, sealed.block.hash()));
-        Ok(Some((sealed, raw)))
+        Ok(Some(block))
+    }
+
+    fn next_with<T: AsRef<SealedBlock>>(
+        &mut self,
+        read: impl FnOnce(Height, Vec<u8>) -> Result<T, DecodeError>,
+    ) -> Option<Result<T, TransferError>> {
+        if self.failed {
+            return None;
+        }
+        let next = self.advance(read);
+        self.failed = next.is_err();
+        next.transpose()
+    }
+
+    /// The next block, with what can be said of it without the ones before.
+    pub(super) fn next_ready(&mut self) -> Option<Result<ReadyBlock, TransferError>> {
+        self.next_with(|position, raw| {
+            let (bytes, decoded) = Prepared::of(position, raw).into_parts();
+            Ok(ReadyBlock { bytes, decoded: decoded? })
+        })
     }
 
     fn check_end(&self, announced: Announced) -> Result<(), TransferError> {
@@ -115,22 +141,33 @@ impl Iterator for SoundBlocks {
     type Item = Result<(SealedBlock, Vec<u8>), TransferError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let next = self.advance();
-        self.failed = next.is_err();
-        next.transpose()
+        self.next_with(|_, raw| Ok(ReadBlock { sealed: SealedBlock::decode(&raw)?, raw }))
+            .map(|next| next.map(|read| (read.sealed, read.raw)))
     }
 }
 
-fn fold(state: Option<Projections>, sealed: &SealedBlock, with_signatures: bool) -> Result<Projections, TransferError> {
-    let next = match state {
-        None => Projections::from_genesis(sealed),
-        Some(state) if with_signatures => state.advance_sealed(sealed),
-        Some(state) => state.advance(&sealed.block),
-    };
-    next.map_err(|source| TransferError::Refused { height: sealed.height(), source: Box::new(source) })
+/// A block with the bytes it was read from.
+struct ReadBlock {
+    sealed: SealedBlock,
+    raw: Vec<u8>,
+}
+
+impl AsRef<SealedBlock> for ReadBlock {
+    fn as_ref(&self) -> &SealedBlock {
+        &self.sealed
+    }
+}
+
+/// A block in its place that is ready to be folded.
+pub(super) struct ReadyBlock {
+    pub(super) bytes: Arc<Vec<u8>>,
+    pub(super) decoded: Decoded,
+}
+
+impl AsRef<SealedBlock> for ReadyBlock {
+    fn as_ref(&self) -> &SealedBlock {
+        &self.decoded.sealed
+    }
 }
 
 /// The state after block `to`, or after the newest. Every rule and root is checked, no signature.
@@ -142,7 +179,11 @@ pub fn replay_to(
     let mut state: Option<Projections> = None;
     for block in blocks {
         let (sealed, _) = block?;
-        let next = fold(state.take(), &sealed, false)?;
+        let next = match state.take() {
+            None => Projections::from_genesis(&sealed),
+            Some(state) => state.advance(&sealed.block),
+        };
+        let next = next.map_err(|source| TransferError::Refused { height: sealed.height(), source: Box::new(source) })?;
         progress(next.height());
         if to == Some(next.height()) {
             return Ok(next);
@@ -193,6 +234,7 @@ pub fn import_log(
         }
         Ok(()) | Err(_) => {}
     }
+    fs::create_dir_all(&partial).map_err(failed)?;
     let state = append_checked(blocks, pinned, &partial, progress).inspect_err(|_| {
         // The reason of the failure is worth more than that of a failed clean-up; the next import cleans up as well.
         let _ = fs::remove_dir_all(&partial);
@@ -210,16 +252,9 @@ fn append_checked(
     progress: &mut dyn FnMut(Height),
 ) -> Result<Projections, TransferError> {
     let (mut log, _) = BlockLog::open(folder)?;
-    let mut state: Option<Projections> = None;
     let (mut batch, mut batch_bytes) = (vec![], 0);
-    for block in blocks {
-        let (sealed, raw) = block?;
-        let next = fold(state.take(), &sealed, true)?;
-        if let Some(pinned) = pinned.filter(|pinned| pinned != next.network()) {
-            return Err(TransferError::Network { found: *next.network(), pinned });
-        }
-        progress(next.height());
-        state = Some(next);
+    let state = fold_checked(blocks, pinned, &mut |sealed, raw| {
+        progress(sealed.height());
         batch.push(sealed);
         batch_bytes += raw.len();
         if batch_bytes >= IMPORT_BATCH_BYTES {
@@ -227,7 +262,8 @@ fn append_checked(
             batch.clear();
             batch_bytes = 0;
         }
-    }
+        Ok(())
+    })?;
     log.append_all(&batch)?;
-    state.ok_or(TransferError::Empty)
+    Ok(state)
 }

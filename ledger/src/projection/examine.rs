@@ -164,6 +164,27 @@ impl Projections {
         }
     }
 
+    /// Whether of a block of so many events the certificate is looked at before the signatures under them.
+    pub(crate) const fn looks_at_certificate_first(events: usize) -> bool {
+        events >= SIGNATURES_APART_MIN
+    }
+
+    /// [`Projections::advance_sealed`] for who verifies the signatures elsewhere: every check but those, and of several errors the one
+    /// that it would give, had the signatures under the events held.
+    pub(crate) fn advance_unverified(self, sealed: &SealedBlock, events: &[EncodedEvent<'_>]) -> Result<Self, BlockError> {
+        let (height, header, certificate) = (sealed.height(), &sealed.block.header, &sealed.certificate);
+        let (network, validators) = (self.network, self.validators());
+        until_found(|found| self.examine_frame(header, events, &validators, found))?;
+        let not_final = |source| BlockError::Certificate { height, source };
+        certificate.check_signers(header, &validators).map_err(not_final)?;
+        if !Self::looks_at_certificate_first(events.len()) {
+            return self.advance_encoded(&sealed.block, events);
+        }
+        let next = until_found(|found| self.examine_tree(header, events, found))
+            .and_then(|()| self.advance_encoded(&sealed.block, events));
+        next.map_err(|error| certificate.verify(&network, header, &validators).map_err(not_final).err().unwrap_or(error))
+    }
+
     fn advance_encoded(self, block: &Block, events: &[EncodedEvent<'_>]) -> Result<Self, BlockError> {
         until_found(|found| self.examine(block, events, found))
     }

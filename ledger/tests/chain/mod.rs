@@ -44,6 +44,11 @@ pub(crate) fn next_block(state: &Projections, events: u64) -> SealedBlock {
     seal(state.propose(founder(), 0, &events).block)
 }
 
+/// The block after `state` with these events, whatever their signatures.
+pub(crate) fn resealed(state: &Projections, events: &[SignedEvent]) -> SealedBlock {
+    seal(state.propose(founder(), 0, events).block)
+}
+
 /// The first `count` blocks.
 pub(crate) fn blocks(count: u64) -> Vec<SealedBlock> {
     let mut blocks = vec![genesis_block()];

@@ -1,0 +1,170 @@
+//! A log folded with every check that a follower makes, signatures and certificates included, on all cores: one thread reads and
+//! decodes, the caller's folds the blocks in their order, and one for each core verifies signatures in batches.
+//!
+//! What is refused, and with which words, is what a follower would say who takes block after block alone: of all that is wrong, the
+//! first of the lowest block.
+
+use super::transfer::{ReadyBlock, SoundBlocks, TransferError};
+use crate::audit::{Decoded, EventMark, SIGNATURES_PER_WORK};
+use crate::block::{Height, SealedBlock};
+use crate::certificate::CertificateError;
+use crate::projection::{BlockError, Projections};
+use crate::signed::{Claim, EncodedEvent, EventId, NetworkId, first_wrong_claim};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// Blocks that are read ahead.
+const BLOCKS_AHEAD: usize = 8;
+/// Pieces of work that wait for a core, for each core: enough to keep it busy, few enough to bound the memory.
+const WORK_WAITING: usize = 4;
+
+/// Under what a signature stands.
+enum Under {
+    Event { index: usize, id: EventId },
+    Certificate,
+}
+
+/// Signatures of some blocks, in the order in which a follower looks at them.
+#[derive(Default)]
+struct Signatures(Vec<(Height, Under, Claim)>);
+
+/// The block that does not hold.
+type Wrong = (Height, BlockError);
+
+impl Signatures {
+    fn add(&mut self, network: &NetworkId, sealed: &SealedBlock, marks: &[EventMark], of_events: Vec<Claim>) {
+        let (height, header) = (sealed.height(), &sealed.block.header);
+        let events = marks.iter().zip(of_events).enumerate();
+        let events = events.map(|(index, (mark, claim))| (height, Under::Event { index, id: mark.id }, claim));
+        let precommits = sealed.certificate.claims(network, header).map(|claim| (height, Under::Certificate, claim));
+        if Projections::looks_at_certificate_first(marks.len()) {
+            self.0.extend(precommits.chain(events));
+        } else {
+            self.0.extend(events.chain(precommits));
+        }
+    }
+
+    fn verify(&self) -> Option<Wrong> {
+        let wrong = first_wrong_claim(self.0.iter().map(|(_, _, claim)| claim))?;
+        let (height, under, claim) = &self.0[wrong];
+        let height = *height;
+        let error = match under {
+            Under::Event { index, id } => BlockError::Signature { height, index: *index, id: *id },
+            Under::Certificate => BlockError::Certificate { height, source: CertificateError::Signature(claim.author()) },
+        };
+        Some((height, error))
+    }
+}
+
+fn refused((height, error): Wrong) -> TransferError {
+    TransferError::Refused { height, source: Box::new(error) }
+}
+
+/// The state at the end of a log of which every block holds. `each` is given a block once it is folded, while signatures of it and of
+/// those before it may still be under way: what it makes of them is worth something when this returns a state.
+pub fn fold_checked(
+    mut blocks: SoundBlocks,
+    pinned: Option<NetworkId>,
+    each: &mut dyn FnMut(SealedBlock, &[u8]) -> Result<(), TransferError>,
+) -> Result<Projections, TransferError> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let (ahead, ready) = sync_channel(BLOCKS_AHEAD);
+    let (work, waiting) = sync_channel(WORK_WAITING * cores);
+    let (done, verdicts) = channel();
+    let waiting = Mutex::new(waiting);
+    thread::scope(|scope| {
+        // Ends as well when nobody folds any more.
+        scope.spawn(move || while blocks.next_ready().is_some_and(|block| ahead.send(block).is_ok()) {});
+        for _ in 0..cores {
+            let (done, waiting) = (done.clone(), &waiting);
+            scope.spawn(move || verify_all(waiting, &done));
+        }
+        drop(done);
+        let mut folding = Folding { pinned, state: None, signatures: Signatures::default(), work, verdicts, wrong: None };
+        let mut folded = Ok(());
+        for block in ready {
+            folded = block.and_then(|block| folding.take_in(block, each));
+            if folded.is_err() || folding.wrong.is_some() {
+                break;
+            }
+        }
+        let state = folding.state.take();
+        // Of a block before the one that the fold ended at.
+        match folding.settle() {
+            Some(wrong) => Err(refused(wrong)),
+            None => folded.and_then(|()| state.ok_or(TransferError::Empty)),
+        }
+    })
+}
+
+fn verify_all(waiting: &Mutex<Receiver<Signatures>>, done: &Sender<Option<Wrong>>) {
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
+    // Verdicts go unheard only when the thread that folds has panicked.
+    while next().is_some_and(|signatures| done.send(signatures.verify()).is_ok()) {}
+}
+
+/// What the thread that folds holds.
+struct Folding {
+    pinned: Option<NetworkId>,
+    state: Option<Projections>,
+    /// Not handed out yet.
+    signatures: Signatures,
+    work: SyncSender<Signatures>,
+    verdicts: Receiver<Option<Wrong>>,
+    /// The lowest block that is known to have a wrong signature.
+    wrong: Option<Wrong>,
+}
+
+impl Folding {
+    fn take_in(
+        &mut self,
+        block: ReadyBlock,
+        each: &mut dyn FnMut(SealedBlock, &[u8]) -> Result<(), TransferError>,
+    ) -> Result<(), TransferError> {
+        let ReadyBlock { bytes, decoded: Decoded { sealed, marks, claims } } = block;
+        let height = sealed.height();
+        let next = match self.state.take() {
+            None => Projections::from_genesis(&sealed),
+            Some(state) => {
+                let events: Vec<EncodedEvent<'_>> =
+                    sealed.block.events.iter().zip(&marks).map(|(event, mark)| mark.of_event(event, &bytes)).collect();
+                let next = state.advance_unverified(&sealed, &events);
+                if let Ok(next) = &next {
+                    self.signatures.add(next.network(), &sealed, &marks, claims);
+                }
+                next
+            }
+        };
+        let next = next.map_err(|error| refused((height, error)))?;
+        if let Some(pinned) = self.pinned.filter(|pinned| pinned != next.network()) {
+            return Err(TransferError::Network { found: *next.network(), pinned });
+        }
+        self.state = Some(next);
+        if self.signatures.0.len() >= SIGNATURES_PER_WORK {
+            self.hand_out();
+        }
+        while let Ok(verdict) = self.verdicts.try_recv() {
+            self.hear(verdict);
+        }
+        each(sealed, &bytes)
+    }
+
+    fn hand_out(&mut self) {
+        // Refused only after every thread that verifies has panicked, which the scope that they run in tells.
+        let _ = self.work.send(std::mem::take(&mut self.signatures));
+    }
+
+    fn hear(&mut self, verdict: Option<Wrong>) {
+        self.wrong = self.wrong.take().into_iter().chain(verdict).min_by_key(|(height, _)| *height);
+    }
+
+    /// Waits until every signature so far is verified.
+    fn settle(mut self) -> Option<Wrong> {
+        self.hand_out();
+        let Self { work, verdicts, wrong, .. } = self;
+        // So that the threads end, and with them their verdicts.
+        drop(work);
+        verdicts.iter().flatten().chain(wrong).min_by_key(|(height, _)| *height)
+    }
+}
