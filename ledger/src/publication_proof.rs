@@ -41,7 +41,9 @@ use says::Says;
 use serde::{Deserialize, Serialize};
 
 pub use prove::{ProveError, prove};
-pub use source::{BlocksInMemory, ProofSource, SourceError};
+#[cfg(any(test, feature = "fuzz"))]
+pub use source::BlocksInMemory;
+pub use source::{ProofSource, SourceError};
 pub use verdict::{BlockOfProof, Judge, NOT_SHOWN, ProvedArtifact, ProvedEvent, ProvedSet, Stand, Verified};
 
 /// The longest proof that is made or read, in bytes: 256 artifacts that fifty judges built, or twenty thousand changes of a set of four.
@@ -157,7 +159,7 @@ pub struct PublicationProof {
 
 /// The file as it is read. Apart from the proof, which comes out of nothing but its one form.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the JSON of a proof")]
 struct ReadFile {
     format: Format,
     says: Says,

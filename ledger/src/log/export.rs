@@ -14,10 +14,14 @@
 //!
 //! The check sums tell an accident from a forgery and name the place; what makes a log true is in the blocks.
 
+mod placed;
+
 use crate::block::{BlockHash, Height, SEALED_BLOCK_BYTES_MAX};
 use crate::digest::Sha256Digest;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
+
+pub use placed::{ExportedBlocks, LookupError};
 
 /// The first bytes of every exported log, with the version of the format.
 pub const EXPORT_MAGIC: &[u8; 13] = b"pyrsia-log/1\n";
@@ -26,7 +30,7 @@ pub const EXPORT_MAGIC: &[u8; 13] = b"pyrsia-log/1\n";
 pub enum ExportError {
     #[error("the file cannot be read or written")]
     Io(#[from] io::Error),
-    #[error("the file is no exported log: it does not begin with {:?}", String::from_utf8_lossy(EXPORT_MAGIC))]
+    #[error("it does not begin with {:?}", String::from_utf8_lossy(EXPORT_MAGIC))]
     Magic,
     #[error("the file is damaged: it ends in the middle of {what}")]
     Truncated { what: &'static str },
@@ -107,6 +111,11 @@ impl<R: Read> ExportReader<R> {
             Ok(()) | Err(ExportError::Truncated { .. }) => Err(ExportError::Magic),
             Err(error) => Err(error),
         }
+    }
+
+    /// What it reads from.
+    pub fn input(&self) -> &R {
+        &self.input
     }
 
     fn get(&mut self, what: &'static str, bytes: &mut [u8]) -> Result<(), ExportError> {

@@ -144,6 +144,14 @@ impl LedgerReader {
         }
     }
 
+    /// The exported file, where this is one.
+    pub fn file(&self) -> Option<&File> {
+        match &self.rows {
+            Rows::Folder { .. } => None,
+            Rows::File(file) => Some(file.input().get_ref()),
+        }
+    }
+
     /// Tells, behind the blocks, what is wrong with the stored tree.
     fn check_tree(&mut self) {
         self.has_checked_tree = true;

@@ -3,8 +3,7 @@
 use crate::block::{Height, SealedBlock};
 use crate::digest::Sha256Digest;
 use crate::log::StoredTree;
-use crate::proof::TreeHashes;
-use crate::tree::leaf_hash;
+use crate::log::export::ExportedBlocks;
 use std::error::Error;
 
 /// A ledger could not be read.
@@ -45,31 +44,43 @@ impl ProofSource for StoredTree {
     }
 }
 
-/// Blocks that are all in memory, such as those of a short exported log; a long one is imported into a folder first.
-#[derive(Clone, Debug, Default)]
-pub struct BlocksInMemory {
-    blocks: Vec<SealedBlock>,
-    tree: TreeHashes,
-}
+/// An exported log: a piece of the file for each question.
+impl ProofSource for ExportedBlocks {
+    fn block(&self, height: Height) -> Result<Option<SealedBlock>, SourceError> {
+        Self::block(self, height).map_err(SourceError::new)
+    }
 
-impl BlocksInMemory {
-    /// Adds the next block, genesis first.
-    pub fn push(&mut self, sealed: SealedBlock) {
-        for event in &sealed.block.events {
-            self.tree.append(leaf_hash(&event.encode()));
-        }
-        self.blocks.push(sealed);
+    fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Sha256Digest>, SourceError> {
+        Self::inclusion(self, index, size).map_err(SourceError::new)
+    }
+
+    fn consistency(&self, old: u64, size: u64) -> Result<Vec<Sha256Digest>, SourceError> {
+        Self::consistency(self, old, size).map_err(SourceError::new)
     }
 }
 
+/// A short ledger, in memory.
+#[cfg(any(test, feature = "fuzz"))]
+#[derive(Clone, Debug, Default)]
+pub struct BlocksInMemory {
+    blocks: Vec<SealedBlock>,
+    tree: crate::proof::TreeHashes,
+}
+
+#[cfg(any(test, feature = "fuzz"))]
 impl FromIterator<SealedBlock> for BlocksInMemory {
+    /// Genesis first.
     fn from_iter<I: IntoIterator<Item = SealedBlock>>(blocks: I) -> Self {
         let mut memory = Self::default();
-        blocks.into_iter().for_each(|sealed| memory.push(sealed));
+        for sealed in blocks {
+            sealed.block.events.iter().for_each(|event| memory.tree.append(crate::tree::leaf_hash(&event.encode())));
+            memory.blocks.push(sealed);
+        }
         memory
     }
 }
 
+#[cfg(any(test, feature = "fuzz"))]
 impl ProofSource for BlocksInMemory {
     fn block(&self, height: Height) -> Result<Option<SealedBlock>, SourceError> {
         let at = usize::try_from(height.0).map_err(SourceError::new)?;

@@ -7,6 +7,7 @@ use crate::certificate::ValidatorSet;
 use crate::coordinate::{ArtifactId, BuildId};
 use crate::event::{BuildOutcome, Event, VerifierApproved, WaitPhase};
 use crate::log::BlockLog;
+use crate::log::export::{ExportWriter, ExportedBlocks};
 use crate::note::SignedNote;
 use crate::projection::builds::BuildStatus;
 use crate::projection::tests::{Bench, MODULE, alpine, built, salt};
@@ -113,7 +114,7 @@ fn a_founder_that_is_never_authorized_leads_to_the_first_who_is() {
 }
 
 #[test]
-fn a_proof_out_of_a_ledger_folder_is_the_one_out_of_the_blocks() {
+fn a_proof_out_of_a_ledger_folder_or_an_exported_log_is_the_one_out_of_the_blocks() {
     let (bench, id) = published_across_a_change(4);
     let folder = tempfile::tempdir().expect("a folder");
     let (mut log, _) = BlockLog::open(folder.path()).expect("opens");
@@ -124,6 +125,13 @@ fn a_proof_out_of_a_ledger_folder_is_the_one_out_of_the_blocks() {
     let (log, state) = BlockLog::open(folder.path()).expect("opens again");
     let state = state.expect("has blocks");
     assert_eq!(prove(log.tree(), &state, &id, None).expect("a proof"), proof);
+    let mut writer = ExportWriter::new(tempfile::tempfile().expect("a file")).expect("is written");
+    for sealed in &bench.log {
+        writer.block(sealed.block.hash(), &sealed.encode()).expect("is written");
+    }
+    let mut exported = ExportedBlocks::new(writer.finish().expect("is written"));
+    bench.log.iter().for_each(|sealed| exported.add(sealed, sealed.encode().len()));
+    assert_eq!(prove(&exported, &state, &id, None).expect("a proof"), proof);
 }
 
 #[test]

@@ -4,8 +4,7 @@
 use super::super::{node, request_failure};
 use super::{open_sound, progress_bar, refused};
 use crate::exit::Failure;
-use pyrsia_ledger::log::{SoundBlocks, TransferError};
-use pyrsia_ledger::projection::BlockError;
+use pyrsia_ledger::log::{SoundBlocks, TransferError, fold_checked};
 use pyrsia_ledger::{Height, NetworkId, Projections, SealedBlock};
 use pyrsia_registry::wire::{BLOCKS_MEDIA_TYPE, split_blocks};
 use std::error::Error;
@@ -31,8 +30,14 @@ pub(in crate::commands) async fn of_node(
         }
         for raw in blocks {
             let sealed = SealedBlock::decode(raw).map_err(|error| failed(&error))?;
-            let next = after(state.as_ref(), &sealed).map_err(|error| failed(&error))?;
-            check_network(&next, pinned).map_err(|error| failed(&error))?;
+            let next = match state.take() {
+                None => Projections::from_genesis(&sealed),
+                Some(state) => state.advance_sealed(&sealed),
+            };
+            let next = next.map_err(|error| failed(&error))?;
+            if let Some(pinned) = pinned.filter(|pinned| pinned != next.network()) {
+                return Err(failed(&TransferError::Network { found: *next.network(), pinned }));
+            }
             each(&sealed, raw)?;
             state = Some(next);
             bar.inc(1);
@@ -45,41 +50,24 @@ pub(in crate::commands) async fn of_node(
 /// The state at the end of a ledger: a data folder, a ledger folder, or an exported log.
 pub(in crate::commands) fn of_ledger(what: &str, pinned: Option<NetworkId>, path: &Path) -> Result<Projections, Failure> {
     let (_scratch, blocks) = open_sound(path)?;
-    of_blocks(what, pinned, path, blocks, drop)
+    of_blocks(what, pinned, path, blocks, |_, _| ())
 }
 
-/// The same of a ledger that is open already; each block is given to `each` when it was checked.
+/// The same of a ledger that is open already. `each` is given every block with the length of its bytes, before it is known whether all
+/// signatures hold.
 pub(in crate::commands) fn of_blocks(
     what: &str,
     pinned: Option<NetworkId>,
     path: &Path,
     blocks: SoundBlocks,
-    mut each: impl FnMut(SealedBlock),
+    mut each: impl FnMut(&SealedBlock, usize),
 ) -> Result<Projections, Failure> {
     let bar = progress_bar(blocks.newest());
-    let mut state: Option<Projections> = None;
-    for block in blocks {
-        let next = block.and_then(|(sealed, _)| {
-            let next = after(state.as_ref(), &sealed);
-            let next = next.map_err(|source| TransferError::Refused { height: sealed.height(), source: Box::new(source) })?;
-            check_network(&next, pinned).map(|()| (next, sealed))
-        });
-        let (next, sealed) = next.map_err(|error| refused(what, path, &error))?;
-        each(sealed);
-        state = Some(next);
+    let folded = fold_checked(blocks, pinned, &mut |sealed, raw| {
+        each(&sealed, raw.len());
         bar.inc(1);
-    }
+        Ok(())
+    });
     bar.finish_and_clear();
-    state.ok_or_else(|| refused(what, path, &TransferError::Empty))
-}
-
-fn after(state: Option<&Projections>, sealed: &SealedBlock) -> Result<Projections, BlockError> {
-    state.map_or_else(|| Projections::from_genesis(sealed), |state| state.apply_sealed(sealed))
-}
-
-fn check_network(state: &Projections, pinned: Option<NetworkId>) -> Result<(), TransferError> {
-    match pinned {
-        Some(pinned) if pinned != *state.network() => Err(TransferError::Network { found: *state.network(), pinned }),
-        _ => Ok(()),
-    }
+    folded.map_err(|error| refused(what, path, &error))
 }

@@ -5,10 +5,12 @@ use super::super::log::{checked as log, open_ledger};
 use super::{Asked, FAILED, Proved, at_risk, checked, only_artifact};
 use crate::arguments::{ProofFormat, ProveOptions, VerifierSource};
 use crate::exit::{Failure, chain};
-use pyrsia_ledger::log::SoundBlocks;
-use pyrsia_ledger::publication_proof::{BlocksInMemory, ProveError, prove as prove_build};
+use pyrsia_ledger::log::export::ExportedBlocks;
+use pyrsia_ledger::log::{LedgerReader, SoundBlocks, StoredTree};
+use pyrsia_ledger::publication_proof::{ProveError, prove as prove_build};
 use pyrsia_ledger::{ArtifactId, BuildId, NetworkId, PackageCoordinate, Projections};
 use pyrsia_node::verification::newest_publication;
+use std::io;
 use std::path::Path;
 
 pub(super) fn prove(path: &Path, asked: &Asked, options: &ProveOptions, network: Option<NetworkId>) -> Result<Proved, Failure> {
@@ -17,18 +19,21 @@ pub(super) fn prove(path: &Path, asked: &Asked, options: &ProveOptions, network:
         return Err(failure.hint("leave --ledger out, so that the running node is asked"));
     }
     let (_scratch, reader) = open_ledger(path)?;
-    let (tree, mut blocks) = (reader.tree().cloned(), BlocksInMemory::default());
-    let state = log::of_blocks(FAILED, network, path, SoundBlocks::new(reader), |sealed| {
-        // A folder gives its blocks when they are asked for.
-        if tree.is_none() {
-            blocks.push(sealed);
+    let mut source = Source::of(&reader, path)?;
+    let state = log::of_blocks(FAILED, network, path, SoundBlocks::new(reader), |sealed, size_bytes| {
+        if let Some(Source::File(exported)) = &mut source {
+            exported.add(sealed, size_bytes);
         }
     })?;
     let build = published(&state, asked)?;
     let artifacts = (!options.artifacts.is_empty()).then_some(&options.artifacts[..]);
-    let proof = match &tree {
-        Some(tree) => prove_build(tree, &state, &build, artifacts),
-        None => prove_build(&blocks, &state, &build, artifacts),
+    let proof = match &source {
+        Some(Source::Folder(tree)) => prove_build(tree, &state, &build, artifacts),
+        Some(Source::File(exported)) => prove_build(exported, &state, &build, artifacts),
+        None => {
+            let failure = Failure::new(format!("{FAILED}: the tree that a node keeps beside its blocks is missing"));
+            return Err(failure.hint(format!("'pyrsia log export {} FILE' writes a file to prove from", path.display())));
+        }
     };
     let proof = proof.map_err(|error| refused(path, &error))?;
     let shown = checked(&proof, asked, network)?;
@@ -38,6 +43,26 @@ pub(super) fn prove(path: &Path, asked: &Asked, options: &ProveOptions, network:
     };
     let warnings = state.builds.at_risk(&build).map(|risk| at_risk(risk.height)).into_iter().collect();
     Ok(Proved { proof, shown, text, attested_by: None, warnings })
+}
+
+/// What gives single blocks, and paths in the tree.
+enum Source {
+    Folder(StoredTree),
+    /// Knows where the blocks stand once it was told of each.
+    File(ExportedBlocks),
+}
+
+impl Source {
+    /// None where a folder has no tree beside its blocks.
+    fn of(reader: &LedgerReader, path: &Path) -> Result<Option<Self>, Failure> {
+        let Some(file) = reader.file() else { return Ok(reader.tree().cloned().map(Self::Folder)) };
+        let unreadable = |error: io::Error| Failure::because(&format!("{FAILED}: {} cannot be read", path.display()), &error);
+        if !file.metadata().map_err(unreadable)?.is_file() {
+            let failure = Failure::new(format!("{FAILED}: {} is no file, and a proof takes reading it twice", path.display()));
+            return Err(failure.hint("write the log to a file first"));
+        }
+        Ok(Some(Self::File(ExportedBlocks::new(file.try_clone().map_err(unreadable)?))))
+    }
 }
 
 pub(super) fn tlog_proof(proof: &pyrsia_ledger::publication_proof::PublicationProof, artifact: &ArtifactId) -> String {
