@@ -33,6 +33,7 @@ use reqwest::StatusCode;
 use serde::Serialize;
 use std::future::Future;
 use std::io;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 /// What every command adds when the node cannot be asked.
@@ -146,10 +147,16 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Writes to stdout. A reader that has seen enough, such as `head`, is no failure.
 fn print(text: &str) -> Result<(), Failure> {
+    print_while_read(text).map(|_| ())
+}
+
+/// [`print()`] for who has more to say; broken off where nobody reads it.
+fn print_while_read(text: &str) -> Result<ControlFlow<()>, Failure> {
     use io::Write;
     let mut stdout = io::stdout().lock();
     match stdout.write_all(visible(text).as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::because("cannot write to stdout", &error)),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::because("cannot write to stdout", &error)),
     }
 }

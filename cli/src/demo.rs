@@ -90,6 +90,7 @@ impl Folder {
         prepared
             .map(Self::Kept)
             .map_err(|error| Failure::because(&format!("the folder {} cannot be used", path.display()), &error))
+            .map_err(|failure| failure.hint("name a new folder with --keep, or leave it out"))
     }
 
     fn path(&self) -> &Path {

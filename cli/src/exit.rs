@@ -71,10 +71,12 @@ impl fmt::Display for Failure {
 
 /// An error and its causes in one line; a cause whose text the line has already is left out.
 pub fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
+    // Errors of libraries may go over several lines.
+    let in_one_line = |error: &dyn Error| error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let mut line = in_one_line(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = error.to_string();
+        let text = in_one_line(error);
         if !line.ends_with(&text) {
             line = format!("{line}: {text}");
         }
@@ -90,6 +92,12 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("cannot open the ledger")]
     struct Outer(#[source] io::Error);
+
+    #[test]
+    fn a_cause_of_several_lines_is_told_in_one() {
+        let outer = Outer(io::Error::other("expected=[\n    0x0,\n    0x61,\n]"));
+        assert_eq!(chain(&outer), "cannot open the ledger: expected=[ 0x0, 0x61, ]");
+    }
 
     #[test]
     fn a_failure_names_its_causes_and_what_to_do() {

@@ -206,7 +206,7 @@ async fn serve(arguments: Arguments) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         // Printing such an error panics where stderr is what failed, as it does when the reader of a pipe has gone.
         .log_internal_errors(false)
         .init();

@@ -113,7 +113,7 @@ impl<'w> Named<'w> {
         match (&digests[..], &others[..]) {
             (_, []) => Ok(Self::Artifacts(digests.into_iter().flat_map(digest).collect())),
             ([], [package_type, package]) => Ok(Self::Package { package_type, package }),
-            (_, [wrong, ..]) => Err(Failure::new(format!("{wrong:?} is no SHA-256"))
+            (_, [wrong, ..]) => Err(Failure::usage(format!("{wrong:?} is no SHA-256"))
                 .hint("name artifacts by their SHA-256, or a package by its type and its name: docker alpine:3.16.0")),
         }
     }

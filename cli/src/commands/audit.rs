@@ -49,11 +49,8 @@ impl Deep {
 
 pub(super) fn run(arguments: AuditArguments) -> Result<(), Failure> {
     let (answer, ledger) = audit(&arguments).map_err(Failure::as_could_not_run)?;
-    if arguments.output.json {
-        print_json(&answer)?;
-    } else {
-        print(&in_words(&ledger, &answer))?;
-    }
+    let printed = if arguments.output.json { print_json(&answer) } else { print(&in_words(&ledger, &answer)) };
+    printed.map_err(Failure::as_could_not_run)?;
     match answer.report.findings_total {
         0 => Ok(()),
         1 => Err(Failure::new("the audit has one finding")),

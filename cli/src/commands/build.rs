@@ -117,10 +117,10 @@ async fn status(id: String, wait: WaitArguments, output: OutputArguments) -> Res
         follow(&node, &id, wait.timeout, |view| progress.show(view)).await?;
     }
     let answer: Result<BuildStatusResponse, _> = node.post("/build/status", &BuildStatusRequest { build_id: id.clone() }).await;
-    let status = answer.map_err(|error| {
-        let what = format!("Build status for '{id}' was not found");
-        request_failure(&what, &error)
-            .hint("Additional info related to the build might be available via 'pyrsia inspect-log' command")
+    let status = answer.map_err(|error| match error.status() {
+        Some(_) => request_failure(&format!("Build status for '{id}' was not found"), &error)
+            .hint("Additional info related to the build might be available via 'pyrsia inspect-log' command"),
+        None => request_failure(&format!("Build status for '{id}' cannot be shown"), &error),
     })?;
     if output.json {
         print_json(&status)?;

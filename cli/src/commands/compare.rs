@@ -91,12 +91,13 @@ pub(super) fn run(arguments: CompareArguments) -> Result<ExitCode, Failure> {
             merged(of(&a, Side::A), of(&b, Side::B))
         }
     };
-    if arguments.output.json {
+    let printed = if arguments.output.json {
         let package_type = verifier.description().package_type.as_str();
-        print_json(&Answer { verdict, package_type, module: verifier.digest(), findings: &findings })?;
+        print_json(&Answer { verdict, package_type, module: verifier.digest(), findings: &findings })
     } else {
-        print(&(text(&verdict, verifier.description()) + &findings_text(&findings)))?;
-    }
+        print(&(text(&verdict, verifier.description()) + &findings_text(&findings)))
+    };
+    printed.map_err(undecided)?;
     Ok(ExitCode::from(code))
 }
 

@@ -11,6 +11,7 @@ use crate::arguments::LogCommand;
 use crate::exit::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
 use pyrsia_ledger::Height;
+use pyrsia_ledger::log::export::ExportError;
 use pyrsia_ledger::log::{LedgerReader, ReadError, SoundBlocks, TransferError};
 use std::path::Path;
 use std::pin::Pin;
@@ -42,7 +43,7 @@ pub(super) fn open_ledger(path: &Path) -> Result<(TempDir, LedgerReader), Failur
             ReadError::InUse { .. } => {
                 failure.hint("stop the node, or take the log from the running one with 'pyrsia log export --node FILE'")
             }
-            ReadError::NoLedger { .. } | ReadError::Missing { .. } => {
+            ReadError::NoLedger { .. } | ReadError::Missing { .. } | ReadError::Export { source: ExportError::Magic, .. } => {
                 failure.hint("name a node's data folder (PYRSIA_ARTIFACT_PATH), its ledger folder, or an exported log")
             }
             ReadError::Io { .. } | ReadError::Scratch(_) | ReadError::Export { .. } => failure,
@@ -76,7 +77,7 @@ pub(super) fn refused(what: &str, ledger: &Path, error: &TransferError) -> Failu
 /// A bar on stderr up to `newest`, or a counter where the end is not known; nothing where stderr is no terminal.
 pub(super) fn progress_bar(newest: Option<Height>) -> ProgressBar {
     let (bar, template) = match newest {
-        Some(newest) => (ProgressBar::new(newest.0 + 1), "{bar:40} {pos} of {len} blocks, {per_sec}, {eta} left"),
+        Some(newest) => (ProgressBar::new(newest.0 + 1), "{pos} of {len} blocks, {per_sec}, {eta} left {bar:40}"),
         None => (ProgressBar::no_length(), "{spinner} {pos} blocks, {per_sec}"),
     };
     bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))

@@ -3,7 +3,7 @@
 //!
 //! What is not there is said only when everything was looked at, and with the block up to which that holds.
 
-use super::log::{moment, open_sound, refused};
+use super::log::{moment, open_sound, progress_bar, refused};
 use super::{node, on_this_thread, print, print_json, request_failure};
 use crate::arguments::{SearchArguments, SearchRole};
 use crate::exit::{FAILED, Failure, USAGE};
@@ -106,7 +106,10 @@ fn joined(mut before: SearchPage, mut page: SearchPage) -> SearchPage {
 fn of_ledger(path: &Path, pinned: Option<NetworkId>, query: &Query, request: &PageRequest) -> Result<SearchPage, Failure> {
     let failed = |error: TransferError| refused(WHAT, path, &error);
     let (_scratch, blocks) = open_sound(path)?;
-    let state = replay_to(blocks, None, &mut |_| {}).map_err(failed)?;
+    let bar = progress_bar(blocks.newest());
+    let state = replay_to(blocks, None, &mut |height| bar.set_position(height.0 + 1));
+    bar.finish_and_clear();
+    let state = state.map_err(failed)?;
     if let Some(pinned) = pinned.filter(|pinned| pinned != state.network()) {
         return Err(failed(TransferError::Network { found: *state.network(), pinned }));
     }

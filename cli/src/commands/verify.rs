@@ -14,7 +14,7 @@ use crate::exit::{Failure, chain};
 use proven::Proven;
 use pyrsia_ledger::NetworkId;
 use pyrsia_ledger::event::{BuildSource, PinnedSource};
-use pyrsia_ledger::publication_proof::{Judge, PROOF_BYTES_MAX, PublicationProof, Stand, Verified};
+use pyrsia_ledger::publication_proof::{Judge, PROOF_BYTES_MAX, ProofError, PublicationProof, Stand, Verified};
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write;
@@ -26,6 +26,8 @@ use subject::{Found, Subject};
 
 /// The paragraph of `--help` about the codes.
 pub(crate) const EXIT_HELP: &str = "Exit codes:\n  0  verified\n  1  not verified; the reason is on stderr\n  2  the verification could not run; the reason is on stderr";
+
+const PROOF_HINT: &str = "name with --proof a file that 'pyrsia prove' wrote";
 
 /// Why nothing was verified.
 enum Unverified {
@@ -68,12 +70,14 @@ pub(super) fn run(arguments: VerifyArguments) -> Result<(), Failure> {
 
 async fn check(arguments: &VerifyArguments) -> Result<Answer, Unverified> {
     let shown = arguments.proof.display();
-    let unreadable = |error: io::Error| Unverified::CouldNotRun(Failure::because(&format!("{shown} cannot be read"), &error));
+    let unreadable =
+        |error: io::Error| Unverified::CouldNotRun(Failure::because(&format!("{shown} cannot be read"), &error).hint(PROOF_HINT));
     let text = read(&arguments.proof).map_err(unreadable)?;
     let (pinned, pinned_by) = pinned(arguments.network, arguments.any_network).map_err(Unverified::CouldNotRun)?;
     let verified = PublicationProof::parse(&text).and_then(|proof| proof.verify(pinned));
     let proof = verified.map_err(|error| {
-        Unverified::Refused(Failure::new(format!("not verified: {shown} proves nothing here: {}", chain(&error))))
+        let failure = Failure::new(format!("not verified: {shown} proves nothing here: {}", chain(&error)));
+        Unverified::Refused(if let ProofError::Format(_) = error { failure.hint(PROOF_HINT) } else { failure })
     })?;
     if pinned_by == PinnedBy::Nobody && !arguments.any_network {
         return Err(Unverified::Refused(nobody_trusted(&proof)));

@@ -222,7 +222,8 @@ pub fn import_log(
         Ok(false) => fs::remove_dir(folder).map_err(failed)?,
         Ok(true) => return Err(TransferError::Occupied(folder.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(_) => return Err(TransferError::Occupied(folder.to_owned())),
+        Err(_) if folder.symlink_metadata().is_ok() => return Err(TransferError::Occupied(folder.to_owned())),
+        Err(error) => return Err(failed(error)),
     }
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".importing");

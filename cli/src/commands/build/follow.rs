@@ -36,7 +36,8 @@ pub(super) async fn follow(
                     return Ok(view);
                 }
             }
-            Err(error) if is_worth_waiting(&error) && last_answer.elapsed() < PATIENCE => {}
+            // That a build goes on is said only of one that was heard of.
+            Err(error) if is_worth_waiting(&error) && last_answer.elapsed() < PATIENCE && begin.elapsed() < timeout => {}
             Err(error) => return Err(request_failure(&format!("Build '{id}' cannot be followed"), &error)),
         }
         if begin.elapsed() >= timeout {

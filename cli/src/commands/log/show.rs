@@ -1,40 +1,56 @@
 //! `pyrsia log show`: blocks, who made them final, and what their events say.
 
-use super::super::{print, print_json};
+use super::super::{print, print_while_read};
 use super::replay::moment;
 use super::{open_sound, refused};
 use crate::arguments::OutputArguments;
 use crate::exit::Failure;
 use pyrsia_ledger::SealedBlock;
+use pyrsia_ledger::log::TransferError;
 use pyrsia_registry::wire::{BlockView, event_in_words};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Shows the blocks from `from` to `to`, those included. As JSON an array, as long as the range is.
+/// Shows the blocks from `from` to `to`, those included, one after the other. As JSON an array.
 pub(super) fn run(ledger: &Path, from: u64, to: u64, output: OutputArguments) -> Result<(), Failure> {
+    if to < from {
+        return Err(Failure::usage(format!("the range ends before it begins: --from {from} --to {to}")));
+    }
     let (_scratch, blocks) = open_sound(ledger)?;
-    let (mut views, mut shown) = (vec![], false);
+    let (mut shown, mut end) = (0, None);
     for block in blocks {
         let (sealed, _) = block.map_err(|error| refused("the log cannot be shown", ledger, &error))?;
         let height = sealed.height().0;
         if height > to {
             break;
         }
+        end = Some(height);
         if height < from {
             continue;
         }
-        shown = true;
-        if output.json {
-            views.push(BlockView::from(&sealed));
-        } else {
-            print(&in_words(&sealed))?;
+        let text = match (output.json, shown) {
+            (false, _) => in_words(&sealed),
+            (true, 0) => format!("[\n{}", element(&sealed)?),
+            (true, _) => format!(",\n{}", element(&sealed)?),
+        };
+        shown += 1;
+        if print_while_read(&text)?.is_break() {
+            return Ok(());
         }
     }
-    match (shown, output.json) {
-        (false, _) => Err(Failure::new(format!("the log has no block from {from} on"))),
-        (true, true) => print_json(&views),
-        (true, false) => Ok(()),
+    match (shown, end) {
+        (0, Some(end)) => Err(Failure::new(format!("the log ends at block {end}, block {from} is not in it"))),
+        (0, None) => Err(refused("the log cannot be shown", ledger, &TransferError::Empty)),
+        (_, _) if output.json => print("\n]\n"),
+        (_, _) => Ok(()),
     }
+}
+
+/// As it stands in an array that is written whole.
+fn element(sealed: &SealedBlock) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(&BlockView::from(sealed));
+    let text = text.map_err(|error| Failure::because("the answer cannot be printed", &error))?;
+    Ok(format!("  {}", text.replace('\n', "\n  ")))
 }
 
 fn in_words(sealed: &SealedBlock) -> String {
