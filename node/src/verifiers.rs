@@ -8,10 +8,11 @@ mod folder;
 mod kept;
 mod pause;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use pyrsia_ledger::{Projections, Sha256Digest};
 use pyrsia_verifiers::{LoadError, Origin, SHIPPED, SetError, UnusableReason, Verifier, VerifierHost, VerifierSet};
 use tokio::sync::{Mutex, watch};
@@ -66,15 +67,18 @@ struct Shared {
     set: watch::Sender<Arc<VerifierSet>>,
     consensus: ConsensusHandle,
     p2p: P2pHandle,
-    /// One module at a time: whoever waits for the same one finds it here afterwards.
-    getting: Mutex<()>,
+    /// A turn for each module that is got: whoever waits for the same one finds it here afterwards.
+    turns: StdMutex<BTreeMap<Sha256Digest, Weak<Mutex<()>>>>,
 }
+
+/// Modules of the network that are got without being asked for, at a time.
+const FOLLOWED_AT_ONCE_MAX: usize = 4;
 
 impl Verifiers {
     pub(crate) fn new(opened: OpenedVerifiers, consensus: ConsensusHandle, p2p: P2pHandle) -> Self {
         let OpenedVerifiers { host, folder, kept, set } = opened;
         let set = watch::Sender::new(Arc::new(set));
-        Self(Arc::new(Shared { host, folder, kept, set, consensus, p2p, getting: Mutex::default() }))
+        Self(Arc::new(Shared { host, folder, kept, set, consensus, p2p, turns: StdMutex::default() }))
     }
 
     pub(crate) fn set(&self) -> Arc<VerifierSet> {
@@ -90,7 +94,8 @@ impl Verifiers {
         if let Some(verifier) = self.set().by_digest(digest) {
             return Ok(verifier.clone());
         }
-        let _getting = self.0.getting.lock().await;
+        let turn = self.turn(digest);
+        let _turn = turn.lock().await;
         if let Some(verifier) = self.set().by_digest(digest) {
             return Ok(verifier.clone());
         }
@@ -115,6 +120,16 @@ impl Verifiers {
         }
         self.0.set.send_modify(|set| *set = Arc::new(set.with(verifier.clone())));
         Ok(verifier)
+    }
+
+    fn turn(&self, digest: &Sha256Digest) -> Arc<Mutex<()>> {
+        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        turns.get(digest).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let turn = Arc::default();
+            turns.insert(*digest, Arc::downgrade(&turn));
+            turn
+        })
     }
 
     /// The module with this digest, or a reason that may count against a build. What has nothing to do with the module is none, and is tried again for as long as it
@@ -151,47 +166,56 @@ impl Verifiers {
         }
     }
 
-    /// Notices what is put into the folder and gets what the network agrees on, until `stop` is cancelled.
+    /// Notices what is put into the folder and gets what the network agrees on, until `stop` is cancelled. Neither waits for the other.
     pub(crate) async fn follow(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow_folder() => {}
+            () = self.follow_ledger() => {}
+        }
+    }
+
+    async fn follow_folder(&self) {
         let mut folder = Folder::new(self.0.folder.clone());
+        let mut poll = often();
+        let mut pause = Pause::default();
+        loop {
+            poll.tick().await;
+            let was_interrupted = self.was_interrupted();
+            if !was_interrupted {
+                pause = Pause::default();
+            }
+            if folder.has_settled_anew().await || was_interrupted && !pause.is_on() {
+                pause.begin();
+                self.reload().await;
+            }
+        }
+    }
+
+    async fn follow_ledger(&self) {
         let mut ledger = self.0.consensus.watch();
-        let mut poll = tokio::time::interval(FOLDER_POLL);
-        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut folder_pause = Pause::default();
+        let mut poll = often();
         let mut failed: BTreeMap<Sha256Digest, Pause> = BTreeMap::new();
+        let (mut getting, mut is_got) = (FuturesUnordered::new(), BTreeSet::new());
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
-                _ = poll.tick() => {
-                    let was_interrupted = self.was_interrupted();
-                    if !was_interrupted {
-                        folder_pause = Pause::default();
-                    }
-                    if folder.has_settled_anew().await || was_interrupted && !folder_pause.is_on() {
-                        folder_pause.begin();
-                        self.reload().await;
-                    }
-                }
+                _ = poll.tick() => {}
                 changed = ledger.changed() => if changed.is_err() { return },
+                Some((digest, got)) = getting.next() => {
+                    is_got.remove(&digest);
+                    if let Err(error) = got {
+                        note_failure(&mut failed, digest, &error);
+                    }
+                    // What failed is not tried again at once.
+                    continue;
+                }
             }
             let missing = ledger.borrow_and_update().state.as_deref().map(|state| self.missing(state)).unwrap_or_default();
             failed.retain(|digest, _| missing.contains(digest));
             for digest in missing {
-                if failed.get(&digest).is_some_and(Pause::is_on) {
-                    continue;
-                }
-                let got = tokio::select! {
-                    () = stop.cancelled() => return,
-                    got = self.module(&digest) => got,
-                };
-                let Err(error) = got else { continue };
-                if !failed.contains_key(&digest) {
-                    tracing::warn!(module = %digest, %error, "a verifier module of the network is not here; it is tried again");
-                }
-                let pause = failed.entry(digest).or_default();
-                // To ask who has it costs little; to get and to compile it does not.
-                if !matches!(error, ModuleError::Unavailable { .. }) {
-                    pause.begin();
+                if is_got.len() < FOLLOWED_AT_ONCE_MAX && !failed.get(&digest).is_some_and(Pause::is_on) && is_got.insert(digest)
+                {
+                    getting.push(async move { (digest, self.module(&digest).await) });
                 }
             }
         }
@@ -220,11 +244,13 @@ impl Verifiers {
             let mut set = VerifierSet::open(&shared.host, shared.folder.as_deref())?;
             keep(&shared.kept, &set);
             report(&before, &set);
-            // What left the folder may still be named by the ledger, and what came from the network is not in any folder.
-            for verifier in before.iter() {
-                set = set.with(verifier.clone());
-            }
-            shared.set.send_replace(Arc::new(set));
+            // What left the folder may still be named by the ledger, and what came from the network, also in the meantime, is not in any folder.
+            shared.set.send_modify(|current| {
+                for verifier in current.iter() {
+                    set = set.with(verifier.clone());
+                }
+                *current = Arc::new(set);
+            });
             Ok::<_, SetError>(())
         };
         match tokio::task::spawn_blocking(reload).await {
@@ -236,6 +262,23 @@ impl Verifiers {
 
     fn validators(&self) -> Vec<pyrsia_ledger::NodeId> {
         self.0.consensus.view().state.as_deref().map(|state| state.validators().nodes().to_vec()).unwrap_or_default()
+    }
+}
+
+fn often() -> tokio::time::Interval {
+    let mut poll = tokio::time::interval(FOLDER_POLL);
+    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    poll
+}
+
+fn note_failure(failed: &mut BTreeMap<Sha256Digest, Pause>, digest: Sha256Digest, error: &ModuleError) {
+    if !failed.contains_key(&digest) {
+        tracing::warn!(module = %digest, %error, "a verifier module of the network is not here; it is tried again");
+    }
+    let pause = failed.entry(digest).or_default();
+    // To ask who has it costs little; to get and to compile it does not.
+    if !matches!(error, ModuleError::Unavailable { .. }) {
+        pause.begin();
     }
 }
 

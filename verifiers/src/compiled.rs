@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use pyrsia_ledger::Sha256Digest;
 use sha2::{Digest, Sha256};
@@ -41,6 +42,8 @@ pub enum CompiledError {
 pub struct CompiledModules {
     folder: PathBuf,
     key: [u8; 32],
+    /// One file at a time, so that making room does not meet itself.
+    writing: Mutex<()>,
 }
 
 impl CompiledModules {
@@ -54,7 +57,7 @@ impl CompiledModules {
         if !metadata.is_dir() || mode & 0o077 != 0 || metadata.uid() != probe {
             return Err(CompiledError::NotPrivate { folder: folder.into(), mode });
         }
-        Ok(Self { folder: folder.into(), key })
+        Ok(Self { folder: folder.into(), key, writing: Mutex::default() })
     }
 
     /// The module as it was compiled before by this node, for this engine.
@@ -83,6 +86,7 @@ impl CompiledModules {
     }
 
     fn write(&self, module: &Sha256Digest, serialized: &[u8]) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.make_room()?;
         let path = self.path(module);
         let unfinished = path.with_extension("unfinished");

@@ -1,11 +1,11 @@
 //! The engine that all components of a process share, and the way from a module's bytes to a [`Verifier`].
 //!
 //! Owns the engine's configuration (everything that could make an answer depend on the machine is off), the check of a component's imports
-//! and exports, and the modules in use. Compiles one module at a time, up to a size. Never loads code that another program compiled.
+//! and exports, and the way of a module from its bytes. Compiles modules up to a size, each by itself. Never loads code that another program compiled.
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use pyrsia_ledger::Sha256Digest;
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -17,6 +17,7 @@ use crate::compiled::{self, CompiledModules};
 use crate::compiler::{Answer, Compiler};
 use crate::contract::{self, VERSION};
 use crate::limits::{self, Limits};
+use crate::loaded::LoadedModules;
 use crate::outcome::Abstention;
 use crate::verifier::Verifier;
 
@@ -34,7 +35,7 @@ pub enum HostError {
 }
 
 /// Why a module is not a verifier.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LoadError {
     #[error("the module has {size} bytes, {max} are allowed")]
     TooLarge { size: u64, max: u64 },
@@ -76,8 +77,7 @@ pub struct HostOptions {
 #[derive(Clone)]
 pub struct VerifierHost {
     sandbox: Arc<Sandbox>,
-    /// The least recently loaded first.
-    loaded: Arc<Mutex<Vec<Verifier>>>,
+    loaded: Arc<LoadedModules>,
     compiled: Arc<Option<CompiledModules>>,
     compiler: Option<Compiler>,
 }
@@ -113,19 +113,7 @@ impl VerifierHost {
             return Err(LoadError::TooLarge { size, max: limits::MODULE_BYTES_MAX });
         }
         let digest = Sha256Digest::of(module);
-        // Held while compiling: nobody can make a node compile two modules at a time.
-        let mut loaded = self.loaded();
-        if let Some(at) = loaded.iter().position(|verifier| verifier.digest() == digest) {
-            let verifier = loaded.remove(at);
-            loaded.push(verifier.clone());
-            return Ok(verifier);
-        }
-        let verifier = Verifier::new(self.sandbox.clone(), digest, self.component(&digest, module)?)?;
-        if loaded.len() >= limits::MODULES_KEPT_MAX {
-            loaded.remove(0);
-        }
-        loaded.push(verifier.clone());
-        Ok(verifier)
+        self.loaded.get(digest, || Verifier::new(self.sandbox.clone(), digest, self.component(&digest, module)?))
     }
 
     fn component(&self, digest: &Sha256Digest, module: &[u8]) -> Result<contract::VerifierPre<Call>, LoadError> {
@@ -199,11 +187,6 @@ impl VerifierHost {
         if let Some(compiled) = &*self.compiled {
             compiled.keep(digest, serialized);
         }
-    }
-
-    // What runs under this lock leaves the list whole.
-    fn loaded(&self) -> MutexGuard<'_, Vec<Verifier>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,6 +13,7 @@ mod contract;
 mod hashing;
 pub mod host;
 pub mod limits;
+mod loaded;
 pub mod outcome;
 pub mod set;
 pub mod verifier;

@@ -3,10 +3,11 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use pyrsia_verifiers::{CompiledModules, HostOptions, Limits, Optimization, Outcome, SHIPPED, VerifierHost, limits};
+use pyrsia_verifiers::{CompiledModules, Compiler, HostOptions, Limits, Optimization, Outcome, SHIPPED, VerifierHost, limits};
 
 use crate::DOCKER;
 use crate::image::Output;
@@ -116,6 +117,41 @@ fn a_module_is_compiled_once_and_only_what_this_node_wrote_is_used() {
     fs::rename(&others[0], &path).unwrap();
     check_used(&folder, KEY, &module, false);
     check_used(&folder, KEY, &module, true);
+}
+
+/// How long what takes a moment may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Leaves every module to this process, those with `slow` in them when `go` is there; `started` has a line for each of these.
+#[expect(unsafe_code, reason = "another program stands in for the node's")]
+fn holding_on(folder: &Path) -> Compiler {
+    let slow = "grep -q slow && { echo >> $0/started; while [ -d $0 ] && [ ! -e $0/go ]; do sleep 0.02; done; }; exit 1";
+    // SAFETY: it answers nothing.
+    unsafe { Compiler::new("/bin/sh", ["-c", slow, folder.to_str().unwrap()]) }
+}
+
+#[test]
+fn a_module_that_compiles_for_long_is_compiled_once_and_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let compiler = Some(holding_on(folder.path()));
+    let host = VerifierHost::with_options(TIGHT, HostOptions { compiler, ..HostOptions::default() }).unwrap();
+    let other = component("(i32.const 600)", UNREACHABLE);
+    let slow = [&other[..], b"\0\x05\x04slow"].concat();
+    let (tell, told) = mpsc::channel();
+    let (host, slow) = (&host, &slow);
+    thread::scope(|scope| {
+        let slowly = [(); 2].map(|()| scope.spawn(|| host.load(slow).map(drop)));
+        let start = Instant::now();
+        while !folder.path().join("started").exists() && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(5));
+        }
+        scope.spawn(move || tell.send(host.load(&other).map(drop)));
+        let told = told.recv_timeout(PATIENCE);
+        fs::write(folder.path().join("go"), "").unwrap();
+        assert_eq!(told, Ok(Ok(())));
+        assert_eq!(slowly.map(|slowly| slowly.join().unwrap()), [Ok(()), Ok(())]);
+    });
+    assert_eq!(fs::read_to_string(folder.path().join("started")).unwrap().lines().count(), 1);
 }
 
 #[test]
