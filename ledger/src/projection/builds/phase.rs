@@ -3,6 +3,7 @@
 //! A phase ends when nothing is outstanding, when nothing outstanding could change the end, or when enough judges have waited
 //! long enough. Every step is a function of the rows of this build.
 
+use super::statements::by;
 use super::{Agreement, Build, BuildStatus, Builds};
 use crate::block::Height;
 use crate::certificate::absolute_majority;
@@ -80,7 +81,8 @@ impl Builds {
     }
 
     fn end_committing(&self, id: &BuildId, height: Height, has_waited: bool, build: &mut Cow<'_, Build>) -> bool {
-        let is_outstanding = || build.active().any(|judge| !self.commitments.contains(id, judge));
+        let committed = self.commitments.of(id);
+        let is_outstanding = || build.active().any(|judge| by(committed, judge).is_none());
         // Fewer than a majority cannot agree.
         if !has_waited && build.active().count() >= build.majority() && is_outstanding() {
             return false;
@@ -102,9 +104,10 @@ impl Builds {
             self.agree(id, *result, build.to_mut());
             return true;
         }
+        let (committed, revealed) = (self.commitments.of(id), self.results.of(id));
         let outstanding = || {
-            let is_silent = |judge: &NodeId| self.result(id, judge).is_none_or(|result| !result.counted);
-            build.active().filter(move |judge| is_silent(judge) && self.commitments.contains(id, judge))
+            let is_silent = |judge: &NodeId| by(revealed, judge).is_none_or(|result| !result.counted);
+            build.active().filter(move |judge| is_silent(judge) && by(committed, judge).is_some())
         };
         let best = canonical.iter().map(|(_, count)| *count).max().unwrap_or(0);
         let wanted = majority.saturating_sub(best).max(1);

@@ -132,7 +132,7 @@ impl<V: Clone + PartialEq + BorshSerialize> Statements<V> {
 }
 
 /// What `judge` said, of what was said of a build.
-fn by<'a, V>(said: &'a [(NodeId, V)], judge: &NodeId) -> Option<&'a V> {
+pub(super) fn by<'a, V>(said: &'a [(NodeId, V)], judge: &NodeId) -> Option<&'a V> {
     said.binary_search_by(|(other, _)| other.cmp(judge)).ok().map(|at| &said[at].1)
 }
 
