@@ -5,6 +5,7 @@ mod compiling;
 mod configuration;
 mod fixture;
 mod lone_node;
+mod mistakes;
 mod offline;
 mod packaging;
 #[cfg(target_os = "linux")]

@@ -1,0 +1,135 @@
+//! What a newcomer gets wrong: each command ends with a sentence that names it, a next step where there is one, and the code of the docs.
+
+use crate::fixture::{Ended, PYRSIA, ended, program, run};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+/// A log with every kind of event.
+const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ledger/tests/golden/every-kind.pyrsia-log");
+const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const NOWHERE: &str = "nowhere does not exist\nhint: name a node's data folder";
+const NO_LEDGER: &str = "folder holds no ledger: ";
+const NO_LOG: &str =
+    "file cannot be read as an exported log: it does not begin with \"pyrsia-log/1\\n\"\nhint: name a node's data folder";
+
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("folder")).unwrap();
+    fs::write(home.path().join("file"), "1234 is no log and no proof").unwrap();
+    home
+}
+
+fn check(home: &Path, line: &str, code: i32, sentence: &str) -> Ended {
+    let ended = run(PYRSIA, home, line);
+    assert_eq!(ended.code, Some(code), "{line}: {}", ended.stderr);
+    assert!(ended.stderr.contains(sentence), "{line}: {}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{line}: {}", ended.stderr);
+    ended
+}
+
+#[test]
+fn what_is_no_ledger_is_named_by_every_command_that_reads_one() {
+    let home = home();
+    let commands = [
+        ("audit LEDGER", 2),
+        ("audit LEDGER --json", 2),
+        ("log export LEDGER new.log", 1),
+        ("log import LEDGER new", 1),
+        ("log replay LEDGER --json", 1),
+        ("log show LEDGER --json", 1),
+        ("search alpine --ledger LEDGER", 2),
+        ("prove docker alpine --ledger LEDGER", 1),
+        ("export maven-checksums --ledger LEDGER", 1),
+    ];
+    for (line, code) in commands {
+        for (ledger, sentence) in [("nowhere", NOWHERE), ("folder", NO_LEDGER), ("file", NO_LOG)] {
+            let ended = check(home.path(), &line.replace("LEDGER", ledger), code, sentence);
+            assert!(ended.stdout.is_empty(), "{line}: {}", ended.stdout);
+        }
+    }
+    assert!(!home.path().join("new").exists() && !home.path().join("new.log").exists());
+}
+
+#[test]
+fn each_mistake_is_told_in_a_sentence_with_its_exit_code() {
+    let home = home();
+    for (line, code, sentence) in [
+        (
+            "verify file --proof nowhere --any-network",
+            2,
+            "nowhere cannot be read: No such file or directory (os error 2)\nhint: name with --proof a file that 'pyrsia prove' wrote",
+        ),
+        ("verify file --proof file --any-network", 1, "expected the JSON of a proof at line 1 column 4\nhint: name with --proof"),
+        ("log show LOG --from 5 --to 3", 2, "the range ends before it begins"),
+        ("log show LOG --height 9999", 1, "block 9999 is not in it"),
+        ("log replay LOG --to 9999", 1, "block 9999 is not in it"),
+        ("log import LOG file", 1, "hint: name a folder that does not exist"),
+        ("log import LOG file/below", 1, "file/below cannot be written"),
+        ("log export LOG file", 1, "file exists already\nhint: name a new file"),
+        ("log export LOG nowhere/new.log", 1, "nowhere/new.log cannot be written"),
+        ("prove docker unknown:1 --ledger LOG", 1, "is not published, as of block"),
+        ("prove --sha256 A --ledger LOG", 1, "nothing with sha256 "),
+        ("search --ledger LOG --from 9 --to 3", 2, "the range of heights ends before it begins"),
+        ("audit LOG --resume folder", 2, "hint: remove that file, or name another one"),
+        ("artifacts pin xyz", 2, "\"xyz\" is no SHA-256\nhint: "),
+        ("verifier describe file", 1, "file is not a verifier: "),
+        ("demo --exit --keep file", 1, "hint: name a new folder with --keep"),
+        ("build docker --from-file nowhere", 1, "cannot read the list nowhere"),
+    ] {
+        let ended = check(home.path(), &line.replace("LOG", LOG).replace(" A ", &format!(" {A} ")), code, sentence);
+        assert!(ended.stdout.is_empty(), "{line}: {}", ended.stdout);
+        assert!(ended.stderr.lines().count() <= 3, "{line}: a sentence and a hint: {}", ended.stderr);
+    }
+    let json = check(home.path(), "verify file --proof file --any-network --json", 1, "not verified: ");
+    let report: serde_json::Value = serde_json::from_str(&json.stdout).expect("a JSON document");
+    assert_eq!(report["verified"], serde_json::json!(false));
+}
+
+#[test]
+fn without_a_node_a_build_is_neither_unknown_nor_under_way() {
+    let home = home();
+    assert_eq!(run(PYRSIA, home.path(), "config -e --host 127.0.0.1 --port 1").code, Some(0));
+    let ended = check(home.path(), "build status --id 1", 1, "Build status for '1' cannot be shown: ");
+    assert!(ended.stderr.contains("run 'pyrsia config --show'"), "{}", ended.stderr);
+    let ended = check(home.path(), "build status --id 1 --wait --timeout 1s", 1, "Build '1' cannot be followed: ");
+    assert!(ended.stderr.contains("run 'pyrsia config --show'") && !ended.stderr.contains("goes on"), "{}", ended.stderr);
+}
+
+/// What each writes to stdout.
+const ANSWERS: [&str; 6] =
+    ["audit LOG", "log show LOG", "log show LOG --json", "log replay LOG --json", "search --ledger LOG", "settings"];
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_answer_that_cannot_be_written_is_a_failure_and_one_that_nobody_reads_on_is_none() {
+    let home = home();
+    for line in ANSWERS {
+        let line = line.replace("LOG", LOG);
+        let words = || line.split_whitespace();
+        let full = fs::File::options().write(true).open("/dev/full").expect("the device");
+        let full = ended(program(PYRSIA, home.path()).args(words()).stdout(full).output().expect("the program starts"));
+        assert_eq!(full.code, Some(if line.starts_with("search") || line.starts_with("audit") { 2 } else { 1 }), "{line}");
+        assert!(full.stderr.contains("cannot write to stdout: No space left on device"), "{line}: {}", full.stderr);
+
+        let mut child = program(PYRSIA, home.path());
+        let mut child = child.args(words()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut first = String::new();
+        BufReader::with_capacity(1, child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
+        let head = ended(child.wait_with_output().expect("the program ends"));
+        assert_eq!((head.code, head.stderr.as_str()), (Some(0), ""), "{line}");
+        assert!(first.ends_with('\n'), "{line}: {first}");
+    }
+}
+
+#[test]
+fn blocks_as_json_are_one_array_however_many_there_are() {
+    let home = home();
+    let whole = run(PYRSIA, home.path(), &format!("log show {LOG} --json")).stdout;
+    let blocks: Vec<serde_json::Value> = serde_json::from_str(&whole).expect("an array");
+    assert!(whole.starts_with("[\n  {\n    \"") && whole.ends_with("\n  }\n]\n") && blocks.len() > 3, "{whole}");
+    let one: Vec<serde_json::Value> =
+        serde_json::from_str(&run(PYRSIA, home.path(), &format!("log show {LOG} --json --height 3")).stdout).expect("an array");
+    assert_eq!(one, &blocks[3..4]);
+}
