@@ -26,9 +26,12 @@ pub(super) async fn measure(folder: &Path, origin: &mut Node, warm: &Published, 
     let bytes: u64 = cold.blobs.iter().map(|(_, size)| size).sum();
     println!("\n| cold | measured |\n|---|---|");
 
-    let (mut plain, mut ours, mut above, mut idle) = (vec![], vec![], 0_f64, 0_f64);
+    let (mut plain, mut kept, mut ours, mut above, mut idle) = (vec![], vec![], vec![], 0_f64, 0_f64);
     for round in 0..ROUNDS {
-        plain.push(pull(&nginx.address, cold, file_path)?);
+        plain.push(pull(&nginx.address, cold, file_path, None)?);
+        let copies = tempfile::tempdir_in(folder)?;
+        kept.push(pull(&nginx.address, cold, file_path, Some(copies.path()))?);
+        drop(copies);
         let node = follower(folder, &format!("one{round}"), &[&address], &[], cold).await;
         let watched = Watched::from_idle(node.process_id())?;
         idle = idle.max(watched.idle_mib());
@@ -36,9 +39,13 @@ pub(super) async fn measure(folder: &Path, origin: &mut Node, warm: &Published, 
         above = above.max(watched.peak_above_idle_mib()?);
         discard(node)?;
     }
-    let (plain, ours) = (rate(bytes, plain), rate(bytes, ours));
+    let [plain, kept, ours] = [plain, kept, ours].map(|times| rate(bytes, times));
     println!("| 1 GiB in 4 layers, `curl` from nginx piped to sha256sum, all at once | {plain:.0} MiB/s |");
-    println!("| the same from a node that fetches it from one peer | {ours:.0} MiB/s ({:.0} %) |", 100.0 * ours / plain);
+    println!("| the same, each layer written to a file and synced as well | {kept:.0} MiB/s |");
+    let [of_plain, of_kept] = [plain, kept].map(|yardstick| 100.0 * ours / yardstick);
+    println!(
+        "| the same from a node that fetches it from one peer | {ours:.0} MiB/s ({of_plain:.0} % of the first, {of_kept:.0} % of the second) |"
+    );
     println!("| peak memory of that node above idle | {above:.0} MiB (idle {idle:.0} MiB) |");
 
     // Whoever built it would be asked as well: the peers get it first, and then they are alone.
@@ -55,10 +62,15 @@ pub(super) async fn measure(folder: &Path, origin: &mut Node, warm: &Published, 
     origin.stop();
 
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-    let node = follower(folder, "four", &addresses, &[], cold).await;
-    let megabytes = bytes as f64 / 1e6 / pull_from(&node, cold)?.as_secs_f64();
+    let mut ours = vec![];
+    for round in 0..ROUNDS {
+        let node = follower(folder, &format!("four{round}"), &addresses, &[], cold).await;
+        ours.push(pull_from(&node, cold)?);
+        discard(node)?;
+    }
+    let megabytes = rate(bytes, ours) * MIB as f64 / 1e6;
     println!("| the same from {PEERS} peers that send {PEER_RATE} a second each | {megabytes:.0} MB/s |");
-    peers.into_iter().chain([node]).try_for_each(discard)?;
+    peers.into_iter().try_for_each(discard)?;
 
     let source_address = source.address().await;
     let mut times = vec![];
@@ -102,14 +114,19 @@ fn discard(node: Node) -> Result<()> {
 
 /// All layers at once, each hashed by its client.
 fn pull_from(node: &Node, image: &Published) -> Result<Duration> {
-    pull(&format!("127.0.0.1:{}", node.port), image, |digest| format!("/v2/{}/blobs/{digest}", image.name))
+    pull(&format!("127.0.0.1:{}", node.port), image, |digest| format!("/v2/{}/blobs/{digest}", image.name), None)
 }
 
-fn pull(address: &str, image: &Published, path: impl Fn(&str) -> String) -> Result<Duration> {
+/// `copies` is where each client writes what it hashes.
+fn pull(address: &str, image: &Published, path: impl Fn(&str) -> String, copies: Option<&Path>) -> Result<Duration> {
+    let script = match copies {
+        None => "curl -sSf \"$0\" | sha256sum",
+        Some(_) => "curl -sSf \"$0\" | tee \"$1\" | sha256sum && sync --data \"$1\"",
+    };
     let begun = Instant::now();
     let started = image.blobs.iter().map(|(digest, _)| {
         let mut command = Command::new("bash");
-        command.args(["-c", "curl -sSf \"$0\" | sha256sum", &format!("http://{address}{}", path(digest))]);
+        command.args(["-c", script, &format!("http://{address}{}", path(digest))]).args(copies.map(|folder| folder.join(digest)));
         Ok((digest, command.stdout(Stdio::piped()).spawn()?))
     });
     let started: Vec<(&String, Child)> = started.collect::<Result<_>>()?;
