@@ -6,7 +6,9 @@ mod chain;
 use proptest::prelude::*;
 use pyrsia_ledger::audit::FindingKind;
 use pyrsia_ledger::log::export::{EXPORT_MAGIC, ExportReader, ExportWriter, Record};
-use pyrsia_ledger::log::{BlockLog, LedgerReader, ReadError, SoundBlocks, TransferError, export_log, import_log, replay_to};
+use pyrsia_ledger::log::{
+    BlockLog, LedgerReader, ReadError, SoundBlocks, TransferError, export_log, fold_checked, import_log, replay_to,
+};
 use pyrsia_ledger::{BlockHash, Height, NetworkId, Projections, SealedBlock, Sha256Digest, Signature, SignedEvent};
 use std::error::Error;
 use std::fs;
@@ -255,9 +257,9 @@ fn of_two_wrong_signatures_in_different_batches_the_one_of_the_lower_block_is_to
     }
     let mut state = Projections::from_genesis(&blocks[0]).unwrap();
     // The tree is made good again, so that nothing but the signatures is wrong.
-    for height in 1..blocks.len() {
-        blocks[height] = chain::resealed(&state, &blocks[height].block.events);
-        state = state.apply(&blocks[height].block).unwrap();
+    for sealed in blocks.iter_mut().skip(1) {
+        *sealed = chain::resealed(&state, &sealed.block.events);
+        state = state.apply(&sealed.block).unwrap();
     }
     let root = tempfile::tempdir().unwrap();
     let raw: Vec<Vec<u8>> = blocks.iter().map(SealedBlock::encode).collect();
@@ -270,7 +272,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn an_import_on_all_cores_refuses_with_the_words_of_who_follows_block_by_block(
+    fn a_log_checked_on_all_cores_is_refused_with_the_words_of_who_follows_block_by_block(
         forgeries in prop::collection::vec((1..=LARGE_AND_SMALL.len(), forgery(), any::<prop::sample::Index>(), 1u8..), 0..4),
     ) {
         let blocks = large_and_small();
@@ -282,9 +284,8 @@ proptest! {
         }
         let root = tempfile::tempdir().unwrap();
         let file = file_of(root.path(), raw.iter().map(Vec::as_slice));
-        let (followed, imported) = (followed(&file), import(&file, &root.path().join("copy")));
-        prop_assert_eq!(followed.map_err(|error| in_words(&error)), imported.map_err(|error| in_words(&error)));
-        prop_assert!(!root.path().join("copy").exists() && !root.path().join("copy.importing").exists());
+        let folded = with_sound(&file, |blocks| fold_checked(blocks, None, &mut |_, _| Ok(()))).map(|state| state.height());
+        prop_assert_eq!(followed(&file).map_err(|error| in_words(&error)), folded.map_err(|error| in_words(&error)));
     }
 
     #[test]

@@ -29,6 +29,9 @@ enum Under {
 #[derive(Default)]
 struct Signatures(Vec<(Height, Under, Claim)>);
 
+/// Is given each block with its bytes.
+type Each<'a> = &'a mut dyn FnMut(SealedBlock, &[u8]) -> Result<(), TransferError>;
+
 /// The block that does not hold.
 type Wrong = (Height, BlockError);
 
@@ -63,11 +66,11 @@ fn refused((height, error): Wrong) -> TransferError {
 
 /// The state at the end of a log of which every block holds. `each` is given a block once it is folded, while signatures of it and of
 /// those before it may still be under way: what it makes of them is worth something when this returns a state.
-pub fn fold_checked(
-    mut blocks: SoundBlocks,
-    pinned: Option<NetworkId>,
-    each: &mut dyn FnMut(SealedBlock, &[u8]) -> Result<(), TransferError>,
-) -> Result<Projections, TransferError> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the log does with files and threads stays in it; the state and every verdict are the same on one thread"
+)]
+pub fn fold_checked(mut blocks: SoundBlocks, pinned: Option<NetworkId>, each: Each<'_>) -> Result<Projections, TransferError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let (ahead, ready) = sync_channel(BLOCKS_AHEAD);
     let (work, waiting) = sync_channel(WORK_WAITING * cores);
@@ -117,11 +120,7 @@ struct Folding {
 }
 
 impl Folding {
-    fn take_in(
-        &mut self,
-        block: ReadyBlock,
-        each: &mut dyn FnMut(SealedBlock, &[u8]) -> Result<(), TransferError>,
-    ) -> Result<(), TransferError> {
+    fn take_in(&mut self, block: ReadyBlock, each: Each<'_>) -> Result<(), TransferError> {
         let ReadyBlock { bytes, decoded: Decoded { sealed, marks, claims } } = block;
         let height = sealed.height();
         let next = match self.state.take() {

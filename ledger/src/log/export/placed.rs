@@ -198,7 +198,7 @@ mod tests {
             let (author, network) = (bench.node(0), *bench.state.network());
             let first = bench.state.next_sequence(&author);
             let event = |sequence: u64| {
-                let package_type = PackageType::new(&format!("t{sequence}")).expect("a type");
+                let package_type = PackageType::new(format!("t{sequence}")).expect("a type");
                 let event = Event::VerifierApproved(VerifierApproved { package_type, module: MODULE, contract_version: 1 });
                 SignedEvent::new(&bench.keys[0], UnsignedEvent::new(network, author, sequence, 5, event))
             };
