@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use pyrsia_ledger::audit::FindingKind;
 use pyrsia_ledger::log::export::{EXPORT_MAGIC, ExportReader, ExportWriter, Record};
 use pyrsia_ledger::log::{
-    BlockLog, LedgerReader, ReadError, SoundBlocks, TransferError, export_log, fold_checked, import_log, replay_to,
+    Beside, BlockLog, LedgerReader, ReadError, SoundBlocks, Threads, TransferError, export_log, fold_checked, import_log,
+    replay_to,
 };
 use pyrsia_ledger::{BlockHash, Height, NetworkId, Projections, SealedBlock, Sha256Digest, Signature, SignedEvent};
 use std::error::Error;
@@ -15,6 +16,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const BLOCKS: u64 = 8;
+const THREADS: Threads = Threads { cores: 2, all_at_once };
+
+#[expect(clippy::disallowed_methods, reason = "the test has the threads that the ledger is lent")]
+fn all_at_once(beside: Vec<Beside<'_>>, here: &mut dyn FnMut()) {
+    std::thread::scope(|scope| {
+        for work in beside {
+            scope.spawn(work);
+        }
+        here();
+    });
+}
 
 fn folder(root: &Path, blocks: &[SealedBlock]) -> PathBuf {
     let folder = root.join("ledger");
@@ -33,7 +45,7 @@ fn export(path: &Path) -> Vec<u8> {
 }
 
 fn import(file: &Path, folder: &Path) -> Result<Height, TransferError> {
-    with_sound(file, |blocks| import_log(blocks, None, folder, &mut |_| ())).map(|state| state.height())
+    with_sound(file, |blocks| import_log(blocks, None, folder, THREADS, &mut |_| ())).map(|state| state.height())
 }
 
 #[test]
@@ -52,7 +64,8 @@ fn what_is_exported_is_imported_block_by_block() {
     }
     assert!(matches!(import(&file, &copy), Err(TransferError::Occupied(_))), "a log is never written over another one");
     let elsewhere = NetworkId::new(Sha256Digest::of(b"mine"));
-    let refused = with_sound(&file, |blocks| import_log(blocks, Some(elsewhere), &root.path().join("mine"), &mut |_| ()));
+    let refused =
+        with_sound(&file, |blocks| import_log(blocks, Some(elsewhere), &root.path().join("mine"), THREADS, &mut |_| ()));
     assert!(matches!(refused, Err(TransferError::Network { .. })));
     assert!(!root.path().join("mine").exists() && !root.path().join("mine.importing").exists());
 }
@@ -284,7 +297,7 @@ proptest! {
         }
         let root = tempfile::tempdir().unwrap();
         let file = file_of(root.path(), raw.iter().map(Vec::as_slice));
-        let folded = with_sound(&file, |blocks| fold_checked(blocks, None, &mut |_, _| Ok(()))).map(|state| state.height());
+        let folded = with_sound(&file, |blocks| fold_checked(blocks, None, THREADS, &mut |_, _| Ok(()))).map(|state| state.height());
         prop_assert_eq!(followed(&file).map_err(|error| in_words(&error)), folded.map_err(|error| in_words(&error)));
     }
 

@@ -15,9 +15,9 @@ const NO_LOG: &str =
     "file cannot be read as an exported log: it does not begin with \"pyrsia-log/1\\n\"\nhint: name a node's data folder";
 
 fn home() -> tempfile::TempDir {
-    let home = tempfile::tempdir().unwrap();
-    fs::create_dir(home.path().join("folder")).unwrap();
-    fs::write(home.path().join("file"), "1234 is no log and no proof").unwrap();
+    let home = tempfile::tempdir().expect("a folder");
+    fs::create_dir(home.path().join("folder")).expect("a folder");
+    fs::write(home.path().join("file"), "1234 is no log and no proof").expect("is written");
     home
 }
 

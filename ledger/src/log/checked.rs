@@ -1,5 +1,6 @@
 //! A log folded with every check that a follower makes, signatures and certificates included, on all cores: one thread reads and
-//! decodes, the caller's folds the blocks in their order, and one for each core verifies signatures in batches.
+//! decodes, the caller's folds the blocks in their order, and one for each core verifies signatures in batches. Whose threads these are
+//! is the caller's.
 //!
 //! What is refused, and with which words, is what a follower would say who takes block after block alone: of all that is wrong, the
 //! first of the lowest block.
@@ -12,7 +13,6 @@ use crate::projection::{BlockError, Projections};
 use crate::signed::{Claim, EncodedEvent, EventId, NetworkId, first_wrong_claim};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 /// Blocks that are read ahead.
 const BLOCKS_AHEAD: usize = 8;
@@ -64,41 +64,44 @@ fn refused((height, error): Wrong) -> TransferError {
     TransferError::Refused { height, source: Box::new(error) }
 }
 
+/// A piece of work for a thread of its own.
+pub type Beside<'a> = Box<dyn FnOnce() + Send + 'a>;
+
+/// The threads of whoever calls: the ledger has none.
+#[derive(Clone, Copy)]
+pub struct Threads {
+    /// How many verify signatures.
+    pub cores: usize,
+    /// Does the work of each of these on a thread of its own and the last on its own, all at once, for each waits for another; returns
+    /// when all are done.
+    pub all_at_once: for<'a> fn(Vec<Beside<'a>>, &mut dyn FnMut()),
+}
+
 /// The state at the end of a log of which every block holds. `each` is given a block once it is folded, while signatures of it and of
 /// those before it may still be under way: what it makes of them is worth something when this returns a state.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what the log does with files and threads stays in it; the state and every verdict are the same on one thread"
-)]
-pub fn fold_checked(mut blocks: SoundBlocks, pinned: Option<NetworkId>, each: Each<'_>) -> Result<Projections, TransferError> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
+pub fn fold_checked(
+    mut blocks: SoundBlocks,
+    pinned: Option<NetworkId>,
+    threads: Threads,
+    each: Each<'_>,
+) -> Result<Projections, TransferError> {
+    let cores = threads.cores.max(1);
     let (ahead, ready) = sync_channel(BLOCKS_AHEAD);
     let (work, waiting) = sync_channel(WORK_WAITING * cores);
     let (done, verdicts) = channel();
     let waiting = Mutex::new(waiting);
-    thread::scope(|scope| {
-        // Ends as well when nobody folds any more.
-        scope.spawn(move || while blocks.next_ready().is_some_and(|block| ahead.send(block).is_ok()) {});
-        for _ in 0..cores {
-            let (done, waiting) = (done.clone(), &waiting);
-            scope.spawn(move || verify_all(waiting, &done));
-        }
-        drop(done);
-        let mut folding = Folding { pinned, state: None, signatures: Signatures::default(), work, verdicts, wrong: None };
-        let mut folded = Ok(());
-        for block in ready {
-            folded = block.and_then(|block| folding.take_in(block, each));
-            if folded.is_err() || folding.wrong.is_some() {
-                break;
-            }
-        }
-        let state = folding.state.take();
-        // Of a block before the one that the fold ended at.
-        match folding.settle() {
-            Some(wrong) => Err(refused(wrong)),
-            None => folded.and_then(|()| state.ok_or(TransferError::Empty)),
-        }
-    })
+    // Ends as well when nobody folds any more.
+    let read = move || while blocks.next_ready().is_some_and(|block| ahead.send(block).is_ok()) {};
+    let mut beside: Vec<Beside<'_>> = vec![Box::new(read)];
+    for _ in 0..cores {
+        let (done, waiting) = (done.clone(), &waiting);
+        beside.push(Box::new(move || verify_all(waiting, &done)));
+    }
+    drop(done);
+    let folding = Folding { pinned, state: None, signatures: Signatures::default(), work, verdicts, wrong: None };
+    let (mut begun, mut folded) = (Some((folding, ready)), None);
+    (threads.all_at_once)(beside, &mut || folded = begun.take().map(|(folding, ready)| folding.fold(ready, each)));
+    folded.expect("all of the work is done")
 }
 
 fn verify_all(waiting: &Mutex<Receiver<Signatures>>, done: &Sender<Option<Wrong>>) {
@@ -120,6 +123,22 @@ struct Folding {
 }
 
 impl Folding {
+    fn fold(mut self, ready: Receiver<Result<ReadyBlock, TransferError>>, each: Each<'_>) -> Result<Projections, TransferError> {
+        let mut folded = Ok(());
+        for block in ready {
+            folded = block.and_then(|block| self.take_in(block, each));
+            if folded.is_err() || self.wrong.is_some() {
+                break;
+            }
+        }
+        let state = self.state.take();
+        // Of a block before the one that the fold ended at.
+        match self.settle() {
+            Some(wrong) => Err(refused(wrong)),
+            None => folded.and_then(|()| state.ok_or(TransferError::Empty)),
+        }
+    }
+
     fn take_in(&mut self, block: ReadyBlock, each: Each<'_>) -> Result<(), TransferError> {
         let ReadyBlock { bytes, decoded: Decoded { sealed, marks, claims } } = block;
         let height = sealed.height();
@@ -150,7 +169,7 @@ impl Folding {
     }
 
     fn hand_out(&mut self) {
-        // Refused only after every thread that verifies has panicked, which the scope that they run in tells.
+        // Refused only after every thread that verifies has panicked, which whoever runs them tells.
         let _ = self.work.send(std::mem::take(&mut self.signatures));
     }
 

@@ -2,7 +2,7 @@
 //!
 //! All of them stop at the first damage; who wants to know all of it asks for an audit.
 
-use super::checked::fold_checked;
+use super::checked::{Threads, fold_checked};
 use super::export::{ExportError, ExportWriter};
 use super::reader::{LedgerReader, Row};
 use super::{BlockLog, LogError};
@@ -215,6 +215,7 @@ pub fn import_log(
     blocks: SoundBlocks,
     pinned: Option<NetworkId>,
     folder: &Path,
+    threads: Threads,
     progress: &mut dyn FnMut(Height),
 ) -> Result<Projections, TransferError> {
     let failed = |source| TransferError::Write { path: folder.to_owned(), source };
@@ -236,7 +237,7 @@ pub fn import_log(
         Ok(()) | Err(_) => {}
     }
     fs::create_dir_all(&partial).map_err(failed)?;
-    let state = append_checked(blocks, pinned, &partial, progress).inspect_err(|_| {
+    let state = append_checked(blocks, pinned, &partial, threads, progress).inspect_err(|_| {
         // The reason of the failure is worth more than that of a failed clean-up; the next import cleans up as well.
         let _ = fs::remove_dir_all(&partial);
     })?;
@@ -250,11 +251,12 @@ fn append_checked(
     blocks: SoundBlocks,
     pinned: Option<NetworkId>,
     folder: &Path,
+    threads: Threads,
     progress: &mut dyn FnMut(Height),
 ) -> Result<Projections, TransferError> {
     let (mut log, _) = BlockLog::open(folder)?;
     let (mut batch, mut batch_bytes) = (vec![], 0);
-    let state = fold_checked(blocks, pinned, &mut |sealed, raw| {
+    let state = fold_checked(blocks, pinned, threads, &mut |sealed, raw| {
         progress(sealed.height());
         batch.push(sealed);
         batch_bytes += raw.len();

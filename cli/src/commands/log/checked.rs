@@ -4,11 +4,27 @@
 use super::super::{node, request_failure};
 use super::{open_sound, progress_bar, refused};
 use crate::exit::Failure;
-use pyrsia_ledger::log::{SoundBlocks, TransferError, fold_checked};
+use pyrsia_ledger::log::{Beside, SoundBlocks, Threads, TransferError, fold_checked};
 use pyrsia_ledger::{Height, NetworkId, Projections, SealedBlock};
 use pyrsia_registry::wire::{BLOCKS_MEDIA_TYPE, split_blocks};
 use std::error::Error;
 use std::path::Path;
+use std::thread;
+
+/// One for each core, and for whatever else is to be done beside.
+pub(super) fn threads() -> Threads {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    Threads { cores, all_at_once }
+}
+
+fn all_at_once(beside: Vec<Beside<'_>>, here: &mut dyn FnMut()) {
+    thread::scope(|scope| {
+        for work in beside {
+            scope.spawn(work);
+        }
+        here();
+    });
+}
 
 /// The state at the end of a node's log, whose every block `each` is given with its bytes. `what` did not work when this fails.
 pub(in crate::commands) async fn of_node(
@@ -63,7 +79,7 @@ pub(in crate::commands) fn of_blocks(
     mut each: impl FnMut(&SealedBlock, usize),
 ) -> Result<Projections, Failure> {
     let bar = progress_bar(blocks.newest());
-    let folded = fold_checked(blocks, pinned, &mut |sealed, raw| {
+    let folded = fold_checked(blocks, pinned, threads(), &mut |sealed, raw| {
         each(&sealed, raw.len());
         bar.inc(1);
         Ok(())

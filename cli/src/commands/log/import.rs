@@ -1,6 +1,7 @@
 //! `pyrsia log import`: an exported log becomes a ledger folder that a node can be started on.
 
 use super::super::{print, print_json};
+use super::checked::threads;
 use super::{open_sound, progress_bar, refused};
 use crate::arguments::OutputArguments;
 use crate::exit::Failure;
@@ -12,7 +13,7 @@ use std::path::Path;
 pub(super) fn run(file: &Path, folder: &Path, network: Option<NetworkId>, output: OutputArguments) -> Result<(), Failure> {
     let (_scratch, blocks) = open_sound(file)?;
     let bar = progress_bar(blocks.newest());
-    let imported = import_log(blocks, network, folder, &mut |height| bar.set_position(height.0 + 1));
+    let imported = import_log(blocks, network, folder, threads(), &mut |height| bar.set_position(height.0 + 1));
     bar.finish_and_clear();
     let state = imported.map_err(|error| {
         let failure = refused("the log cannot be imported", file, &error);
