@@ -375,6 +375,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_hashed_and_not_yet_written_keeps_the_whole_back() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = ArtifactStore::open(folder.path()).expect("opens");
+        let bytes = [[1; CHUNK_BYTES], [2; CHUNK_BYTES]].concat();
+        let (sha256, (first, last)) = (Sha256Digest::of(&bytes), bytes.split_at(CHUNK_BYTES));
+        let partial = store.begin_partial(&sha256, list_of(&bytes)).expect("begins");
+        assert!(partial.verify(0, first, |_| false).expect("reads"));
+        partial.write_chunk(1, last).expect("writes");
+        assert_eq!(partial.finish(|chunk| chunk == 1, || panic!("it is not whole")).expect("stops"), Finished::Abandoned);
+        partial.write_chunk(0, first).expect("writes");
+        assert_eq!(partial.finish(|_| true, || {}).expect("ends"), Finished::Stored);
+    }
+
+    #[test]
     fn what_has_come_is_read_while_its_download_lives_and_has_no_second_owner() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = ArtifactStore::open(folder.path()).expect("opens");
