@@ -260,6 +260,27 @@ fn a_short_file_with_a_good_trailer_of_another_tip_is_found() {
 }
 
 #[test]
+fn of_a_wrong_signature_under_an_event_and_one_in_the_certificate_the_one_that_a_follower_meets_is_told() {
+    for (events, told) in [(3, "the signature is wrong"), (70, "is not final")] {
+        let mut blocks = blocks_of(&[events]);
+        let flipped = |signature: &mut Signature| {
+            let mut bytes = *signature.as_bytes();
+            bytes[40] ^= 1;
+            *signature = Signature::from_bytes(bytes);
+        };
+        flipped(&mut blocks[1].block.events[2].signature);
+        blocks[1] = chain::resealed(&Projections::from_genesis(&blocks[0]).unwrap(), &blocks[1].block.events);
+        flipped(&mut blocks[1].certificate.signatures[0].1);
+        let root = tempfile::tempdir().unwrap();
+        let raw: Vec<Vec<u8>> = blocks.iter().map(SealedBlock::encode).collect();
+        let file = file_of(root.path(), raw.iter().map(Vec::as_slice));
+        let refused = in_words(&import(&file, &root.path().join("copy")).unwrap_err());
+        assert_eq!(refused, in_words(&followed(&file).unwrap_err()));
+        assert!(refused.contains(told), "{refused}");
+    }
+}
+
+#[test]
 fn of_two_wrong_signatures_in_different_batches_the_one_of_the_lower_block_is_told() {
     let mut blocks = blocks_of(&[1, 600, 600, 1]);
     for (height, event) in [(2, 599), (3, 0)] {
