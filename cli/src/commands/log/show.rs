@@ -5,8 +5,8 @@ use super::replay::moment;
 use super::{open_sound, refused};
 use crate::arguments::OutputArguments;
 use crate::exit::Failure;
-use pyrsia_ledger::SealedBlock;
 use pyrsia_ledger::log::TransferError;
+use pyrsia_ledger::{Height, SealedBlock};
 use pyrsia_registry::wire::{BlockView, event_in_words};
 use std::fmt::Write;
 use std::path::Path;
@@ -20,12 +20,12 @@ pub(super) fn run(ledger: &Path, from: u64, to: u64, output: OutputArguments) ->
     let (mut shown, mut end) = (0, None);
     for block in blocks {
         let (sealed, _) = block.map_err(|error| refused("the log cannot be shown", ledger, &error))?;
-        let height = sealed.height().0;
-        if height > to {
+        let height = sealed.height();
+        if height.0 > to {
             break;
         }
         end = Some(height);
-        if height < from {
+        if height.0 < from {
             continue;
         }
         let text = match (output.json, shown) {
@@ -39,8 +39,10 @@ pub(super) fn run(ledger: &Path, from: u64, to: u64, output: OutputArguments) ->
         }
     }
     match (shown, end) {
-        (0, Some(end)) => Err(Failure::new(format!("the log ends at block {end}, block {from} is not in it"))),
-        (0, None) => Err(refused("the log cannot be shown", ledger, &TransferError::Empty)),
+        (0, end) => {
+            let nothing = end.map_or(TransferError::Empty, |end| TransferError::NotThere { wanted: Height(from), end });
+            Err(refused("the log cannot be shown", ledger, &nothing))
+        }
         (_, _) if output.json => print("\n]\n"),
         (_, _) => Ok(()),
     }
