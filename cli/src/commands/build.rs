@@ -8,12 +8,13 @@ use super::{node, package_failure, print, print_json, request_failure};
 use crate::arguments::{BuildArguments, BuildCommand, BuildOptions, OutputArguments, WaitArguments};
 use crate::exit::Failure;
 use crate::node_client::{NodeClient, RequestError, path_segment};
-use follow::follow;
+use follow::{Beginning, follow};
 pub(super) use outcome::in_words;
 use outcome::settled;
 use pyrsia_registry::wire::{
     BuildStatusRequest, BuildStatusResponse, BuildView, RequestBuild, RequestedBuild, RequestedState, name_in_log,
 };
+use reqwest::StatusCode;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -66,7 +67,8 @@ async fn one(node: &NodeClient, wish: RequestBuild, options: BuildOptions) -> Re
     let build = match request.build_id {
         Some(id) if options.wait.wait && !came_to_nothing => {
             let progress = follow::Progress::start(&request.package, options.output.json);
-            Some(follow(node, &id.to_string(), options.wait.timeout, |view| progress.show(view)).await?)
+            let (id, timeout) = (id.to_string(), options.wait.timeout);
+            Some(follow(node, &id, Beginning::Accepted, timeout, |view| progress.show(view)).await?)
         }
         _ => None,
     };
@@ -114,13 +116,16 @@ async fn status(id: String, wait: WaitArguments, output: OutputArguments) -> Res
     let node = node()?;
     if wait.wait {
         let progress = follow::Progress::start(&id, output.json);
-        follow(&node, &id, wait.timeout, |view| progress.show(view)).await?;
+        follow(&node, &id, Beginning::Named, wait.timeout, |view| progress.show(view)).await?;
     }
     let answer: Result<BuildStatusResponse, _> = node.post("/build/status", &BuildStatusRequest { build_id: id.clone() }).await;
     let status = answer.map_err(|error| match error.status() {
-        Some(_) => request_failure(&format!("Build status for '{id}' was not found"), &error)
-            .hint("Additional info related to the build might be available via 'pyrsia inspect-log' command"),
-        None => request_failure(&format!("Build status for '{id}' cannot be shown"), &error),
+        // What the node says of an id that is none, and of one that it does not know.
+        Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => {
+            request_failure(&format!("Build status for '{id}' was not found"), &error)
+                .hint("Additional info related to the build might be available via 'pyrsia inspect-log' command")
+        }
+        _ => request_failure(&format!("Build status for '{id}' cannot be shown"), &error),
     })?;
     if output.json {
         print_json(&status)?;

@@ -1,14 +1,17 @@
 //! What a newcomer gets wrong: each command ends with a sentence that names it, a next step where there is one, and the code of the docs.
 
-use crate::fixture::{Ended, PYRSIA, ended, program, run};
+use crate::fixture::{Ended, PYRSIA, ended, free_port, program, run};
+use serde_json::json;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
 
 /// A log with every kind of event.
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ledger/tests/golden/every-kind.pyrsia-log");
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const BUILD: &str = "c9ca3e57-aa84-8fab-a8be-381ab31e4916";
+const NODE: &str = "12D3KooWBgWeXNT1EKXo2omRhZVmkbvPgzZ5BcGjTfgKr586BSAn";
 const NOWHERE: &str = "nowhere does not exist\nhint: name a node's data folder";
 const NO_LEDGER: &str = "folder holds no ledger: ";
 const NO_LOG: &str =
@@ -97,6 +100,72 @@ fn without_a_node_a_build_is_neither_unknown_nor_under_way() {
     assert!(ended.stderr.contains("run 'pyrsia config --show'") && !ended.stderr.contains("goes on"), "{}", ended.stderr);
 }
 
+/// Has the CLI of `home` ask a place that gives each connection the next answer, and is gone after the last.
+fn asked_of(home: &Path, answers: Vec<(&'static str, serde_json::Value)>) {
+    let (listener, port) = free_port();
+    assert_eq!(run(PYRSIA, home, &format!("config -e --host 127.0.0.1 --port {port}")).code, Some(0));
+    std::thread::spawn(move || {
+        for (status, body) in answers {
+            let (stream, _) = listener.accept().expect("the program connects");
+            answer(&stream, status, &body.to_string()).expect("the program takes its answer");
+        }
+    });
+}
+
+fn answer(mut stream: &TcpStream, status: &str, body: &str) -> std::io::Result<()> {
+    let mut request = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(request.read_line(&mut head)? > 0, "a request ends with an empty line: {head}");
+    }
+    let length = head.to_lowercase().split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    // What is left unread when the connection ends would take the answer with it.
+    request.read_exact(&mut vec![0; length.unwrap_or(0)])?;
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+}
+
+#[test]
+fn a_build_is_unknown_only_where_the_node_says_so() {
+    let home = home();
+    let answers = [
+        ("400 Bad Request", "was not found"),
+        ("404 Not Found", "was not found"),
+        ("401 Unauthorized", "cannot be shown"),
+        ("403 Forbidden", "cannot be shown"),
+        ("429 Too Many Requests", "cannot be shown"),
+        ("503 Service Unavailable", "cannot be shown"),
+    ];
+    asked_of(home.path(), answers.map(|(status, _)| (status, json!({ "detail": "as it is" }))).into());
+    for (status, what) in answers {
+        let sentence = format!("Build status for '1' {what}: HTTP status error ({status}) ");
+        let ended = check(home.path(), "build status --id 1", 1, &sentence);
+        assert_eq!(ended.stderr.contains("hint: "), what == "was not found", "{status}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_build_that_was_heard_of_goes_on_while_its_node_is_away() {
+    let home = home();
+    let requested = json!({ "state": "requested", "build_id": BUILD, "package_type": "docker", "package": "alpine:3.16.0" });
+    let building = json!({
+        "build_id": BUILD, "package_type": "docker", "package": "alpine:3.16.0", "attempt": 0, "state": "committing",
+        "verifier": A, "requested_by": NODE, "requested_at": 1, "requested_time_ms": 1, "majority": 1,
+        "judges": [], "waits": [], "vouches": [], "disputes": [],
+    });
+    for (line, heard) in
+        [("build docker alpine:3.16.0 --wait --timeout 1s", requested), ("build status --id BUILD --wait --timeout 1s", building)]
+    {
+        asked_of(home.path(), vec![("200 OK", heard)]);
+        let sentence =
+            format!("Build '{BUILD}' has no result after 1s; it goes on\nhint: run 'pyrsia build status --id {BUILD}'");
+        check(home.path(), &line.replace("BUILD", BUILD), 1, &sentence);
+    }
+}
+
 /// What each writes to stdout.
 const ANSWERS: [&str; 6] =
     ["audit LOG", "log show LOG", "log show LOG --json", "log replay LOG --json", "search --ledger LOG", "settings"];
@@ -113,13 +182,11 @@ fn an_answer_that_cannot_be_written_is_a_failure_and_one_that_nobody_reads_on_is
         assert_eq!(full.code, Some(if line.starts_with("search") || line.starts_with("audit") { 2 } else { 1 }), "{line}");
         assert!(full.stderr.contains("cannot write to stdout: No space left on device"), "{line}: {}", full.stderr);
 
-        let mut child = program(PYRSIA, home.path());
-        let mut child = child.args(words()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        let mut first = String::new();
-        BufReader::with_capacity(1, child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
-        let head = ended(child.wait_with_output().expect("the program ends"));
-        assert_eq!((head.code, head.stderr.as_str()), (Some(0), ""), "{line}");
-        assert!(first.ends_with('\n'), "{line}: {first}");
+        // An answer that fits a pipe is refused by one without a reader alone.
+        let (reader, unread) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let unread = ended(program(PYRSIA, home.path()).args(words()).stdout(unread).output().expect("the program starts"));
+        assert_eq!((unread.code, unread.stderr.as_str()), (Some(0), ""), "{line}");
     }
 }
 

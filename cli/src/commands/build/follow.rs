@@ -18,18 +18,32 @@ const SPINNER_TICK: Duration = Duration::from_millis(120);
 /// How long a node may be away, or not know a build that another one has accepted.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is known of a build before a node is asked for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// A node has accepted its request.
+    Accepted,
+    /// Its id, which may be of no build.
+    Named,
+}
+
 /// Asks for the build until it is closed, and hands every answer to `seen`.
 pub(super) async fn follow(
     node: &NodeClient,
     id: &str,
+    beginning: Beginning,
     timeout: Duration,
     seen: impl Fn(&BuildView),
 ) -> Result<BuildView, Failure> {
     let begin = Instant::now();
     let mut last_answer = Instant::now();
+    let mut heard_of = beginning == Beginning::Accepted;
     loop {
-        match node.get::<BuildView>(&format!("/api/v1/builds/{}", path_segment(id))).await {
+        let answer = node.get::<BuildView>(&format!("/api/v1/builds/{}", path_segment(id))).await;
+        let waited_enough = begin.elapsed() >= timeout;
+        match answer {
             Ok(view) => {
+                heard_of = true;
                 last_answer = Instant::now();
                 seen(&view);
                 if is_closed(&view) {
@@ -37,10 +51,10 @@ pub(super) async fn follow(
                 }
             }
             // That a build goes on is said only of one that was heard of.
-            Err(error) if is_worth_waiting(&error) && last_answer.elapsed() < PATIENCE && begin.elapsed() < timeout => {}
+            Err(error) if is_worth_waiting(&error) && last_answer.elapsed() < PATIENCE && (heard_of || !waited_enough) => {}
             Err(error) => return Err(request_failure(&format!("Build '{id}' cannot be followed"), &error)),
         }
-        if begin.elapsed() >= timeout {
+        if waited_enough {
             let waited = humantime::format_duration(Duration::from_secs(timeout.as_secs()));
             let failure = Failure::new(format!("Build '{id}' has no result after {waited}; it goes on"));
             return Err(failure.hint(format!("run 'pyrsia build status --id {id}' later")));

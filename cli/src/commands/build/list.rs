@@ -3,7 +3,7 @@
 //! What a central node does every night: what is published is skipped, what cannot be asked is reported and does not stop
 //! the others, and the exit code tells whether every package of the list is published or under way.
 
-use super::follow::follow;
+use super::follow::{Beginning, follow};
 use super::outcome::{in_words, settled};
 use super::{Asked, nothing, request, said_of};
 use crate::arguments::BuildOptions;
@@ -125,13 +125,15 @@ async fn ask(node: &NodeClient, package_type: &str, listed: String, options: &Bu
         return Line { listed, asked: Some(Asked { request, build: None }), error };
     }
     let (build, error) = match request.build_id {
-        Some(id) if options.wait.wait => match follow(node, &id.to_string(), options.wait.timeout, |_| {}).await {
-            Ok(view) => {
-                let error = settled(&view).err().map(|failure| failure.to_string());
-                (Some(view), error)
+        Some(id) if options.wait.wait => {
+            match follow(node, &id.to_string(), Beginning::Accepted, options.wait.timeout, |_| {}).await {
+                Ok(view) => {
+                    let error = settled(&view).err().map(|failure| failure.to_string());
+                    (Some(view), error)
+                }
+                Err(failure) => (None, Some(failure.to_string())),
             }
-            Err(failure) => (None, Some(failure.to_string())),
-        },
+        }
         _ => (None, None),
     };
     Line { listed, asked: Some(Asked { request, build }), error }
