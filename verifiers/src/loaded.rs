@@ -1,7 +1,7 @@
 //! The modules in use, and those that are being loaded.
 //!
 //! Owns who loads a module and who waits: each is loaded once however many ask for it, and no lock is held meanwhile, so that one which takes long holds up nobody who
-//! wants another. Bounds how many are loaded at the same time.
+//! wants another. Bounds how many are loaded at the same time: as many slow ones as that hold up all others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -87,22 +87,37 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
+    use std::time::{Duration, Instant};
 
     const NONE: LoadError = LoadError::TooLarge { size: 1, max: 0 };
+    /// How long what takes a moment may take on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+    /// How long one too many is waited for.
+    const MOMENT: Duration = Duration::from_millis(50);
+
+    #[derive(Default)]
+    struct Crowd {
+        inside: usize,
+        most: usize,
+    }
 
     #[test]
     fn a_bounded_number_is_loaded_at_a_time_and_a_crash_gives_its_place_back() {
-        let (modules, inside, meet) = (LoadedModules::default(), AtomicUsize::new(0), Barrier::new(MODULES_LOADED_AT_ONCE_MAX));
+        let (modules, crowd, changed) = (LoadedModules::default(), Mutex::new(Crowd::default()), Condvar::new());
         let crash = || modules.get(Sha256Digest::of(b"crash"), || panic!("a bug"));
         assert!(catch_unwind(AssertUnwindSafe(crash)).is_err());
+        let deadline = Instant::now() + PATIENCE;
         let load = || {
-            let others = inside.fetch_add(1, Ordering::SeqCst);
-            meet.wait();
-            inside.fetch_sub(1, Ordering::SeqCst);
-            assert!(others < MODULES_LOADED_AT_ONCE_MAX);
+            let mut now = crowd.lock().unwrap();
+            now.inside += 1;
+            now.most = now.most.max(now.inside);
+            changed.notify_all();
+            // Where a place was lost there are never enough.
+            let left = deadline.saturating_duration_since(Instant::now());
+            (now, _) = changed.wait_timeout_while(now, left, |now| now.most < MODULES_LOADED_AT_ONCE_MAX).unwrap();
+            (now, _) = changed.wait_timeout_while(now, MOMENT, |now| now.most <= MODULES_LOADED_AT_ONCE_MAX).unwrap();
+            now.inside -= 1;
             Err(NONE)
         };
         thread::scope(|scope| {
@@ -111,6 +126,7 @@ mod tests {
                 scope.spawn(move || assert!(modules.get(Sha256Digest::of(&number.to_le_bytes()), load).is_err()));
             }
         });
+        assert_eq!(crowd.lock().unwrap().most, MODULES_LOADED_AT_ONCE_MAX);
         assert!(modules.lock().loading.is_empty());
     }
 }
