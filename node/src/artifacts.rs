@@ -27,5 +27,5 @@ pub use ingest::Ingest;
 pub(crate) use lock::FolderLock;
 pub(crate) use partial::{Finished, Partial};
 pub(crate) use scrub::Inspection;
-pub(crate) use store::Reservation;
 pub use store::{ArtifactStore, Leaving, Stored};
+pub(crate) use store::{Reservation, hashed};

@@ -3,7 +3,6 @@
 use super::{Sha256Digest, pair};
 use sha2::block_api::compress256;
 
-/// The block of SHA-256, in bytes.
 pub(super) const BLOCK_BYTES: usize = 64;
 type Block = [u8; BLOCK_BYTES];
 /// Section 5.3.3.
@@ -26,6 +25,9 @@ impl Default for RunningSha256 {
 }
 
 impl RunningSha256 {
+    /// The block of SHA-256, in bytes.
+    pub const BLOCK_BYTES: usize = BLOCK_BYTES;
+
     pub fn update(&mut self, blocks: &[Block]) {
         compress256(&mut self.words, blocks);
         self.blocks += blocks.len() as u64;

@@ -8,8 +8,8 @@ use pyrsia_ledger::tree::CHUNK_BYTES;
 use pyrsia_ledger::{BuildId, RunningSha256, Sha256Digest};
 use std::io::{self, Write};
 
-/// A block of SHA-256, in bytes: a chunk is a whole number of these.
-const BLOCK_BYTES: usize = 64;
+/// A chunk is a whole number of these.
+const BLOCK_BYTES: usize = RunningSha256::BLOCK_BYTES;
 
 /// The digest of an artifact and its chunk list, in one pass.
 #[derive(Default)]

@@ -149,27 +149,23 @@ impl Partial {
         Ok(bitmap)
     }
 
-    /// Whether these bytes are that chunk. The digest of the whole goes on by a chunk beside it where the next one is here, this one or, as
-    /// `has_come` says, on disk: two digests in step take little longer than one.
+    /// Whether these bytes are that chunk. The digest of the whole goes on beside it by its next chunk, where that is on disk, as `has_come`
+    /// says: two digests in step take little longer than one.
     pub(crate) fn verify(&self, chunk: u64, bytes: &[u8], has_come: impl FnOnce(u64) -> bool) -> Result<bool, StoreError> {
         // Whoever holds it is hashing.
         let Ok(mut whole) = self.whole.try_lock() else { return Ok(self.list.holds(chunk, bytes)) };
         let Whole { hasher, next, buffer } = &mut *whole;
         // The last chunk is left to [`Partial::finish`].
-        let goes_on = *next + 1 < self.list.count() && (*next == chunk || has_come(*next));
-        if !goes_on {
+        if *next + 1 >= self.list.count() || !has_come(*next) {
             drop(whole);
             return Ok(self.list.holds(chunk, bytes));
         }
-        let following = if *next == chunk { bytes } else { self.read_chunk(*next, buffer)? };
-        let ((blocks, rest), (following, _)) = (bytes.as_chunks(), following.as_chunks());
-        let (mut own, mut after) = (RunningSha256::default(), hasher.clone());
-        RunningSha256::update_both([&mut own, &mut after], [blocks, following]);
-        let is_right = self.list.names(chunk, &own.finish(rest));
-        if *next != chunk || is_right {
-            (*hasher, *next) = (after, *next + 1);
-        }
-        Ok(is_right)
+        let ((blocks, rest), (following, _)) = (bytes.as_chunks(), self.read_chunk(*next, buffer)?.as_chunks());
+        let mut own = RunningSha256::default();
+        RunningSha256::update_both([&mut own, hasher], [blocks, following]);
+        *next += 1;
+        drop(whole);
+        Ok(self.list.names(chunk, &own.finish(rest)))
     }
 
     /// Writes a chunk that was verified.
@@ -202,7 +198,7 @@ impl Partial {
                 synced.inspect_err(|_| has_failed.store(true, Ordering::Release))
             };
             let syncing = thread::Builder::new().spawn_scoped(scope, sync).on_disk("start a thread that syncs", &self.path)?;
-            let found = self.hash_behind(wait_for, || {
+            let found = self.hash_behind([CHUNKS_LEFT_MAX, WRITE_BACK_BYTES / CHUNK_BYTES as u64], wait_for, || {
                 // Where one is waiting already, that one comes after these bytes as well.
                 let _ = written.try_send(());
             });
@@ -231,19 +227,26 @@ impl Partial {
         Ok(Finished::Stored)
     }
 
-    /// The digest of the whole, hashed as it comes in; none when a chunk will never be here. `written` is told of every [`WRITE_BACK_BYTES`].
+    /// The digest of the whole, read from the file as it comes in; none when a chunk will never be here. `written` is told of every
+    /// `write_back_chunks`.
     ///
-    /// [`Partial::verify`] does most of it: what it leaves is done here when as much has come behind it.
-    fn hash_behind(&self, wait_for: impl Fn(u64) -> bool, written: impl Fn()) -> Result<Option<Sha256Digest>, StoreError> {
+    /// [`Partial::verify`] does most of it: what it leaves is done here when `left_max` chunks have come behind it.
+    fn hash_behind(
+        &self,
+        [left_max, write_back_chunks]: [u64; 2],
+        wait_for: impl Fn(u64) -> bool,
+        written: impl Fn(),
+    ) -> Result<Option<Sha256Digest>, StoreError> {
         let Some(last) = self.list.count().checked_sub(1) else { return Ok(Some(Sha256Digest::of(&[]))) };
-        let mut told_of_bytes = 0;
+        let mut told_of = 0;
         loop {
             let next = self.whole().next;
-            if !wait_for((next + CHUNKS_LEFT_MAX).min(last)) || !wait_for(next) {
+            let here = (next + left_max).min(last);
+            if !wait_for(here) || !wait_for(next) {
                 return Ok(None);
             }
-            if next * CHUNK_BYTES as u64 >= told_of_bytes + WRITE_BACK_BYTES {
-                told_of_bytes = next * CHUNK_BYTES as u64;
+            if here + 1 >= told_of + write_back_chunks {
+                told_of = here + 1;
                 written();
             }
             let mut whole = self.whole();
@@ -252,15 +255,11 @@ impl Partial {
                 continue;
             }
             let bytes = self.read_chunk(next, buffer)?;
-            if next < last {
-                hasher.update(bytes.as_chunks().0);
-                *now += 1;
-                continue;
+            if next == last {
+                return Ok(Some(hasher.clone().finish(bytes)));
             }
-            let found = hasher.clone().finish(bytes);
-            drop(whole);
-            // A chunk is hashed before it is written.
-            return Ok((0..=last).all(&wait_for).then_some(found));
+            hasher.update(bytes.as_chunks().0);
+            *now += 1;
         }
     }
 
@@ -290,6 +289,7 @@ pub(crate) enum Finished {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::cell::{Cell, RefCell};
     use std::sync::Condvar;
 
     fn list_of(bytes: &[u8]) -> ChunkList {
@@ -340,6 +340,7 @@ mod tests {
             order in Just((0..6).collect::<Vec<u64>>()).prop_shuffle(),
             on_disk in 0usize..=6,
             wrong in 0u64..7,
+            left_max in 0u64..8,
             last_bytes in 1..=CHUNK_BYTES,
         ) {
             let folder = tempfile::tempdir().expect("a temporary folder");
@@ -356,36 +357,40 @@ mod tests {
                 let wait = arrived.wait_while(done.lock().expect("no panic"), |done| !done.contains(&chunk));
                 wait.is_ok()
             };
-            let finished = thread::scope(|scope| {
-                let following = scope.spawn(|| partial.finish(wait_for, || {}));
-                for chunk in after.iter().copied() {
-                    if chunk == wrong {
-                        let changed = vec![6; chunk_of(chunk).len()];
-                        assert!(!partial.verify(chunk, &changed, has_come).expect("reads"));
-                    }
-                    assert!(partial.verify(chunk, chunk_of(chunk), has_come).expect("reads"));
-                    partial.write_chunk(chunk, chunk_of(chunk)).expect("writes");
-                    done.lock().expect("no panic").push(chunk);
-                    arrived.notify_all();
-                }
-                following.join().expect("no panic").expect("ends")
+            // What is asserted inside would leave the follower waiting.
+            let bring = |chunk: u64| {
+                let is_noticed = chunk != wrong || !partial.verify(chunk, &vec![6; chunk_of(chunk).len()], has_come).expect("reads");
+                let is_right = partial.verify(chunk, chunk_of(chunk), has_come).expect("reads");
+                partial.write_chunk(chunk, chunk_of(chunk)).expect("writes");
+                done.lock().expect("no panic").push(chunk);
+                arrived.notify_all();
+                is_noticed && is_right
+            };
+            let (one, other) = after.split_at(after.len() / 2);
+            let (brought, found) = thread::scope(|scope| {
+                let following = scope.spawn(|| partial.hash_behind([left_max, 2], wait_for, || {}));
+                let streams = [one, other].map(|stream| scope.spawn(|| stream.iter().copied().all(&bring)));
+                (streams.map(|stream| stream.join().expect("no panic")), following.join().expect("no panic"))
             });
-            prop_assert_eq!(finished, Finished::Stored);
+            prop_assert_eq!((brought, found.expect("reads")), ([true; 2], Some(sha256)));
         }
     }
 
     #[test]
-    fn what_is_hashed_and_not_yet_written_keeps_the_whole_back() {
+    fn whoever_syncs_is_told_as_soon_as_so_many_chunks_are_here() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = ArtifactStore::open(folder.path()).expect("opens");
-        let bytes = [[1; CHUNK_BYTES], [2; CHUNK_BYTES]].concat();
-        let (sha256, (first, last)) = (Sha256Digest::of(&bytes), bytes.split_at(CHUNK_BYTES));
+        let bytes = (0..6).map(|chunk| vec![chunk; CHUNK_BYTES]).collect::<Vec<_>>().concat();
+        let sha256 = Sha256Digest::of(&bytes);
         let partial = store.begin_partial(&sha256, list_of(&bytes)).expect("begins");
-        assert!(partial.verify(0, first, |_| false).expect("reads"));
-        partial.write_chunk(1, last).expect("writes");
-        assert_eq!(partial.finish(|chunk| chunk == 1, || panic!("it is not whole")).expect("stops"), Finished::Abandoned);
-        partial.write_chunk(0, first).expect("writes");
-        assert_eq!(partial.finish(|_| true, || {}).expect("ends"), Finished::Stored);
+        (0..).zip(bytes.chunks(CHUNK_BYTES)).for_each(|(chunk, bytes)| partial.write_chunk(chunk, bytes).expect("writes"));
+        let (asked_for, told) = (Cell::new(0), RefCell::new(vec![]));
+        let wait_for = |chunk: u64| {
+            asked_for.set(chunk.max(asked_for.get()));
+            true
+        };
+        let found = partial.hash_behind([2, 3], wait_for, || told.borrow_mut().push(asked_for.get())).expect("reads");
+        assert_eq!((found, told.into_inner()), (Some(sha256), vec![2, 5]));
     }
 
     #[test]

@@ -384,7 +384,7 @@ fn answers_at_once(path: &Path) -> bool {
 }
 
 /// Reads a file from its beginning to its end; none when `goes_on`, which is told the size of each piece, says no.
-pub(super) fn hashed(mut file: &File, mut goes_on: impl FnMut(usize) -> bool) -> io::Result<Option<ArtifactHasher>> {
+pub(crate) fn hashed(mut file: &File, mut goes_on: impl FnMut(usize) -> bool) -> io::Result<Option<ArtifactHasher>> {
     let mut hasher = ArtifactHasher::new();
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {

@@ -4,18 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use pyrsia_ledger::event::{BuildOutcome, BuiltArtifact};
-use pyrsia_ledger::tree::{self, CHUNK_BYTES};
 use pyrsia_ledger::{BuildId, Sha256Digest};
 use pyrsia_verifiers::set::read_module;
 use pyrsia_verifiers::{InputFile, SHIPPED};
-use sha2::{Digest as _, Sha256};
 
 use super::output;
 use super::sealed::{FileNames, Seals};
+use crate::artifacts::hashed;
 
 const BLOBS: &str = "blobs";
 const MODULES: &str = "modules";
@@ -59,24 +58,13 @@ impl StoredOutputs {
 
     /// Reads the bytes that lie under a name; none if there are none.
     pub fn measure(&self, sha256: &Sha256Digest) -> io::Result<Option<Measured>> {
-        let mut file = match File::open(self.blob_path(sha256)) {
+        let file = match File::open(self.blob_path(sha256)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let (mut whole, mut chunks, mut size_bytes) = (Sha256::new(), vec![], 0);
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        loop {
-            chunk.clear();
-            (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
-            if chunk.is_empty() {
-                break;
-            }
-            whole.update(&chunk);
-            chunks.push(Sha256Digest::of(&chunk));
-            size_bytes += chunk.len() as u64;
-        }
-        let sha256 = Sha256Digest::new(whole.finalize().into());
-        Ok(Some(Measured { sha256, size_bytes, chunk_root: tree::chunk_root(&chunks) }))
+        let Some(hasher) = hashed(&file, |_| true)? else { return Ok(None) };
+        let (sha256, list) = hasher.finish().map_err(io::Error::other)?;
+        Ok(Some(Measured { sha256, size_bytes: list.size_bytes(), chunk_root: list.root() }))
     }
 
     /// The files of an output whose artifacts are all here, under each set of names that they may have had. Only the right one makes
@@ -124,6 +112,7 @@ impl StoredOutputs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pyrsia_ledger::tree::{self, CHUNK_BYTES};
     use std::fs;
 
     #[test]
