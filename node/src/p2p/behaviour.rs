@@ -43,7 +43,7 @@ const NEGOTIATING_STREAMS_MAX: usize = 128;
 /// Of the 1 GiB window that yamux gives a connection, 256 KiB belong to each stream it may have, and what is left is what
 /// fast streams may grow by: this many streams leave 16 MiB, which bounds what waits in memory for a slow reader.
 const YAMUX_STREAMS_MAX: usize = 4_032;
-/// How much of a connection is read at once, in bytes: Noise asks for 8 KiB of its messages of up to 64.
+/// How much of a TCP connection is read at once, in bytes: Noise asks for 8 KiB of its messages of up to 64.
 const READ_BYTES: usize = 64 << 10;
 /// Connections stay: an idle one costs a ping.
 const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -119,16 +119,13 @@ where
 {
     let mut streams = yamux::Config::default();
     streams.set_max_num_streams(YAMUX_STREAMS_MAX);
-    let upgraded = transport
-        .map(|bytes, _| BufReader::with_capacity(READ_BYTES, bytes))
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(key)?)
-        .multiplex(streams);
+    let upgraded = transport.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?).multiplex(streams);
     Ok(upgraded.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection))).boxed())
 }
 
 fn tcp_and_quic(key: &Keypair) -> Result<Connections, noise::Error> {
-    let tcp = secured(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)), key)?;
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let tcp = secured(tcp.map(|socket, _| BufReader::with_capacity(READ_BYTES, socket)), key)?;
     let quic = quic::tokio::Transport::new(quic::Config::new(key));
     let quic = quic.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let either = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
