@@ -121,7 +121,7 @@ fn pull_from(node: &Node, image: &Published) -> Result<Duration> {
 fn pull(address: &str, image: &Published, path: impl Fn(&str) -> String, copies: Option<&Path>) -> Result<Duration> {
     let script = match copies {
         None => "curl -sSf \"$0\" | sha256sum",
-        Some(_) => "curl -sSf \"$0\" | tee \"$1\" | sha256sum && sync --data \"$1\"",
+        Some(_) => "set -o pipefail; curl -sSf \"$0\" | tee \"$1\" | sha256sum && sync --data \"$1\"",
     };
     let begun = Instant::now();
     let started = image.blobs.iter().map(|(digest, _)| {
@@ -133,6 +133,7 @@ fn pull(address: &str, image: &Published, path: impl Fn(&str) -> String, copies:
     for (digest, child) in started {
         let output = child.wait_with_output()?;
         let printed = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{digest}: a client ended with {}", output.status);
         ensure!(printed.split_whitespace().next() == digest.strip_prefix("sha256:"), "{digest}: curl brought {printed}");
     }
     Ok(begun.elapsed())
