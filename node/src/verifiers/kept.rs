@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use pyrsia_ledger::Sha256Digest;
 use pyrsia_verifiers::set::read_module;
@@ -12,11 +13,13 @@ use super::fetch::PIECE_BYTES_MAX;
 
 pub(super) struct KeptModules {
     folder: PathBuf,
+    /// One file at a time: a module that comes from another node may be put into the operator's folder at the same moment.
+    writing: Mutex<()>,
 }
 
 impl KeptModules {
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, writing: Mutex::default() }
     }
 
     /// The module, if it is here and still what its name says.
@@ -33,6 +36,7 @@ impl KeptModules {
         if Sha256Digest::of(module) != *digest {
             return Err(io::Error::other("the file changed while it was read"));
         }
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.get(digest)?.is_some() {
             return Ok(());
         }
@@ -65,6 +69,7 @@ impl KeptModules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
 
     #[test]
     fn a_module_is_kept_in_pieces_of_any_kind_and_a_damaged_one_is_none() {
@@ -84,5 +89,21 @@ mod tests {
         assert_eq!(kept.get(&digest).unwrap(), None);
         kept.put(&digest, &module).unwrap();
         assert!(kept.get(&digest).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_module_that_is_kept_by_many_at_once_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = KeptModules::new(folder.path().join("modules"));
+        for number in 0..20u8 {
+            let module = vec![number; 256 << 10];
+            let digest = Sha256Digest::of(&module);
+            thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| kept.put(&digest, &module).unwrap());
+                }
+            });
+            assert_eq!(kept.get(&digest).unwrap(), Some(module));
+        }
     }
 }
