@@ -6,6 +6,7 @@
 mod fetch;
 mod folder;
 mod kept;
+mod missing;
 mod pause;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::folder::{FOLDER_POLL, Folder};
 use self::kept::KeptModules;
+use self::missing::MissingModules;
 use self::pause::Pause;
 use crate::consensus::ConsensusHandle;
 use crate::p2p::{NodeResponse, P2pHandle};
@@ -70,9 +72,6 @@ struct Shared {
     /// A turn for each module that is got: whoever waits for the same one finds it here afterwards.
     turns: StdMutex<BTreeMap<Sha256Digest, Weak<Mutex<()>>>>,
 }
-
-/// Modules of the network that are got without being asked for, at a time.
-const FOLLOWED_AT_ONCE_MAX: usize = 4;
 
 impl Verifiers {
     pub(crate) fn new(opened: OpenedVerifiers, consensus: ConsensusHandle, p2p: P2pHandle) -> Self {
@@ -195,40 +194,29 @@ impl Verifiers {
     async fn follow_ledger(&self) {
         let mut ledger = self.0.consensus.watch();
         let mut poll = often();
-        let mut failed: BTreeMap<Sha256Digest, Pause> = BTreeMap::new();
-        let (mut getting, mut is_got) = (FuturesUnordered::new(), BTreeSet::new());
+        let (mut turns, mut getting) = (MissingModules::default(), FuturesUnordered::new());
         loop {
             tokio::select! {
                 _ = poll.tick() => {}
                 changed = ledger.changed() => if changed.is_err() { return },
                 Some((digest, got)) = getting.next() => {
-                    is_got.remove(&digest);
-                    if let Err(error) = got {
-                        note_failure(&mut failed, digest, &error);
-                    }
+                    turns.ended(digest, &got);
                     // What failed is not tried again at once.
                     continue;
                 }
             }
             let missing = ledger.borrow_and_update().state.as_deref().map(|state| self.missing(state)).unwrap_or_default();
-            failed.retain(|digest, _| missing.contains(digest));
-            for digest in missing {
-                if is_got.len() < FOLLOWED_AT_ONCE_MAX && !failed.get(&digest).is_some_and(Pause::is_on) && is_got.insert(digest)
-                {
-                    getting.push(async move { (digest, self.module(&digest).await) });
-                }
+            for digest in turns.begin(&missing) {
+                getting.push(async move { (digest, self.module(&digest).await) });
             }
         }
     }
 
     /// The modules that the network uses and this node does not have.
-    fn missing(&self, state: &Projections) -> Vec<Sha256Digest> {
+    fn missing(&self, state: &Projections) -> BTreeSet<Sha256Digest> {
         let set = self.set();
         let used = state.verifiers.modules().map(|((package_type, _), _)| state.verifiers.current(package_type));
-        let mut missing: Vec<_> = used.flatten().filter(|digest| set.by_digest(digest).is_none()).collect();
-        missing.sort();
-        missing.dedup();
-        missing
+        used.flatten().filter(|digest| set.by_digest(digest).is_none()).collect()
     }
 
     /// Whether a module of the folder is left out for a reason that is not its own.
@@ -269,17 +257,6 @@ fn often() -> tokio::time::Interval {
     let mut poll = tokio::time::interval(FOLDER_POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     poll
-}
-
-fn note_failure(failed: &mut BTreeMap<Sha256Digest, Pause>, digest: Sha256Digest, error: &ModuleError) {
-    if !failed.contains_key(&digest) {
-        tracing::warn!(module = %digest, %error, "a verifier module of the network is not here; it is tried again");
-    }
-    let pause = failed.entry(digest).or_default();
-    // To ask who has it costs little; to get and to compile it does not.
-    if !matches!(error, ModuleError::Unavailable { .. }) {
-        pause.begin();
-    }
 }
 
 /// Keeps the operator's modules: the ledger may name one after it was removed from the folder.
