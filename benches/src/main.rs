@@ -1,4 +1,4 @@
-//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|memory|consensus|verifiers|sync|mirror]`.
+//! The measurements of docs/performance.md: `cargo xtask bench [transfer|latency|memory|consensus|verifiers|sync|mirror [cold]]`.
 //!
 //! Each figure stands beside that of an ordinary tool on the same machine in the same run, because absolute figures of a
 //! shared machine say little. Starts the optimized programs as a user does, on loopback, in a temporary folder.
@@ -27,13 +27,13 @@ async fn main() -> Result<()> {
         println!("| what | measured |\n|---|---|");
         return sync::measure().await;
     }
-    if words == ["mirror"] {
-        return mirror::measure().await;
+    if words == ["mirror"] || words == ["mirror", "cold"] {
+        return mirror::measure(words.len() == 1).await;
     }
     let tasks = match words.as_slice() {
         [] => vec!["transfer", "latency", "memory", "consensus", "verifiers"],
         [task @ ("transfer" | "latency" | "memory" | "consensus" | "verifiers")] => vec![*task],
-        _ => bail!("usage: pyrsia-benches [transfer|latency|memory|consensus|verifiers|sync|mirror]"),
+        _ => bail!("usage: pyrsia-benches [transfer|latency|memory|consensus|verifiers|sync|mirror [cold]]"),
     };
     println!("| what | measured |\n|---|---|");
     for task in tasks {

@@ -47,13 +47,14 @@ struct Origin {
     _pipeline: Pipeline,
 }
 
-pub(crate) async fn measure() -> Result<()> {
+/// All of it, or only what has to be fetched first.
+pub(crate) async fn measure(with_warm: bool) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let sizes = WARM_BYTES.map(|bytes| vec![bytes]);
     let cold = [COLD_LAYER_BYTES; COLD_LAYERS].map(|bytes| vec![bytes]);
     let upstream = Upstream::start(folder.path()).await;
     let images = [("bench/warm", sizes.concat()), ("bench/cold", cold.concat())];
-    let nora = servers::nora(folder.path()).await?;
+    let nora = if with_warm { servers::nora(folder.path()).await? } else { None };
     let registries: Vec<&str> =
         [Some(upstream.url.as_str()), nora.as_ref().map(|nora| nora.url.as_str())].into_iter().flatten().collect();
     let mut published = vec![];
@@ -62,7 +63,9 @@ pub(crate) async fn measure() -> Result<()> {
     }
     let [warm, cold] = published.try_into().ok().context("two images")?;
     let mut origin = Origin::start(folder.path(), upstream, &[&warm, &cold]).await;
-    warm_path(folder.path(), &origin, nora, &warm).await?;
+    if with_warm {
+        warm_path(folder.path(), &origin, nora, &warm).await?;
+    }
     cold::measure(folder.path(), &mut origin.node, &warm, &cold).await
 }
 
