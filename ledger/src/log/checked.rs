@@ -12,7 +12,7 @@ use crate::certificate::CertificateError;
 use crate::projection::{BlockError, Projections};
 use crate::signed::{Claim, EncodedEvent, EventId, NetworkId, first_wrong_claim};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Blocks that are read ahead.
 const BLOCKS_AHEAD: usize = 8;
@@ -73,8 +73,8 @@ pub struct Threads {
     /// How many verify signatures.
     pub cores: usize,
     /// Does the work of each of these on a thread of its own and the last on its own, all at once, for each waits for another; returns
-    /// when all are done.
-    pub all_at_once: for<'a> fn(Vec<Beside<'a>>, &mut dyn FnMut()),
+    /// when all are done. Where one cannot be begun, dropping the last lets those that are begun come to their end.
+    pub all_at_once: for<'a> fn(Vec<Beside<'a>>, Box<dyn FnOnce() + 'a>),
 }
 
 /// The state at the end of a log of which every block holds. `each` is given a block once it is folded, while signatures of it and of
@@ -89,18 +89,29 @@ pub fn fold_checked(
     let (ahead, ready) = sync_channel(BLOCKS_AHEAD);
     let (work, waiting) = sync_channel(WORK_WAITING * cores);
     let (done, verdicts) = channel();
-    let waiting = Mutex::new(waiting);
-    // Ends as well when nobody folds any more.
-    let read = move || while blocks.next_ready().is_some_and(|block| ahead.send(block).is_ok()) {};
+    // Held by those who verify and nobody else: without them nothing can be handed out.
+    let waiting = Arc::new(Mutex::new(waiting));
+    let read = move || {
+        loop {
+            // The end is told as well: that a thread is gone is none.
+            let block = blocks.next_ready();
+            let is_end = block.is_none();
+            // Refused when nobody folds any more.
+            if ahead.send(block).is_err() || is_end {
+                break;
+            }
+        }
+    };
     let mut beside: Vec<Beside<'_>> = vec![Box::new(read)];
     for _ in 0..cores {
-        let (done, waiting) = (done.clone(), &waiting);
-        beside.push(Box::new(move || verify_all(waiting, &done)));
+        let (done, waiting) = (done.clone(), waiting.clone());
+        beside.push(Box::new(move || verify_all(&waiting, &done)));
     }
-    drop(done);
-    let folding = Folding { pinned, state: None, signatures: Signatures::default(), work, verdicts, wrong: None };
-    let (mut begun, mut folded) = (Some((folding, ready)), None);
-    (threads.all_at_once)(beside, &mut || folded = begun.take().map(|(folding, ready)| folding.fold(ready, each)));
+    drop((done, waiting));
+    let folding =
+        Folding { pinned, state: None, signatures: Signatures::default(), work, handed_out: 0, verdicts, heard: 0, wrong: None };
+    let mut folded = None;
+    (threads.all_at_once)(beside, Box::new(|| folded = Some(folding.fold(ready, each))));
     folded.expect("all of the work is done")
 }
 
@@ -117,15 +128,23 @@ struct Folding {
     /// Not handed out yet.
     signatures: Signatures,
     work: SyncSender<Signatures>,
+    /// How many pieces of work.
+    handed_out: u64,
     verdicts: Receiver<Option<Wrong>>,
+    /// How many verdicts.
+    heard: u64,
     /// The lowest block that is known to have a wrong signature.
     wrong: Option<Wrong>,
 }
 
 impl Folding {
-    fn fold(mut self, ready: Receiver<Result<ReadyBlock, TransferError>>, each: Each<'_>) -> Result<Projections, TransferError> {
+    fn fold(
+        mut self,
+        ready: Receiver<Option<Result<ReadyBlock, TransferError>>>,
+        each: Each<'_>,
+    ) -> Result<Projections, TransferError> {
         let mut folded = Ok(());
-        for block in ready {
+        while let Some(block) = ready.recv().expect("who reads goes on to the end of the log") {
             folded = block.and_then(|block| self.take_in(block, each));
             if folded.is_err() || self.wrong.is_some() {
                 break;
@@ -169,20 +188,39 @@ impl Folding {
     }
 
     fn hand_out(&mut self) {
-        // Refused only after every thread that verifies has panicked, which whoever runs them tells.
-        let _ = self.work.send(std::mem::take(&mut self.signatures));
+        self.handed_out += 1;
+        self.work.send(std::mem::take(&mut self.signatures)).expect("who verifies waits for work until there is none");
     }
 
     fn hear(&mut self, verdict: Option<Wrong>) {
+        self.heard += 1;
         self.wrong = self.wrong.take().into_iter().chain(verdict).min_by_key(|(height, _)| *height);
     }
 
     /// Waits until every signature so far is verified.
     fn settle(mut self) -> Option<Wrong> {
         self.hand_out();
-        let Self { work, verdicts, wrong, .. } = self;
-        // So that the threads end, and with them their verdicts.
-        drop(work);
-        verdicts.iter().flatten().chain(wrong).min_by_key(|(height, _)| *height)
+        while self.heard < self.handed_out {
+            let verdict = self.verdicts.recv().expect("every piece of work comes to a verdict");
+            self.hear(verdict);
+        }
+        self.wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "every piece of work comes to a verdict")]
+    fn signatures_that_nobody_verified_are_not_taken_for_good_ones() {
+        let ((work, _waiting), (done, verdicts)) = (sync_channel(2), channel());
+        let signatures = Signatures::default();
+        let mut folding = Folding { pinned: None, state: None, signatures, work, handed_out: 0, verdicts, heard: 0, wrong: None };
+        folding.hand_out();
+        done.send(None).expect("is heard");
+        drop(done);
+        folding.settle();
     }
 }

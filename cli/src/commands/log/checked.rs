@@ -17,8 +17,9 @@ pub(super) fn threads() -> Threads {
     Threads { cores, all_at_once }
 }
 
-fn all_at_once(beside: Vec<Beside<'_>>, here: &mut dyn FnMut()) {
-    thread::scope(|scope| {
+fn all_at_once<'a>(beside: Vec<Beside<'a>>, here: Box<dyn FnOnce() + 'a>) {
+    // The scope waits for the threads that it has begun, and they for what `here` holds: it is to be gone when one cannot be begun.
+    thread::scope(move |scope| {
         for work in beside {
             scope.spawn(work);
         }
