@@ -40,11 +40,10 @@ impl Signatures {
         let (height, header) = (sealed.height(), &sealed.block.header);
         let events = marks.iter().zip(of_events).enumerate();
         let events = events.map(|(index, (mark, claim))| (height, Under::Event { index, id: mark.id }, claim));
-        let precommits = sealed.certificate.claims(network, header).map(|claim| (height, Under::Certificate, claim));
-        if Projections::looks_at_certificate_first(marks.len()) {
-            self.0.extend(precommits.chain(events));
-        } else {
-            self.0.extend(events.chain(precommits));
+        self.0.extend(events);
+        // Those of the others were verified before the block was folded: nobody without the word of a quorum makes much be folded.
+        if !Projections::looks_at_certificate_first(marks.len()) {
+            self.0.extend(sealed.certificate.claims(network, header).map(|claim| (height, Under::Certificate, claim)));
         }
     }
 

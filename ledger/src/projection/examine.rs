@@ -134,7 +134,7 @@ impl Projections {
         let not_final = |source| BlockError::Certificate { height, source };
         certificate.check_signers(header, &validators).map_err(not_final)?;
         let mut claims: Vec<Claim> = events.iter().map(EncodedEvent::claim).collect();
-        if events.len() < SIGNATURES_APART_MIN {
+        if !Self::looks_at_certificate_first(events.len()) {
             claims.extend(certificate.claims(&self.network, header));
         } else {
             certificate.verify(&self.network, header, &validators).map_err(not_final)?;
@@ -164,25 +164,25 @@ impl Projections {
         }
     }
 
-    /// Whether of a block of so many events the certificate is looked at before the signatures under them.
+    /// Whether of a block of so many events the certificate is verified before anything is made of them.
     pub(crate) const fn looks_at_certificate_first(events: usize) -> bool {
         events >= SIGNATURES_APART_MIN
     }
 
-    /// [`Projections::advance_sealed`] for who verifies the signatures elsewhere: every check but those, and of several errors the one
-    /// that it would give, had the signatures under the events held.
+    /// [`Projections::advance_sealed`] for who verifies the signatures elsewhere: every check but those under the events and, of a block
+    /// of few events, under the precommits. Of several errors the one that it would give, had these held.
     pub(crate) fn advance_unverified(self, sealed: &SealedBlock, events: &[EncodedEvent<'_>]) -> Result<Self, BlockError> {
         let (height, header, certificate) = (sealed.height(), &sealed.block.header, &sealed.certificate);
-        let (network, validators) = (self.network, self.validators());
+        let validators = self.validators();
         until_found(|found| self.examine_frame(header, events, &validators, found))?;
         let not_final = |source| BlockError::Certificate { height, source };
-        certificate.check_signers(header, &validators).map_err(not_final)?;
-        if !Self::looks_at_certificate_first(events.len()) {
-            return self.advance_encoded(&sealed.block, events);
+        if Self::looks_at_certificate_first(events.len()) {
+            certificate.verify(&self.network, header, &validators).map_err(not_final)?;
+            until_found(|found| self.examine_tree(header, events, found))?;
+        } else {
+            certificate.check_signers(header, &validators).map_err(not_final)?;
         }
-        let next = until_found(|found| self.examine_tree(header, events, found))
-            .and_then(|()| self.advance_encoded(&sealed.block, events));
-        next.map_err(|error| certificate.verify(&network, header, &validators).map_err(not_final).err().unwrap_or(error))
+        self.advance_encoded(&sealed.block, events)
     }
 
     fn advance_encoded(self, block: &Block, events: &[EncodedEvent<'_>]) -> Result<Self, BlockError> {

@@ -84,6 +84,23 @@ fn a_large_block_without_the_word_of_a_quorum_costs_no_verification_of_its_event
 }
 
 #[test]
+fn a_large_block_without_the_word_of_a_quorum_is_not_folded_by_who_verifies_signatures_elsewhere() {
+    let bench = Bench::with_members(4);
+    for events in [SIGNATURES_APART_MIN - 1, SIGNATURES_APART_MIN] {
+        let good = sealed(&bench, events, |_| ());
+        let folded = |sealed: &SealedBlock| {
+            let next = bench.state.clone().advance_unverified(sealed, &EncodedEvent::all(&sealed.block.events));
+            next.map(|state| state.state_root())
+        };
+        assert_eq!(folded(&good), Ok(good.block.header.state_root));
+        let mut junk = good.clone();
+        junk.certificate.signatures.iter_mut().for_each(|(_, one)| *one = Signature::from_bytes([1; 64]));
+        let is_told = matches!(folded(&junk), Err(BlockError::Certificate { source: CertificateError::Signature(_), .. }));
+        assert_eq!(is_told, events >= SIGNATURES_APART_MIN, "{events}");
+    }
+}
+
+#[test]
 fn a_wrong_signature_that_a_quorum_committed_to_is_named_in_either_order_of_work() {
     let bench = Bench::with_members(4);
     for events in [3, SIGNATURES_APART_MIN + 6] {
