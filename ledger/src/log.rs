@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 use stored::{DERIVED, TreeWriter};
 use tip::{Tip, TipFile, read as read_tip};
 
-pub use checked::{Beside, Threads, fold_checked};
+pub use checked::{Beside, FoldedBlock, Threads, fold_checked};
 pub use covered::{Checked, Covered};
 pub use reader::{LedgerReader, ReadError, Row, ledger_folder};
 pub(crate) use snapshot::Hashing;

@@ -150,7 +150,7 @@ pub fn decode_tile(bytes: &[u8]) -> Option<Vec<Sha256Digest>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::proof::{TreeHashes, consistency_path, inclusion_path};
     use crate::tree::leaf_hash;
@@ -158,14 +158,15 @@ mod tests {
     use std::collections::BTreeMap;
     use std::convert::Infallible;
 
-    struct Grown {
+    /// A tree of some leaves: in memory, and every tile of it.
+    pub(crate) struct Grown {
         edge: RightEdge,
-        memory: TreeHashes,
-        stored: BTreeMap<TileId, Vec<Sha256Digest>>,
+        pub(crate) memory: TreeHashes,
+        pub(crate) stored: BTreeMap<TileId, Vec<Sha256Digest>>,
     }
 
     impl Grown {
-        fn to(size: u64) -> Self {
+        pub(crate) fn to(size: u64) -> Self {
             let (mut edge, mut memory, mut stored) = (RightEdge::default(), TreeHashes::default(), BTreeMap::new());
             for leaf in 0..size {
                 let leaf = leaf_hash(&leaf.to_le_bytes());

@@ -175,7 +175,7 @@ fn folded_on(threads: Threads) -> Option<Result<Height, String>> {
         // More than are read ahead.
         let ledger = folder(root.path(), &chain::blocks(4 * BLOCKS));
         let folded = || {
-            let folded = with_sound(&ledger, |blocks| fold_checked(blocks, None, threads, &mut |_, _| Ok(())));
+            let folded = with_sound(&ledger, |blocks| fold_checked(blocks, None, threads, &mut |_| Ok(())));
             folded.map(|state| state.height()).map_err(|error| in_words(&error))
         };
         told.send(catch_unwind(AssertUnwindSafe(folded)).ok()).unwrap();
@@ -369,7 +369,7 @@ proptest! {
         }
         let root = tempfile::tempdir().unwrap();
         let file = file_of(root.path(), raw.iter().map(Vec::as_slice));
-        let folded = with_sound(&file, |blocks| fold_checked(blocks, None, THREADS, &mut |_, _| Ok(()))).map(|state| state.height());
+        let folded = with_sound(&file, |blocks| fold_checked(blocks, None, THREADS, &mut |_| Ok(()))).map(|state| state.height());
         prop_assert_eq!(followed(&file).map_err(|error| in_words(&error)), folded.map_err(|error| in_words(&error)));
     }
 

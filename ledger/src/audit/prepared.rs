@@ -25,7 +25,7 @@ pub(crate) struct Decoded {
 pub(crate) struct EventMark {
     place: Range<usize>,
     pub(crate) id: EventId,
-    leaf: Sha256Digest,
+    pub(crate) leaf: Sha256Digest,
 }
 
 impl EventMark {

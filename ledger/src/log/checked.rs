@@ -9,6 +9,7 @@ use super::transfer::{ReadyBlock, SoundBlocks, TransferError};
 use crate::audit::{Decoded, EventMark, SIGNATURES_PER_WORK};
 use crate::block::{Height, SealedBlock};
 use crate::certificate::CertificateError;
+use crate::digest::Sha256Digest;
 use crate::projection::{BlockError, Projections};
 use crate::signed::{Claim, EncodedEvent, EventId, NetworkId, first_wrong_claim};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -29,8 +30,22 @@ enum Under {
 #[derive(Default)]
 struct Signatures(Vec<(Height, Under, Claim)>);
 
-/// Is given each block with its bytes.
-type Each<'a> = &'a mut dyn FnMut(SealedBlock, &[u8]) -> Result<(), TransferError>;
+/// A block that was folded.
+pub struct FoldedBlock<'a> {
+    pub sealed: SealedBlock,
+    pub bytes: &'a [u8],
+    marks: &'a [EventMark],
+}
+
+impl FoldedBlock<'_> {
+    /// What the tree has of each event.
+    pub fn leaves(&self) -> impl Iterator<Item = Sha256Digest> {
+        self.marks.iter().map(|mark| mark.leaf)
+    }
+}
+
+/// Is given each block.
+type Each<'a> = &'a mut dyn FnMut(FoldedBlock<'_>) -> Result<(), TransferError>;
 
 /// The block that does not hold.
 type Wrong = (Height, BlockError);
@@ -183,7 +198,7 @@ impl Folding {
         while let Ok(verdict) = self.verdicts.try_recv() {
             self.hear(verdict);
         }
-        each(sealed, &bytes)
+        each(FoldedBlock { sealed, bytes: &bytes, marks: &marks })
     }
 
     fn hand_out(&mut self) {

@@ -256,10 +256,10 @@ fn append_checked(
 ) -> Result<Projections, TransferError> {
     let (mut log, _) = BlockLog::open(folder)?;
     let (mut batch, mut batch_bytes) = (vec![], 0);
-    let state = fold_checked(blocks, pinned, threads, &mut |sealed, raw| {
-        progress(sealed.height());
-        batch.push(sealed);
-        batch_bytes += raw.len();
+    let state = fold_checked(blocks, pinned, threads, &mut |block| {
+        progress(block.sealed.height());
+        batch_bytes += block.bytes.len();
+        batch.push(block.sealed);
         if batch_bytes >= IMPORT_BATCH_BYTES {
             log.append_all(&batch)?;
             batch.clear();

@@ -4,7 +4,7 @@
 use super::super::{node, request_failure};
 use super::{open_sound, progress_bar, refused};
 use crate::exit::Failure;
-use pyrsia_ledger::log::{Beside, SoundBlocks, Threads, TransferError, fold_checked};
+use pyrsia_ledger::log::{Beside, FoldedBlock, SoundBlocks, Threads, TransferError, fold_checked};
 use pyrsia_ledger::{Height, NetworkId, Projections, SealedBlock};
 use pyrsia_registry::wire::{BLOCKS_MEDIA_TYPE, split_blocks};
 use std::error::Error;
@@ -67,21 +67,20 @@ pub(in crate::commands) async fn of_node(
 /// The state at the end of a ledger: a data folder, a ledger folder, or an exported log.
 pub(in crate::commands) fn of_ledger(what: &str, pinned: Option<NetworkId>, path: &Path) -> Result<Projections, Failure> {
     let (_scratch, blocks) = open_sound(path)?;
-    of_blocks(what, pinned, path, blocks, |_, _| ())
+    of_blocks(what, pinned, path, blocks, |_| ())
 }
 
-/// The same of a ledger that is open already. `each` is given every block with the length of its bytes, before it is known whether all
-/// signatures hold.
+/// The same of a ledger that is open already. `each` is given every block before it is known whether all signatures hold.
 pub(in crate::commands) fn of_blocks(
     what: &str,
     pinned: Option<NetworkId>,
     path: &Path,
     blocks: SoundBlocks,
-    mut each: impl FnMut(&SealedBlock, usize),
+    mut each: impl FnMut(FoldedBlock<'_>),
 ) -> Result<Projections, Failure> {
     let bar = progress_bar(blocks.newest());
-    let folded = fold_checked(blocks, pinned, threads(), &mut |sealed, raw| {
-        each(&sealed, raw.len());
+    let folded = fold_checked(blocks, pinned, threads(), &mut |block| {
+        each(block);
         bar.inc(1);
         Ok(())
     });

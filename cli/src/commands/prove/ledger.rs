@@ -20,9 +20,9 @@ pub(super) fn prove(path: &Path, asked: &Asked, options: &ProveOptions, network:
     }
     let (_scratch, reader) = open_ledger(path)?;
     let mut source = Source::of(&reader, path)?;
-    let state = log::of_blocks(FAILED, network, path, SoundBlocks::new(reader), |sealed, size_bytes| {
+    let state = log::of_blocks(FAILED, network, path, SoundBlocks::new(reader), |block| {
         if let Some(Source::File(exported)) = &mut source {
-            exported.add(sealed, size_bytes);
+            exported.add(block.leaves(), block.bytes.len());
         }
     })?;
     let build = published(&state, asked)?;

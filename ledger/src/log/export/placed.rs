@@ -66,14 +66,14 @@ impl ExportedBlocks {
         Self { file, stride_bytes: STRIDE_BYTES, places: vec![], end, edge: RightEdge::default(), tiles: BTreeMap::new() }
     }
 
-    /// Adds the next block of the file, which stands there in `size_bytes`.
-    pub fn add(&mut self, sealed: &SealedBlock, size_bytes: usize) {
+    /// Adds the next block of the file, which stands there in `size_bytes`, by what the tree has of its events.
+    pub fn add(&mut self, leaves: impl IntoIterator<Item = Sha256Digest>, size_bytes: usize) {
         if self.places.last().is_none_or(|last| self.end.offset - last.offset >= self.stride_bytes) {
             self.places.push(self.end);
         }
         let Self { edge, tiles, .. } = self;
-        for event in &sealed.block.events {
-            edge.append(leaf_hash(&event.encode()), &mut |id, hashes| {
+        for leaf in leaves {
+            edge.append(leaf, &mut |id, hashes| {
                 if id.level > 0 {
                     tiles.insert(id, hashes.to_vec());
                 }
@@ -190,6 +190,7 @@ mod tests {
     use crate::projection::tests::{Bench, MODULE};
     use crate::proof::TreeHashes;
     use crate::signed::{SignedEvent, UnsignedEvent};
+    use crate::tiles::tests::Grown;
 
     /// A network's log with blocks of so many events.
     fn log(counts: impl IntoIterator<Item = u64>) -> Bench {
@@ -217,7 +218,9 @@ mod tests {
             writer.block(sealed.block.hash(), &sealed.encode()).expect("is written");
         }
         let mut exported = ExportedBlocks { stride_bytes, ..ExportedBlocks::new(writer.finish().expect("is written")) };
-        blocks.iter().for_each(|sealed| exported.add(sealed, sealed.encode().len()));
+        for sealed in blocks {
+            exported.add(sealed.block.events.iter().map(|event| leaf_hash(&event.encode())), sealed.encode().len());
+        }
         exported
     }
 
@@ -245,6 +248,25 @@ mod tests {
             assert!(exported.inclusion(0, size + 1).is_err() && exported.inclusion(size, size).is_err());
             assert!(exported.consistency(1, size + 1).is_err() && exported.consistency(2, 1).is_err());
         }
+    }
+
+    #[test]
+    fn the_tiles_above_the_leaves_are_those_of_a_tree_that_has_more_than_one_of_them() {
+        const SIZE: u64 = 65_536 + 300;
+        let grown = Grown::to(SIZE);
+        let mut exported = ExportedBlocks::new(tempfile::tempfile().expect("a file"));
+        let leaves: Vec<Sha256Digest> =
+            (0..).map_while(|index| grown.stored.get(&TileId { level: 0, index })).flatten().copied().collect();
+        leaves.chunks(1_000).for_each(|block| exported.add(block.iter().copied(), 0));
+        assert_eq!((exported.edge.size(), exported.edge.root()), (SIZE, grown.memory.root(SIZE).expect("a root")));
+        let above = |id: &TileId| id.level > 0;
+        let tiles: Vec<TileId> = TileId::all(SIZE).filter(above).collect();
+        assert_eq!(tiles.iter().map(|id| (id.level, id.index)).collect::<Vec<_>>(), [(1, 0), (1, 1), (2, 0)]);
+        for id in tiles {
+            assert_eq!(exported.tile(id).expect("is there"), grown.stored[&id], "{id:?}");
+        }
+        let beyond = TileId { level: 2, index: 1 };
+        assert!(matches!(exported.tile(beyond), Err(LookupError::Tile(id)) if id == beyond));
     }
 
     #[test]
