@@ -1,7 +1,7 @@
 //! A proof out of a ledger on this machine: a data folder, a ledger folder or an exported log, each block of which is checked.
 
 use super::super::compare;
-use super::super::log::{checked as log, open_ledger};
+use super::super::log::{checked as log, open_ledger, refused as damaged};
 use super::{Asked, FAILED, Proved, at_risk, checked, only_artifact};
 use crate::arguments::{ProofFormat, ProveOptions, VerifierSource};
 use crate::exit::{Failure, chain};
@@ -19,21 +19,17 @@ pub(super) fn prove(path: &Path, asked: &Asked, options: &ProveOptions, network:
         return Err(failure.hint("leave --ledger out, so that the running node is asked"));
     }
     let (_scratch, reader) = open_ledger(path)?;
-    let mut source = Source::of(&reader, path)?;
+    let Some(mut source) = Source::of(&reader, path)? else { return Err(without_tree(reader, path)) };
     let state = log::of_blocks(FAILED, network, path, SoundBlocks::new(reader), |block| {
-        if let Some(Source::File(exported)) = &mut source {
+        if let Source::File(exported) = &mut source {
             exported.add(block.leaves(), block.bytes.len());
         }
     })?;
     let build = published(&state, asked)?;
     let artifacts = (!options.artifacts.is_empty()).then_some(&options.artifacts[..]);
     let proof = match &source {
-        Some(Source::Folder(tree)) => prove_build(tree, &state, &build, artifacts),
-        Some(Source::File(exported)) => prove_build(exported, &state, &build, artifacts),
-        None => {
-            let failure = Failure::new(format!("{FAILED}: the tree that a node keeps beside its blocks is missing"));
-            return Err(failure.hint(format!("'pyrsia log export {} FILE' writes a file to prove from", path.display())));
-        }
+        Source::Folder(tree) => prove_build(tree, &state, &build, artifacts),
+        Source::File(exported) => prove_build(exported, &state, &build, artifacts),
     };
     let proof = proof.map_err(|error| refused(path, &error))?;
     let shown = checked(&proof, asked, network)?;
@@ -63,6 +59,15 @@ impl Source {
         }
         Ok(Some(Self::File(ExportedBlocks::new(file.try_clone().map_err(unreadable)?))))
     }
+}
+
+/// Why nothing can be proved out of a folder with no tree: where its database cannot be opened, that is the reason.
+fn without_tree(reader: LedgerReader, path: &Path) -> Failure {
+    if let Some(Err(error)) = SoundBlocks::new(reader).next() {
+        return damaged(FAILED, path, &error);
+    }
+    let failure = Failure::new(format!("{FAILED}: the tree that a node keeps beside its blocks is missing"));
+    failure.hint(format!("'pyrsia log export {} FILE' writes a file to prove from", path.display()))
 }
 
 pub(super) fn tlog_proof(proof: &pyrsia_ledger::publication_proof::PublicationProof, artifact: &ArtifactId) -> String {
