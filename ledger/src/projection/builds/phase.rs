@@ -34,14 +34,9 @@ impl Build {
 
 /// How often each digest is there.
 fn counts(digests: impl Iterator<Item = Sha256Digest>) -> Vec<(Sha256Digest, usize)> {
-    let mut counts: Vec<(Sha256Digest, usize)> = vec![];
-    for digest in digests {
-        match counts.iter_mut().find(|(known, _)| *known == digest) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((digest, 1)),
-        }
-    }
-    counts
+    let mut digests: Vec<Sha256Digest> = digests.collect();
+    digests.sort_unstable();
+    digests.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect()
 }
 
 impl Builds {
