@@ -5,7 +5,10 @@
 //! the tree is. Pure: where tiles are kept is the caller's.
 
 use crate::digest::Sha256Digest;
+use crate::proof::Nodes;
 use crate::tree::{node_hash, nodes_above};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 /// How many levels of the tree one tile spans.
@@ -44,15 +47,33 @@ fn hashes_at(size: u64, level: u8) -> u64 {
 }
 
 /// Where the root of a full subtree follows from: the `index`th one of 2^`level` leaves.
-pub(crate) fn place_of(level: u32, index: u64) -> (TileId, Range<usize>) {
+fn place_of(level: u32, index: u64) -> (TileId, Range<usize>) {
     let inside = level % TILE_HEIGHT;
     let first = index << inside;
     let at = (first % TILE_WIDTH as u64) as usize;
     (TileId { level: (level / TILE_HEIGHT) as u8, index: first / TILE_WIDTH as u64 }, at..at + (1 << inside))
 }
 
+/// What a proof makes of the nodes of a tree in tiles, each of which is read once. `missing` is for one that has too few hashes.
+pub(crate) fn with_nodes<T, E>(
+    mut tile: impl FnMut(TileId) -> Result<Vec<Sha256Digest>, E>,
+    missing: impl Fn(TileId) -> E,
+    proof: impl FnOnce(Nodes<'_, E>) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut read = BTreeMap::<TileId, Vec<Sha256Digest>>::new();
+    proof(&mut |level, index| {
+        let (id, range) = place_of(level, index);
+        let nodes = match read.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(tile(id)?),
+        };
+        nodes.get(range).map(subtree_root).ok_or_else(|| missing(id))
+    })
+}
+
 /// The root over the hashes of a full subtree, whose number is a power of two.
-pub fn subtree_root(hashes: &[Sha256Digest]) -> Sha256Digest {
+pub(crate) fn subtree_root(hashes: &[Sha256Digest]) -> Sha256Digest {
+    debug_assert!(hashes.len().is_power_of_two(), "{} hashes are no full subtree", hashes.len());
     if let [hash] = hashes {
         return *hash;
     }
@@ -155,7 +176,6 @@ pub(crate) mod tests {
     use crate::proof::{TreeHashes, consistency_path, inclusion_path};
     use crate::tree::leaf_hash;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
     use std::convert::Infallible;
 
     /// A tree of some leaves: in memory, and every tile of it.

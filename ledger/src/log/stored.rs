@@ -9,14 +9,12 @@ use super::LogError;
 use super::terms::{TERMS, Terms, TermsSummary};
 use crate::block::{BlockHeader, Height, SealedBlock};
 use crate::digest::Sha256Digest;
-use crate::proof::{ProofError, consistency_path, inclusion_path, over};
+use crate::proof::{Nodes, ProofError, consistency_path, inclusion_path, over};
 use crate::signed::{EncodedEvent, EventId, SignedEvent};
-use crate::tiles::{RightEdge, TILE_WIDTH, TileId, decode_tile, encode_tile, place_of, subtree_root};
+use crate::tiles::{RightEdge, TILE_WIDTH, TileId, decode_tile, encode_tile, subtree_root, with_nodes};
 use borsh::BorshDeserialize;
 use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 const TILES: &str = "tiles";
 const STARTS: &str = "starts";
@@ -294,19 +292,8 @@ impl StoredTree {
         Ok(self.events.get(id.digest().as_bytes())?.and_then(|index| number(&index)))
     }
 
-    fn with_nodes<T>(
-        &self,
-        proof: impl FnOnce(&mut dyn FnMut(u32, u64) -> Result<Sha256Digest, TreeError>) -> Result<T, TreeError>,
-    ) -> Result<T, TreeError> {
-        let mut read = BTreeMap::<TileId, Vec<Sha256Digest>>::new();
-        proof(&mut |level, index| {
-            let (id, range) = place_of(level, index);
-            let nodes = match read.entry(id) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(place) => place.insert(self.stored(id)?.ok_or(TreeError::Tile(id))?),
-            };
-            nodes.get(range).map(subtree_root).ok_or(TreeError::Tile(id))
-        })
+    fn with_nodes<T>(&self, proof: impl FnOnce(Nodes<'_, TreeError>) -> Result<T, TreeError>) -> Result<T, TreeError> {
+        with_nodes(|id| self.stored(id)?.ok_or(TreeError::Tile(id)), TreeError::Tile, proof)
     }
 
     /// The root of the tree when it had `size` events.

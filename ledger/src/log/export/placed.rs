@@ -6,12 +6,11 @@
 use super::{EXPORT_MAGIC, ExportError};
 use crate::block::{Height, SEALED_BLOCK_BYTES_MAX, SealedBlock};
 use crate::digest::Sha256Digest;
-use crate::proof::{ProofError, consistency_path, inclusion_path};
+use crate::proof::{Nodes, ProofError, consistency_path, inclusion_path};
 use crate::signed::DecodeError;
-use crate::tiles::{RightEdge, TILE_WIDTH, TileId, place_of, subtree_root};
+use crate::tiles::{RightEdge, TILE_WIDTH, TileId, with_nodes};
 use crate::tree::leaf_hash;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
@@ -147,19 +146,8 @@ impl ExportedBlocks {
         self.tiles.get(&id).cloned().or_else(partial).ok_or(LookupError::Tile(id))
     }
 
-    fn with_nodes<T>(
-        &self,
-        proof: impl FnOnce(&mut dyn FnMut(u32, u64) -> Result<Sha256Digest, LookupError>) -> Result<T, LookupError>,
-    ) -> Result<T, LookupError> {
-        let mut read = BTreeMap::<TileId, Vec<Sha256Digest>>::new();
-        proof(&mut |level, index| {
-            let (id, range) = place_of(level, index);
-            let nodes = match read.entry(id) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(place) => place.insert(self.tile(id)?),
-            };
-            nodes.get(range).map(subtree_root).ok_or(LookupError::Tile(id))
-        })
+    fn with_nodes<T>(&self, proof: impl FnOnce(Nodes<'_, LookupError>) -> Result<T, LookupError>) -> Result<T, LookupError> {
+        with_nodes(|id| self.tile(id), LookupError::Tile, proof)
     }
 
     /// That event `index` stands in the tree of `size` events.
