@@ -20,6 +20,10 @@ const BLOCKS_AHEAD: usize = 8;
 /// Pieces of work that wait for a core, for each core: enough to keep it busy, few enough to bound the memory.
 const WORK_WAITING: usize = 4;
 
+/// The bytes of blocks under which the signatures of one piece of work stand: those of ordinary events are far fewer, and the largest
+/// events are kept for as long as the piece is.
+const WORK_BYTES: usize = 1 << 20;
+
 /// Under what a signature stands.
 enum Under {
     Event { index: usize, id: EventId },
@@ -28,7 +32,11 @@ enum Under {
 
 /// Signatures of some blocks, in the order in which a follower looks at them.
 #[derive(Default)]
-struct Signatures(Vec<(Height, Under, Claim)>);
+struct Signatures {
+    claims: Vec<(Height, Under, Claim)>,
+    /// Of the blocks, which the claims hold on to.
+    size_bytes: usize,
+}
 
 /// A block that was folded.
 pub struct FoldedBlock<'a> {
@@ -51,20 +59,26 @@ type Each<'a> = &'a mut dyn FnMut(FoldedBlock<'_>) -> Result<(), TransferError>;
 type Wrong = (Height, BlockError);
 
 impl Signatures {
-    fn add(&mut self, network: &NetworkId, sealed: &SealedBlock, marks: &[EventMark], of_events: Vec<Claim>) {
+    /// Whether these are enough for a piece of work.
+    fn are_enough(&self) -> bool {
+        self.claims.len() >= SIGNATURES_PER_WORK || self.size_bytes >= WORK_BYTES
+    }
+
+    fn add(&mut self, network: &NetworkId, sealed: &SealedBlock, size_bytes: usize, marks: &[EventMark], of_events: Vec<Claim>) {
+        self.size_bytes += size_bytes;
         let (height, header) = (sealed.height(), &sealed.block.header);
         let events = marks.iter().zip(of_events).enumerate();
         let events = events.map(|(index, (mark, claim))| (height, Under::Event { index, id: mark.id }, claim));
-        self.0.extend(events);
+        self.claims.extend(events);
         // Those of the others were verified before the block was folded: nobody without the word of a quorum makes much be folded.
         if !Projections::looks_at_certificate_first(marks.len()) {
-            self.0.extend(sealed.certificate.claims(network, header).map(|claim| (height, Under::Certificate, claim)));
+            self.claims.extend(sealed.certificate.claims(network, header).map(|claim| (height, Under::Certificate, claim)));
         }
     }
 
     fn verify(&self) -> Option<Wrong> {
-        let wrong = first_wrong_claim(self.0.iter().map(|(_, _, claim)| claim))?;
-        let (height, under, claim) = &self.0[wrong];
+        let wrong = first_wrong_claim(self.claims.iter().map(|(_, _, claim)| claim))?;
+        let (height, under, claim) = &self.claims[wrong];
         let height = *height;
         let error = match under {
             Under::Event { index, id } => BlockError::Signature { height, index: *index, id: *id },
@@ -182,7 +196,7 @@ impl Folding {
                     sealed.block.events.iter().zip(&marks).map(|(event, mark)| mark.of_event(event, &bytes)).collect();
                 let next = state.advance_unverified(&sealed, &events);
                 if let Ok(next) = &next {
-                    self.signatures.add(next.network(), &sealed, &marks, claims);
+                    self.signatures.add(next.network(), &sealed, bytes.len(), &marks, claims);
                 }
                 next
             }
@@ -192,7 +206,7 @@ impl Folding {
             return Err(TransferError::Network { found: *next.network(), pinned });
         }
         self.state = Some(next);
-        if self.signatures.0.len() >= SIGNATURES_PER_WORK {
+        if self.signatures.are_enough() {
             self.hand_out();
         }
         while let Ok(verdict) = self.verdicts.try_recv() {
