@@ -5,7 +5,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyrsia_ledger::Sha256Digest;
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -80,6 +80,8 @@ pub struct VerifierHost {
     loaded: Arc<LoadedModules>,
     compiled: Arc<Option<CompiledModules>>,
     compiler: Option<Compiler>,
+    /// One module at a time is compiled by this process, for the sake of its memory.
+    compiling: Arc<Mutex<()>>,
 }
 
 /// What a call needs besides its component.
@@ -103,7 +105,7 @@ impl VerifierHost {
         let admission = Admission::new(engine.clone(), limits::CALLS_AT_ONCE_MAX).map_err(HostError::Thread)?;
         let sandbox = Arc::new(Sandbox { engine, linker, limits, admission });
         let compiler = options.compiler.filter(|_| options.optimization == Optimization::Speed);
-        Ok(Self { sandbox, loaded: Arc::default(), compiled: Arc::new(options.compiled), compiler })
+        Ok(Self { sandbox, loaded: Arc::default(), compiled: Arc::new(options.compiled), compiler, compiling: Arc::default() })
     }
 
     /// Compiles a module and asks it what it is for. A module that was loaded before is not compiled again.
@@ -147,6 +149,7 @@ impl VerifierHost {
                 Err(error) => tracing::warn!(module = %digest, %error, "the node's compiler does not compile for this node"),
             }
         }
+        let _compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         let component =
             Component::from_binary(engine, module).map_err(|error| LoadError::Malformed { reason: format!("{error:#}") })?;
         self.keep(digest, || component.serialize());

@@ -20,8 +20,9 @@ pub const DEADLINE: Duration = Duration::from_secs(1800);
 
 /// The largest module that is compiled. Compiling is not covered by fuel.
 pub const MODULE_BYTES_MAX: u64 = 4 << 20;
-/// Modules that are loaded at the same time; compiling one takes a process of its own. Others wait.
-pub const MODULES_LOADED_AT_ONCE_MAX: usize = 4;
+/// Modules that are loaded at the same time, so that a slow one does not hold up the next; others wait. Compiling one takes a process of its own,
+/// and here the room for what that answers.
+pub const MODULES_LOADED_AT_ONCE_MAX: usize = 2;
 /// Compiled modules that are kept for the next `load`; a node needs those of the builds in flight.
 pub const MODULES_KEPT_MAX: usize = 32;
 /// Calls that run at the same time; the pool of instances has this many places. Others wait.
