@@ -66,7 +66,7 @@ pub struct VerifierSet {
 
 impl VerifierSet {
     /// Loads every `*.wasm` of `folder` and the shipped verifiers. Of two modules in the folder for one package type the last by file name is
-    /// preferred, so that a version in the name decides.
+    /// preferred, so that a version in the name decides. One after the other: this takes as long as all of them.
     pub fn open(host: &VerifierHost, folder: Option<&Path>) -> Result<Self, SetError> {
         let mut set = Self { verifiers: Vec::new(), unusable: Vec::new() };
         if let Some(folder) = folder {
