@@ -239,6 +239,17 @@ impl Folding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::projection::tests::Bench;
+
+    #[test]
+    fn signatures_under_many_bytes_are_enough_for_a_piece_of_work_however_few_they_are() {
+        let bench = Bench::founded();
+        let (network, sealed, mut signatures) = (bench.state.network(), &bench.log[0], Signatures::default());
+        for (size_bytes, are_enough) in [(WORK_BYTES - 1, false), (1, true)] {
+            signatures.add(network, sealed, size_bytes, &[], vec![]);
+            assert_eq!(signatures.are_enough(), are_enough, "{} signatures", signatures.claims.len());
+        }
+    }
 
     #[test]
     #[should_panic(expected = "every piece of work comes to a verdict")]
