@@ -71,18 +71,14 @@ impl TreeHashes {
 
     /// That leaf `index` stands in the tree of `size` leaves.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Sha256Digest>, ProofError> {
-        if index >= size || size > self.size() {
-            return Err(ProofError::NotInTree { index, size: size.min(self.size()) });
-        }
+        check_place(index, size, self.size())?;
         let Ok(path) = inclusion_path(index, size, &mut self.nodes());
         Ok(path)
     }
 
     /// That the tree of `size` leaves continues that of `old`.
     pub fn consistency(&self, old: u64, size: u64) -> Result<Vec<Sha256Digest>, ProofError> {
-        if old > size || size > self.size() {
-            return Err(ProofError::NotOlder { old, size: size.min(self.size()) });
-        }
+        check_older(old, size, self.size())?;
         let Ok(path) = consistency_path(old, size, &mut self.nodes());
         Ok(path)
     }
@@ -103,6 +99,16 @@ pub fn over<E>(begin: u64, count: u64, node: Nodes<'_, E>) -> Result<Sha256Diges
     let left = left_part(count);
     let (left_root, right_root) = (over(begin, left, node)?, over(begin + left, count - left, node)?);
     Ok(node_hash(&left_root, &right_root))
+}
+
+/// That leaf `index` is one of the tree of `size` leaves, where there are `newest`.
+pub(crate) fn check_place(index: u64, size: u64, newest: u64) -> Result<(), ProofError> {
+    if index < size && size <= newest { Ok(()) } else { Err(ProofError::NotInTree { index, size: size.min(newest) }) }
+}
+
+/// That the tree of `old` leaves is not larger than that of `size`, where there are `newest`.
+pub(crate) fn check_older(old: u64, size: u64, newest: u64) -> Result<(), ProofError> {
+    if old <= size && size <= newest { Ok(()) } else { Err(ProofError::NotOlder { old, size: size.min(newest) }) }
 }
 
 /// PATH of RFC 9162, section 2.1.3.1: that leaf `index` stands in the tree of `size` leaves, which is larger.

@@ -9,7 +9,7 @@ use super::LogError;
 use super::terms::{TERMS, Terms, TermsSummary};
 use crate::block::{BlockHeader, Height, SealedBlock};
 use crate::digest::Sha256Digest;
-use crate::proof::{Nodes, ProofError, consistency_path, inclusion_path, over};
+use crate::proof::{Nodes, ProofError, check_older, check_place, consistency_path, inclusion_path, over};
 use crate::signed::{EncodedEvent, EventId, SignedEvent};
 use crate::tiles::{RightEdge, TILE_WIDTH, TileId, decode_tile, encode_tile, subtree_root, with_nodes};
 use borsh::BorshDeserialize;
@@ -307,19 +307,13 @@ impl StoredTree {
 
     /// That event `index` stands in the tree of `size` events.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Sha256Digest>, TreeError> {
-        let newest = self.size()?;
-        if index >= size || size > newest {
-            return Err(ProofError::NotInTree { index, size: size.min(newest) }.into());
-        }
+        check_place(index, size, self.size()?)?;
         self.with_nodes(|node| inclusion_path(index, size, node))
     }
 
     /// That the tree of `size` events continues that of `old`.
     pub fn consistency(&self, old: u64, size: u64) -> Result<Vec<Sha256Digest>, TreeError> {
-        let newest = self.size()?;
-        if old > size || size > newest {
-            return Err(ProofError::NotOlder { old, size: size.min(newest) }.into());
-        }
+        check_older(old, size, self.size()?)?;
         self.with_nodes(|node| consistency_path(old, size, node))
     }
 

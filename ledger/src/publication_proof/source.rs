@@ -29,35 +29,29 @@ pub trait ProofSource {
     fn consistency(&self, old: u64, size: u64) -> Result<Vec<Sha256Digest>, SourceError>;
 }
 
-/// The tree of a ledger folder, of a node or read offline: a few rows for each question.
-impl ProofSource for StoredTree {
-    fn block(&self, height: Height) -> Result<Option<SealedBlock>, SourceError> {
-        Self::block(self, height).map_err(SourceError::new)
-    }
+/// For what answers the same questions with errors of its own.
+macro_rules! gives_proofs {
+    ($source:ty) => {
+        impl ProofSource for $source {
+            fn block(&self, height: Height) -> Result<Option<SealedBlock>, SourceError> {
+                Self::block(self, height).map_err(SourceError::new)
+            }
 
-    fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Sha256Digest>, SourceError> {
-        Self::inclusion(self, index, size).map_err(SourceError::new)
-    }
+            fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Sha256Digest>, SourceError> {
+                Self::inclusion(self, index, size).map_err(SourceError::new)
+            }
 
-    fn consistency(&self, old: u64, size: u64) -> Result<Vec<Sha256Digest>, SourceError> {
-        Self::consistency(self, old, size).map_err(SourceError::new)
-    }
+            fn consistency(&self, old: u64, size: u64) -> Result<Vec<Sha256Digest>, SourceError> {
+                Self::consistency(self, old, size).map_err(SourceError::new)
+            }
+        }
+    };
 }
 
-/// An exported log: a piece of the file for each question.
-impl ProofSource for ExportedBlocks {
-    fn block(&self, height: Height) -> Result<Option<SealedBlock>, SourceError> {
-        Self::block(self, height).map_err(SourceError::new)
-    }
-
-    fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Sha256Digest>, SourceError> {
-        Self::inclusion(self, index, size).map_err(SourceError::new)
-    }
-
-    fn consistency(&self, old: u64, size: u64) -> Result<Vec<Sha256Digest>, SourceError> {
-        Self::consistency(self, old, size).map_err(SourceError::new)
-    }
-}
+// The tree of a ledger folder, of a node or read offline: a few rows for each question.
+gives_proofs!(StoredTree);
+// An exported log: a piece of the file for each question.
+gives_proofs!(ExportedBlocks);
 
 /// A short ledger, in memory.
 #[cfg(any(test, feature = "fuzz"))]

@@ -6,7 +6,7 @@
 use super::{EXPORT_MAGIC, ExportError};
 use crate::block::{Height, SEALED_BLOCK_BYTES_MAX, SealedBlock};
 use crate::digest::Sha256Digest;
-use crate::proof::{Nodes, ProofError, consistency_path, inclusion_path};
+use crate::proof::{Nodes, ProofError, check_older, check_place, consistency_path, inclusion_path};
 use crate::signed::DecodeError;
 use crate::tiles::{RightEdge, TILE_WIDTH, TileId, with_nodes};
 use crate::tree::leaf_hash;
@@ -152,19 +152,13 @@ impl ExportedBlocks {
 
     /// That event `index` stands in the tree of `size` events.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Sha256Digest>, LookupError> {
-        let newest = self.end.first_event;
-        if index >= size || size > newest {
-            return Err(ProofError::NotInTree { index, size: size.min(newest) }.into());
-        }
+        check_place(index, size, self.end.first_event)?;
         self.with_nodes(|node| inclusion_path(index, size, node))
     }
 
     /// That the tree of `size` events continues that of `old`.
     pub fn consistency(&self, old: u64, size: u64) -> Result<Vec<Sha256Digest>, LookupError> {
-        let newest = self.end.first_event;
-        if old > size || size > newest {
-            return Err(ProofError::NotOlder { old, size: size.min(newest) }.into());
-        }
+        check_older(old, size, self.end.first_event)?;
         self.with_nodes(|node| consistency_path(old, size, node))
     }
 }
