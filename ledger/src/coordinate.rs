@@ -3,7 +3,7 @@
 //! The ledger does not know what a coordinate means: the verifier of its package type parses and normalises it. What is
 //! checked here is only what every type must keep: printable ASCII without spaces, and a length that fits in an event.
 
-use crate::digest::{Sha256Digest, compare};
+use crate::digest::{Sha256Digest, ordered_by_words};
 use crate::signed::NetworkId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -156,17 +156,7 @@ impl fmt::Display for PackageCoordinate {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct BuildId([u8; 16]);
 
-impl Ord for BuildId {
-    fn cmp(&self, other: &Self) -> Ordering {
-        compare(&self.0, &other.0)
-    }
-}
-
-impl PartialOrd for BuildId {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
+ordered_by_words!(BuildId);
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a build id is a UUID such as c9ca3e57-aa84-8fab-a8be-381ab31e4916, not {0:?}")]

@@ -16,18 +16,6 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Sha256Digest([u8; 32]);
 
-impl Ord for Sha256Digest {
-    fn cmp(&self, other: &Self) -> Ordering {
-        compare(&self.0, &other.0)
-    }
-}
-
-impl PartialOrd for Sha256Digest {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// The order of bytes, eight at a time: of two keys that are hashes the first eight mostly tell it, and searching the state's maps
 /// is comparing keys.
 pub(crate) fn compare<const N: usize>(one: &[u8; N], other: &[u8; N]) -> Ordering {
@@ -35,6 +23,26 @@ pub(crate) fn compare<const N: usize>(one: &[u8; N], other: &[u8; N]) -> Orderin
     let words = |bytes| <[u8]>::as_chunks::<8>(bytes).0.iter().map(|word| u64::from_be_bytes(*word));
     words(one).cmp(words(other))
 }
+
+/// The order of a type that is bytes, by [`compare`].
+macro_rules! ordered_by_words {
+    ($name:ident) => {
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                $crate::digest::compare(&self.0, &other.0)
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+    };
+}
+pub(crate) use ordered_by_words;
+
+ordered_by_words!(Sha256Digest);
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a sha256 digest is 64 lower-case hexadecimal digits, not {text:?}")]

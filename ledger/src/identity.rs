@@ -3,10 +3,9 @@
 //! A peer id is the base58btc form of the identity multihash of the protobuf-encoded key (libp2p `peer-ids` specification);
 //! for ed25519 that is a fixed prefix of six bytes before the key, so the two name the same thing and convert without loss.
 
-use crate::digest::compare;
+use crate::digest::ordered_by_words;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,17 +19,7 @@ const PEER_ID_CHARS_MAX: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct NodeId([u8; 32]);
 
-impl Ord for NodeId {
-    fn cmp(&self, other: &Self) -> Ordering {
-        compare(&self.0, &other.0)
-    }
-}
-
-impl PartialOrd for NodeId {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
+ordered_by_words!(NodeId);
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NodeIdError {
