@@ -27,7 +27,16 @@ pub(super) async fn measure(folder: &Path, origin: &mut Node, warm: &Published, 
     println!("\n| cold | measured |\n|---|---|");
 
     let (mut plain, mut kept, mut ours, mut above, mut idle) = (vec![], vec![], vec![], 0_f64, 0_f64);
+    let (mut plain_in_turn, mut ours_in_turn) = (vec![], vec![]);
     for round in 0..ROUNDS {
+        let (expected, taken) = pull_in_turn(&nginx.address, cold, file_path)?;
+        plain_in_turn.push(taken);
+        let node = follower(folder, &format!("turn{round}"), &[&address], &[], cold).await;
+        let (received, taken) = pull_in_turn(&address_of(&node), cold, |digest| blob_path(cold, digest))?;
+        ensure!(received == expected, "a node and nginx gave different bytes: {received} and {expected}");
+        ours_in_turn.push(taken);
+        discard(node)?;
+
         plain.push(pull(&nginx.address, cold, file_path, None)?);
         let copies = tempfile::tempdir_in(folder)?;
         kept.push(pull(&nginx.address, cold, file_path, Some(copies.path()))?);
@@ -40,7 +49,13 @@ pub(super) async fn measure(folder: &Path, origin: &mut Node, warm: &Published, 
         discard(node)?;
     }
     let [plain, kept, ours] = [plain, kept, ours].map(|times| rate(bytes, times));
-    println!("| 1 GiB in 4 layers, `curl` from nginx piped to sha256sum, all at once | {plain:.0} MiB/s |");
+    let [plain_in_turn, ours_in_turn] = [plain_in_turn, ours_in_turn].map(|times| rate(bytes, times));
+    println!("| 1 GiB in 4 layers, one `curl` from nginx piped to sha256sum | {plain_in_turn:.0} MiB/s |");
+    println!(
+        "| the same from a node that fetches it from one peer | {ours_in_turn:.0} MiB/s ({:.0} %) |",
+        100.0 * ours_in_turn / plain_in_turn
+    );
+    println!("| the same from nginx, a `curl` for each layer, all at once | {plain:.0} MiB/s |");
     println!("| the same, each layer written to a file and synced as well | {kept:.0} MiB/s |");
     let [of_plain, of_kept] = [plain, kept].map(|yardstick| 100.0 * ours / yardstick);
     println!(
@@ -114,7 +129,26 @@ fn discard(node: Node) -> Result<()> {
 
 /// All layers at once, each hashed by its client.
 fn pull_from(node: &Node, image: &Published) -> Result<Duration> {
-    pull(&format!("127.0.0.1:{}", node.port), image, |digest| format!("/v2/{}/blobs/{digest}", image.name), None)
+    pull(&address_of(node), image, |digest| blob_path(image, digest), None)
+}
+
+fn address_of(node: &Node) -> String {
+    format!("127.0.0.1:{}", node.port)
+}
+
+fn blob_path(image: &Published, digest: &str) -> String {
+    format!("/v2/{}/blobs/{digest}", image.name)
+}
+
+/// All layers one after the other by one client, and the digest of them all.
+fn pull_in_turn(address: &str, image: &Published, path: impl Fn(&str) -> String) -> Result<(String, Duration)> {
+    let urls = image.blobs.iter().map(|(digest, _)| format!("http://{address}{}", path(digest)));
+    let begun = Instant::now();
+    let pulled =
+        Command::new("bash").args(["-c", "set -o pipefail; curl -sSf \"$@\" | sha256sum", "bash"]).args(urls).output()?;
+    let taken = begun.elapsed();
+    ensure!(pulled.status.success(), "a client ended with {}: {}", pulled.status, String::from_utf8_lossy(&pulled.stderr));
+    Ok((String::from_utf8(pulled.stdout)?, taken))
 }
 
 /// `copies` is where each client writes what it hashes.
@@ -141,7 +175,7 @@ fn pull(address: &str, image: &Published, path: impl Fn(&str) -> String, copies:
 
 /// How long it takes until so many clients have all of a blob.
 async fn ask(node: &Node, image: &Published, digest: &str, size_bytes: u64, clients: usize) -> Result<Duration> {
-    let (address, path) = (format!("127.0.0.1:{}", node.port), format!("/v2/{}/blobs/{digest}", image.name));
+    let (address, path) = (address_of(node), blob_path(image, digest));
     let begun = Instant::now();
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..clients {
