@@ -26,6 +26,7 @@ pub mod export;
 mod reader;
 mod search;
 mod snapshot;
+mod stages;
 mod stored;
 mod terms;
 mod tip;
@@ -39,11 +40,12 @@ use std::path::{Path, PathBuf};
 use stored::{DERIVED, TreeWriter};
 use tip::{Tip, TipFile, read as read_tip};
 
-pub use checked::{Beside, FoldedBlock, Threads, fold_checked};
+pub use checked::{FoldedBlock, fold_checked};
 pub use covered::{Checked, Covered};
 pub use reader::{LedgerReader, ReadError, Row, ledger_folder};
 pub(crate) use snapshot::Hashing;
 pub use snapshot::{SnapshotError, write_snapshot};
+pub use stages::{Beside, Stages, Threads, in_stages};
 pub use stored::{PlacedEvent, StoredTree, TreeError};
 pub use transfer::{SoundBlocks, TransferError, export_log, import_log, replay_to};
 

@@ -13,16 +13,22 @@ use pyrsia_ledger::log::{
 use pyrsia_ledger::{BlockHash, Height, NetworkId, Projections, SealedBlock, Sha256Digest, Signature, SignedEvent};
 use std::error::Error;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
-use std::time::Duration;
 
 const BLOCKS: u64 = 8;
-const THREADS: Threads = Threads { cores: 2, all_at_once };
+const CORES: usize = 2;
+/// One for each core and one that reads.
+const THREADS: Threads = Threads { cores: CORES, all_at_once: on_the_first::<{ CORES + 1 }> };
+const TOO_FEW_THREADS: [Threads; 3] = [
+    Threads { cores: CORES, all_at_once: on_the_first::<0> },
+    Threads { cores: CORES, all_at_once: on_the_first::<1> },
+    Threads { cores: CORES, all_at_once: on_the_first::<2> },
+];
 
+/// As many threads as there are, for the first of what asks for one.
 #[expect(clippy::disallowed_methods, reason = "the test has the threads that the ledger is lent")]
-fn all_at_once<'a>(beside: Vec<Beside<'a>>, here: Box<dyn FnOnce() + 'a>) {
+fn on_the_first<'a, const BEGUN: usize>(mut beside: Vec<Beside<'a>>, here: Box<dyn FnOnce() + 'a>) {
+    beside.truncate(BEGUN);
     std::thread::scope(move |scope| {
         for work in beside {
             scope.spawn(work);
@@ -163,54 +169,6 @@ fn file_of<'a>(root: &Path, blocks: impl IntoIterator<Item = &'a [u8]>) -> PathB
     let file = root.join("log");
     fs::write(&file, writer.finish().unwrap()).unwrap();
     file
-}
-
-/// What a fold of blocks comes to on these threads; none where it panics.
-#[expect(clippy::disallowed_methods, reason = "the test waits beside what may hang")]
-fn folded_on(threads: Threads) -> Option<Result<Height, String>> {
-    const WITHIN: Duration = Duration::from_secs(20);
-    let (told, heard) = channel();
-    let fold = move || {
-        let root = tempfile::tempdir().unwrap();
-        // More than are read ahead.
-        let ledger = folder(root.path(), &chain::blocks(4 * BLOCKS));
-        let folded = || {
-            let folded = with_sound(&ledger, |blocks| fold_checked(blocks, None, threads, &mut |_| Ok(())));
-            folded.map(|state| state.height()).map_err(|error| in_words(&error))
-        };
-        told.send(catch_unwind(AssertUnwindSafe(folded)).ok()).unwrap();
-    };
-    std::thread::spawn(fold);
-    heard.recv_timeout(WITHIN).expect("the fold comes to an end")
-}
-
-#[test]
-fn no_log_is_taken_for_checked_or_waited_for_when_work_was_lost() {
-    fn without_reading<'a>(mut beside: Vec<Beside<'a>>, here: Box<dyn FnOnce() + 'a>) {
-        drop(beside.remove(0));
-        all_at_once(beside, here);
-    }
-    fn without_the_last<'a>(mut beside: Vec<Beside<'a>>, here: Box<dyn FnOnce() + 'a>) {
-        beside.pop();
-        all_at_once(beside, here);
-    }
-    #[expect(clippy::disallowed_methods, reason = "the test has the threads that the ledger is lent")]
-    fn out_of_threads<'a>(beside: Vec<Beside<'a>>, here: Box<dyn FnOnce() + 'a>) {
-        std::thread::scope(move |scope| {
-            let _begun_last = here;
-            for work in beside {
-                scope.spawn(work);
-            }
-            panic!("no thread is left");
-        });
-    }
-    let on = |cores, all_at_once| folded_on(Threads { cores, all_at_once });
-    let whole = Some(Ok(Height(4 * BLOCKS - 1)));
-    assert_eq!(on(1, all_at_once), whole);
-    assert_eq!(on(2, without_the_last), whole, "one that verifies is enough");
-    assert_eq!(on(1, without_the_last), None, "nobody verifies");
-    assert_eq!(on(1, without_reading), None);
-    assert_eq!(on(1, out_of_threads), None);
 }
 
 /// What a forger changes, and what it then makes good again.
@@ -357,7 +315,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_log_checked_on_all_cores_is_refused_with_the_words_of_who_follows_block_by_block(
+    fn a_log_checked_on_any_number_of_threads_is_refused_with_the_words_of_who_follows_block_by_block(
         forgeries in prop::collection::vec((1..=LARGE_AND_SMALL.len(), forgery(), any::<prop::sample::Index>(), 1u8..), 0..4),
     ) {
         let blocks = large_and_small();
@@ -369,8 +327,11 @@ proptest! {
         }
         let root = tempfile::tempdir().unwrap();
         let file = file_of(root.path(), raw.iter().map(Vec::as_slice));
-        let folded = with_sound(&file, |blocks| fold_checked(blocks, None, THREADS, &mut |_| Ok(()))).map(|state| state.height());
-        prop_assert_eq!(followed(&file).map_err(|error| in_words(&error)), folded.map_err(|error| in_words(&error)));
+        let followed = followed(&file).map_err(|error| in_words(&error));
+        for threads in TOO_FEW_THREADS.into_iter().chain([THREADS]) {
+            let folded = with_sound(&file, |blocks| fold_checked(blocks, None, threads, &mut |_| Ok(())));
+            prop_assert_eq!(&followed, &folded.map(|state| state.height()).map_err(|error| in_words(&error)));
+        }
     }
 
     #[test]

@@ -99,10 +99,14 @@ fn understand(answer: Vec<u8>, ended: ExitStatus) -> io::Result<Answer> {
 
 /// What the process does that a [`Compiler`] starts: compiles the module of `input`, as hosts with the default options do, and answers to `output`.
 pub fn compile_for_parent(input: impl Read, mut output: impl Write) -> ExitCode {
-    thread::spawn(|| {
+    let watch = || {
         thread::sleep(COMPILING_MAX);
         std::process::exit(i32::from(TOO_LONG));
-    });
+    };
+    // That there is no thread to be had says nothing about the module.
+    if thread::Builder::new().spawn(watch).is_err() {
+        return ExitCode::FAILURE;
+    }
     let mut module = Vec::new();
     let host = VerifierHost::with_options(Limits::default(), HostOptions::default());
     let (Ok(host), Ok(_)) = (host, input.take(limits::MODULE_BYTES_MAX).read_to_end(&mut module)) else {

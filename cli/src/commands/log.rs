@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod replay;
 mod show;
+mod threads;
 
 use crate::arguments::LogCommand;
 use crate::exit::Failure;
@@ -13,11 +14,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pyrsia_ledger::Height;
 use pyrsia_ledger::log::export::ExportError;
 use pyrsia_ledger::log::{LedgerReader, ReadError, SoundBlocks, TransferError};
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use tempfile::TempDir;
 
 pub(super) use replay::moment;
+pub(super) use threads::threads;
 
 type Asking = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
@@ -46,6 +50,7 @@ pub(super) fn open_ledger(path: &Path) -> Result<(TempDir, LedgerReader), Failur
             ReadError::NoLedger { .. } | ReadError::Missing { .. } | ReadError::Export { source: ExportError::Magic, .. } => {
                 failure.hint("name a node's data folder (PYRSIA_ARTIFACT_PATH), its ledger folder, or an exported log")
             }
+            ReadError::Shortage { source, .. } => with_shortage(failure, &source),
             ReadError::Io { .. } | ReadError::Scratch(_) | ReadError::Export { .. } => failure,
         }
     })?;
@@ -70,8 +75,17 @@ pub(super) fn refused(what: &str, ledger: &Path, error: &TransferError) -> Failu
         | TransferError::Refused { .. } => {
             failure.hint(format!("'pyrsia audit {}' shows everything that is wrong", ledger.display()))
         }
-        _ => failure,
+        error => with_shortage(failure, error),
     }
+}
+
+/// With what to do where there is no thread to be had, which some libraries need.
+fn with_shortage(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
+    let mut causes = std::iter::successors(Some(error), |error| (*error).source()).filter_map(|cause| cause.downcast_ref());
+    if causes.any(|cause: &io::Error| cause.kind() == io::ErrorKind::WouldBlock) {
+        return failure.hint("no thread can be started: raise the limit of this user (ulimit -u) or of its cgroup (pids.max), or end other programs");
+    }
+    failure
 }
 
 /// A bar on stderr up to `newest`, or a counter where the end is not known; nothing where stderr is no terminal.

@@ -48,7 +48,14 @@ fn a_compiler_that_breaks_on_a_module_costs_the_module_and_one_that_does_not_sta
         assert!(matches!(&error, LoadError::Compiling { reason } if reason.contains(said)), "{error:?}");
     }
     assert_eq!(kept(folder.path()), Vec::<PathBuf>::new());
-    let others: [(&str, &[&str]); 3] = [("/nowhere/pyrsia_node", &[]), ("/bin/false", &[]), ("/bin/echo", &["something else"])];
+    // No address space has room for stacks of this size, so that no thread can be begun.
+    let without_threads = format!("RUST_MIN_STACK=140737488355328 exec {PYRSIA_NODE} compile-verifier");
+    let others: [(&str, &[&str]); 4] = [
+        ("/nowhere/pyrsia_node", &[]),
+        ("/bin/false", &[]),
+        ("/bin/echo", &["something else"]),
+        ("/bin/sh", &["-c", &without_threads]),
+    ];
     for (program, arguments) in others {
         let error = load(folder.path(), program, arguments, EMPTY);
         assert!(matches!(error, LoadError::WrongContract { .. }), "{program}: {error:?}");

@@ -190,6 +190,39 @@ fn an_answer_that_cannot_be_written_is_a_failure_and_one_that_nobody_reads_on_is
     }
 }
 
+/// No address space has room for a stack of this size, so that no thread can be begun.
+const STACK_BYTES: &str = "140737488355328";
+
+#[test]
+#[cfg(target_os = "linux")]
+fn where_no_thread_can_be_begun_a_log_is_checked_on_one_and_what_needs_more_says_so() {
+    let home = home();
+    assert_eq!(run(PYRSIA, home.path(), &format!("log import {LOG} ledger")).code, Some(0));
+    let on_one = |line: &str| {
+        let mut command = program(PYRSIA, home.path());
+        ended(command.env("RUST_MIN_STACK", STACK_BYTES).args(line.split_whitespace()).output().expect("the program starts"))
+    };
+    for line in ["audit LOG", "audit LOG --json", "prove docker alpine:3.16.0 --ledger LOG", "log replay LOG --json"] {
+        let line = line.replace("LOG", LOG);
+        let (expected, found) = (run(PYRSIA, home.path(), &line), on_one(&line));
+        assert_eq!((found.code, &found.stdout, &found.stderr), (expected.code, &expected.stdout, &expected.stderr), "{line}");
+        assert_eq!(found.code, Some(0), "{line}: {}", found.stderr);
+    }
+    for (line, code) in [
+        (format!("log import {LOG} new"), 1),
+        ("audit ledger".into(), 2),
+        ("audit ledger --json".into(), 2),
+        ("prove docker alpine:3.16.0 --ledger ledger".into(), 1),
+    ] {
+        let found = on_one(&line);
+        assert_eq!((found.code, found.stdout.as_str()), (Some(code), ""), "{line}: {}", found.stderr);
+        assert!(found.stderr.contains("\nhint: no thread can be started: raise the limit"), "{line}: {}", found.stderr);
+        assert!(!found.stderr.contains("panicked") && !found.stderr.contains("damaged"), "{line}: {}", found.stderr);
+    }
+    let left = |name: &str| fs::exists(home.path().join(name)).expect("the folder can be read");
+    assert!(!left("new") && !left("new.importing"));
+}
+
 #[test]
 fn blocks_as_json_are_one_array_however_many_there_are() {
     let home = home();

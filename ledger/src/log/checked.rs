@@ -1,10 +1,10 @@
-//! A log folded with every check that a follower makes, signatures and certificates included, on all cores: one thread reads and
-//! decodes, the caller's folds the blocks in their order, and one for each core verifies signatures in batches. Whose threads these are
-//! is the caller's.
+//! A log folded with every check that a follower makes, signatures and certificates included, [in stages](super::stages): reading and
+//! decoding, folding the blocks in their order, and verifying signatures in batches.
 //!
 //! What is refused, and with which words, is what a follower would say who takes block after block alone: of all that is wrong, the
 //! first of the lowest block.
 
+use super::stages::{Stages, Threads, in_stages};
 use super::transfer::{ReadyBlock, SoundBlocks, TransferError};
 use crate::audit::{Decoded, EventMark, SIGNATURES_PER_WORK};
 use crate::block::{Height, SealedBlock};
@@ -12,13 +12,6 @@ use crate::certificate::CertificateError;
 use crate::digest::Sha256Digest;
 use crate::projection::{BlockError, Projections};
 use crate::signed::{Claim, EncodedEvent, EventId, NetworkId, first_wrong_claim};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Blocks that are read ahead.
-const BLOCKS_AHEAD: usize = 8;
-/// Pieces of work that wait for a core, for each core: enough to keep it busy, few enough to bound the memory.
-const WORK_WAITING: usize = 4;
 
 /// The bytes of blocks under which the signatures of one piece of work stand: those of ordinary events are far fewer, and the largest
 /// events are kept for as long as the piece is.
@@ -92,19 +85,6 @@ fn refused((height, error): Wrong) -> TransferError {
     TransferError::Refused { height, source: Box::new(error) }
 }
 
-/// A piece of work for a thread of its own.
-pub type Beside<'a> = Box<dyn FnOnce() + Send + 'a>;
-
-/// The threads of whoever calls: the ledger has none.
-#[derive(Clone, Copy)]
-pub struct Threads {
-    /// How many verify signatures.
-    pub cores: usize,
-    /// Does the work of each of these on a thread of its own and the last on its own, all at once, for each waits for another; returns
-    /// when all are done. Where one cannot be begun, dropping the last lets those that are begun come to their end.
-    pub all_at_once: for<'a> fn(Vec<Beside<'a>>, Box<dyn FnOnce() + 'a>),
-}
-
 /// The state at the end of a log of which every block holds. `each` is given a block once it is folded, while signatures of it and of
 /// those before it may still be under way: what it makes of them is worth something when this returns a state.
 pub fn fold_checked(
@@ -113,66 +93,27 @@ pub fn fold_checked(
     threads: Threads,
     each: Each<'_>,
 ) -> Result<Projections, TransferError> {
-    let cores = threads.cores.max(1);
-    let (ahead, ready) = sync_channel(BLOCKS_AHEAD);
-    let (work, waiting) = sync_channel(WORK_WAITING * cores);
-    let (done, verdicts) = channel();
-    // Held by those who verify and nobody else: without them nothing can be handed out.
-    let waiting = Arc::new(Mutex::new(waiting));
-    let read = move || {
-        loop {
-            // The end is told as well: that a thread is gone is none.
-            let block = blocks.next_ready();
-            let is_end = block.is_none();
-            // Refused when nobody folds any more.
-            if ahead.send(block).is_err() || is_end {
-                break;
-            }
-        }
-    };
-    let mut beside: Vec<Beside<'_>> = vec![Box::new(read)];
-    for _ in 0..cores {
-        let (done, waiting) = (done.clone(), waiting.clone());
-        beside.push(Box::new(move || verify_all(&waiting, &done)));
-    }
-    drop((done, waiting));
-    let folding =
-        Folding { pinned, state: None, signatures: Signatures::default(), work, handed_out: 0, verdicts, heard: 0, wrong: None };
-    let mut folded = None;
-    (threads.all_at_once)(beside, Box::new(|| folded = Some(folding.fold(ready, each))));
-    folded.expect("all of the work is done")
-}
-
-fn verify_all(waiting: &Mutex<Receiver<Signatures>>, done: &Sender<Option<Wrong>>) {
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
-    // Verdicts go unheard only when the thread that folds has panicked.
-    while next().is_some_and(|signatures| done.send(signatures.verify()).is_ok()) {}
+    let blocks = std::iter::from_fn(move || blocks.next_ready());
+    in_stages(threads, blocks, Signatures::verify, |stages| {
+        Folding { pinned, state: None, signatures: Signatures::default(), stages, wrong: None }.fold(each)
+    })
 }
 
 /// What the thread that folds holds.
-struct Folding {
+struct Folding<'a> {
     pinned: Option<NetworkId>,
     state: Option<Projections>,
     /// Not handed out yet.
     signatures: Signatures,
-    work: SyncSender<Signatures>,
-    /// How many pieces of work.
-    handed_out: u64,
-    verdicts: Receiver<Option<Wrong>>,
-    /// How many verdicts.
-    heard: u64,
+    stages: Stages<'a, Result<ReadyBlock, TransferError>, Signatures, Option<Wrong>>,
     /// The lowest block that is known to have a wrong signature.
     wrong: Option<Wrong>,
 }
 
-impl Folding {
-    fn fold(
-        mut self,
-        ready: Receiver<Option<Result<ReadyBlock, TransferError>>>,
-        each: Each<'_>,
-    ) -> Result<Projections, TransferError> {
+impl Folding<'_> {
+    fn fold(mut self, each: Each<'_>) -> Result<Projections, TransferError> {
         let mut folded = Ok(());
-        while let Some(block) = ready.recv().expect("who reads goes on to the end of the log") {
+        while let Some(block) = self.stages.next_item() {
             folded = block.and_then(|block| self.take_in(block, each));
             if folded.is_err() || self.wrong.is_some() {
                 break;
@@ -209,27 +150,24 @@ impl Folding {
         if self.signatures.are_enough() {
             self.hand_out();
         }
-        while let Ok(verdict) = self.verdicts.try_recv() {
+        while let Some(verdict) = self.stages.done() {
             self.hear(verdict);
         }
         each(FoldedBlock { sealed, bytes: &bytes, marks: &marks })
     }
 
     fn hand_out(&mut self) {
-        self.handed_out += 1;
-        self.work.send(std::mem::take(&mut self.signatures)).expect("who verifies waits for work until there is none");
+        self.stages.hand_out(std::mem::take(&mut self.signatures));
     }
 
     fn hear(&mut self, verdict: Option<Wrong>) {
-        self.heard += 1;
         self.wrong = self.wrong.take().into_iter().chain(verdict).min_by_key(|(height, _)| *height);
     }
 
     /// Waits until every signature so far is verified.
     fn settle(mut self) -> Option<Wrong> {
         self.hand_out();
-        while self.heard < self.handed_out {
-            let verdict = self.verdicts.recv().expect("every piece of work comes to a verdict");
+        while let Some(verdict) = self.stages.wait() {
             self.hear(verdict);
         }
         self.wrong
@@ -249,17 +187,5 @@ mod tests {
             signatures.add(network, sealed, size_bytes, &[], vec![]);
             assert_eq!(signatures.are_enough(), are_enough, "{} signatures", signatures.claims.len());
         }
-    }
-
-    #[test]
-    #[should_panic(expected = "every piece of work comes to a verdict")]
-    fn signatures_that_nobody_verified_are_not_taken_for_good_ones() {
-        let ((work, _waiting), (done, verdicts)) = (sync_channel(2), channel());
-        let signatures = Signatures::default();
-        let mut folding = Folding { pinned: None, state: None, signatures, work, handed_out: 0, verdicts, heard: 0, wrong: None };
-        folding.hand_out();
-        done.send(None).expect("is heard");
-        drop(done);
-        folding.settle();
     }
 }

@@ -44,6 +44,13 @@ pub enum ReadError {
     },
     #[error("the scratch folder cannot be written")]
     Scratch(#[source] io::Error),
+    /// The ledger may be as good as any.
+    #[error("the system has too little for opening a copy of the database in {}", folder.display())]
+    Shortage {
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("{} cannot be read as an exported log", path.display())]
     Export {
         path: PathBuf,
@@ -269,6 +276,12 @@ fn open_folder(folder: &Path, scratch: &Path, found: &mut VecDeque<Row>) -> Resu
         let tree = has_tree.then(|| StoredTree::open(&database, &blocks, MEMTABLE_BYTES)).transpose()?;
         Ok((database, blocks, tree))
     });
+    let opened = match opened {
+        Err(fjall::Error::Io(source)) if is_shortage(&source) => {
+            return Err(ReadError::Shortage { folder: folder.to_owned(), source });
+        }
+        opened => opened,
+    };
     let blocks = opened.inspect_err(|error| {
         let sentence = format!("the database cannot be opened: {}", sentence(error));
         found.push_back(Row::Unreadable { position: Height::GENESIS, sentence });
@@ -276,6 +289,12 @@ fn open_folder(folder: &Path, scratch: &Path, found: &mut VecDeque<Row>) -> Resu
     let at_least = |tip: super::Tip| Announced { height: Height(tip.height), block: tip.block, exactness: Exactness::AtLeast };
     let (blocks, tree) = blocks.map_or((None, None), |(database, blocks, tree)| (Some((database, blocks)), tree));
     Ok(Rows::Folder { blocks, tree, tip: tip.map(at_least), _lock: lock })
+}
+
+/// Whether the system has too little of something, of threads for one: that is no damage.
+fn is_shortage(error: &io::Error) -> bool {
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
+    matches!(error.kind(), WouldBlock | OutOfMemory | StorageFull | QuotaExceeded)
 }
 
 /// Takes the lock of the database, which a running node holds. Only the lock: nothing is written.

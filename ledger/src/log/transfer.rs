@@ -2,9 +2,10 @@
 //!
 //! All of them stop at the first damage; who wants to know all of it asks for an audit.
 
-use super::checked::{Threads, fold_checked};
+use super::checked::fold_checked;
 use super::export::{ExportError, ExportWriter};
 use super::reader::{LedgerReader, Row};
+use super::stages::Threads;
 use super::{BlockLog, LogError};
 use crate::audit::{Announced, Decoded, Prepared};
 use crate::block::{BlockHash, Height, SealedBlock};

@@ -5,10 +5,12 @@
 //! finding: a node keeps what it has use for.
 
 use super::super::compare;
+use super::super::log::threads;
 use crate::exit::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
 use pyrsia_ledger::audit::{Finding, FindingKind};
 use pyrsia_ledger::event::BuiltArtifact;
+use pyrsia_ledger::log::{Beside, Threads};
 use pyrsia_ledger::projection::builds::{Build, BuildStatus};
 use pyrsia_ledger::{BuildId, Height, Projections, Sha256Digest};
 use pyrsia_node::builds::stored::{StoredOutput, StoredOutputs};
@@ -18,7 +20,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 /// What was looked at. Of each build either the verifier came to an answer, or it is counted where it could not.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -91,22 +92,20 @@ pub(super) fn check(stored: &StoredOutputs, state: &Projections) -> Result<(Deep
     let bar = ProgressBar::new(published.len() as u64).with_style(style);
     let (host, next) = (compare::host()?, AtomicUsize::new(0));
     let whole = Mutex::new((DeepReport::default(), vec![]));
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                while let Some((id, build, height)) = published.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let Some((_, artifacts)) = state.builds.chosen(id) else { continue };
-                    let mut look = Look { stored, host: &host, height: *height, report: DeepReport::default(), findings: vec![] };
-                    look.at(id, build, artifacts);
-                    let mut whole = whole.lock().unwrap_or_else(PoisonError::into_inner);
-                    whole.0.add(look.report);
-                    whole.1.append(&mut look.findings);
-                    bar.inc(1);
-                }
-            });
+    let look = || {
+        while let Some((id, build, height)) = published.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let Some((_, artifacts)) = state.builds.chosen(id) else { continue };
+            let mut look = Look { stored, host: &host, height: *height, report: DeepReport::default(), findings: vec![] };
+            look.at(id, build, artifacts);
+            let mut whole = whole.lock().unwrap_or_else(PoisonError::into_inner);
+            whole.0.add(look.report);
+            whole.1.append(&mut look.findings);
+            bar.inc(1);
         }
-    });
+    };
+    let Threads { cores, all_at_once } = threads();
+    // Each takes the builds that the others have not taken, so that it does not matter how many there are.
+    all_at_once((1..cores).map(|_| Box::new(look) as Beside<'_>).collect(), Box::new(look));
     bar.finish_and_clear();
     Ok(whole.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -2,30 +2,13 @@
 //! running node, which is believed no more than a file.
 
 use super::super::{node, request_failure};
-use super::{open_sound, progress_bar, refused};
+use super::{open_sound, progress_bar, refused, threads};
 use crate::exit::Failure;
-use pyrsia_ledger::log::{Beside, FoldedBlock, SoundBlocks, Threads, TransferError, fold_checked};
+use pyrsia_ledger::log::{FoldedBlock, SoundBlocks, TransferError, fold_checked};
 use pyrsia_ledger::{Height, NetworkId, Projections, SealedBlock};
 use pyrsia_registry::wire::{BLOCKS_MEDIA_TYPE, split_blocks};
 use std::error::Error;
 use std::path::Path;
-use std::thread;
-
-/// One for each core, and for whatever else is to be done beside.
-pub(super) fn threads() -> Threads {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    Threads { cores, all_at_once }
-}
-
-fn all_at_once<'a>(beside: Vec<Beside<'a>>, here: Box<dyn FnOnce() + 'a>) {
-    // The scope waits for the threads that it has begun, and they for what `here` holds: it is to be gone when one cannot be begun.
-    thread::scope(move |scope| {
-        for work in beside {
-            scope.spawn(work);
-        }
-        here();
-    });
-}
 
 /// The state at the end of a node's log, whose every block `each` is given with its bytes. `what` did not work when this fails.
 pub(in crate::commands) async fn of_node(

@@ -1,8 +1,7 @@
 //! `pyrsia log import`: an exported log becomes a ledger folder that a node can be started on.
 
 use super::super::{print, print_json};
-use super::checked::threads;
-use super::{open_sound, progress_bar, refused};
+use super::{open_sound, progress_bar, refused, threads};
 use crate::arguments::OutputArguments;
 use crate::exit::Failure;
 use pyrsia_ledger::NetworkId;
