@@ -110,7 +110,7 @@ pub struct NodeConfig {
     pub probe: Vec<Multiaddr>,
     /// Answers JSON with `peer_addrs`, as a node's `/status` does.
     pub bootstrap_url: Option<Url>,
-    /// Dial nobody at start, neither peers nor what the bootstrap URL names.
+    /// Dial nobody at start, neither peers nor what the bootstrap URL names, nor who was reached before.
     pub listen_only: bool,
     /// Replaces the address in what this node tells others about itself.
     pub external_ip: Option<Ipv4Addr>,

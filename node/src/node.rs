@@ -35,6 +35,8 @@ use crate::{bootstrap, verifier_approval};
 const OUTGOING_FRAMES_MAX: usize = 1024;
 /// Requests of peers that wait for an answer to be begun.
 const PEER_REQUESTS_MAX: usize = 128;
+/// Where nodes that this one reached are remembered, in its folder.
+const KNOWN_PEERS_FILE: &str = "known_peers.json";
 /// How long the tasks may take to end before they are cut off.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 /// How long after a task's end it may show that the consensus ended before it.
@@ -138,6 +140,7 @@ impl Node {
             key,
             listen: config.listen.clone(),
             peers: dialed(&config.peers),
+            known_peers: (!config.listen_only).then(|| config.artifact_path.join(KNOWN_PEERS_FILE)),
             probe: config.probe.clone(),
             external_ip: config.external_ip,
             max_provided_keys: config.max_provided_keys,

@@ -20,6 +20,7 @@ mod frame;
 pub(crate) mod fuzz;
 mod gate;
 mod handshakes;
+mod known_peers;
 mod ledger_frames;
 mod metrics;
 mod network_config;
@@ -58,11 +59,14 @@ use exchange::fetch::Fetcher;
 use exchange::rate::RateLimit;
 use exchange::room::Rooms;
 use exchange::serve::{self, Server};
+use known_peers::KnownPeers;
+use known_peers::file::{self as known_peers_file, SAVE_PAUSE};
 use ledger_frames::LedgerFrames;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, TransportError, noise};
 use metrics::Metrics;
+use peer_id::peer_of;
 use prometheus_client::registry::Registry;
 use pyrsia_ledger::event::BuiltArtifact;
 use pyrsia_ledger::signed::node_id_of;
@@ -72,8 +76,10 @@ use reservations::Reservations;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use swarm_task::remembering::Remembering;
 use swarm_task::{Pending, SwarmTask};
 use tasks::Tasks;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -92,6 +98,8 @@ pub struct P2pConfig {
     pub listen: Vec<Multiaddr>,
     /// Nodes to stay connected with; with or without `/p2p/<peer id>`.
     pub peers: Vec<Multiaddr>,
+    /// The file in which nodes that were reached are remembered; none: until this one stops.
+    pub known_peers: Option<PathBuf>,
     /// Nodes that tell whether this one can be reached from outside.
     pub probe: Vec<Multiaddr>,
     /// Replaces the address in what this node tells others about itself.
@@ -112,6 +120,7 @@ impl P2pConfig {
             key,
             listen,
             peers,
+            known_peers: None,
             probe: vec![],
             external_ip: None,
             max_provided_keys: MAX_PROVIDED_KEYS,
@@ -190,6 +199,13 @@ impl P2p {
         metrics.distribution.set(i64::from(network.distribution == Distribution::On));
         serve::start(control.clone(), server, &tasks).expect(only_here);
 
+        let known = read_known_peers(config.known_peers.clone(), me).await;
+        metrics.known_peers.set(known.len() as i64);
+        let (known_sender, known_changes) = watch::channel(known.clone());
+        if let Some(path) = config.known_peers {
+            tasks.spawn_to_the_end(known_peers_file::keep(path, known_changes, SAVE_PAUSE, tasks.stopping()));
+        }
+
         let mut dialing = Dialing::default();
         for address in config.peers.into_iter().chain(config.probe.iter().cloned()) {
             dialing.add(Target::Address(address), Instant::now());
@@ -210,6 +226,7 @@ impl P2p {
             dialing,
             probes: config.probe,
             book: AddressBook::default(),
+            remembering: Remembering::new(known, known_sender),
             local_peers: BTreeSet::new(),
             outside: outside_sender,
             distribution: network.distribution,
@@ -248,6 +265,13 @@ impl P2p {
         }
         Ok((P2pHandle { reach, fetcher, outside, network: Arc::new(network), metrics }, P2pTask { tasks }))
     }
+}
+
+async fn read_known_peers(path: Option<PathBuf>, me: NodeId) -> KnownPeers {
+    let Some(path) = path else { return KnownPeers::default() };
+    let read = tokio::task::spawn_blocking(move || known_peers_file::open(&path, &peer_of(&me)));
+    // It fails only where the runtime ends.
+    read.await.unwrap_or_default()
 }
 
 fn io_error(error: TransportError<io::Error>) -> io::Error {

@@ -7,6 +7,8 @@ mod nodes;
 #[path = "builds/pipeline.rs"]
 #[expect(dead_code, reason = "the tests of judging use the rest")]
 mod pipeline;
+#[path = "builds/restarts.rs"]
+mod restarts;
 #[path = "builds/sources.rs"]
 mod sources;
 

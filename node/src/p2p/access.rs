@@ -10,8 +10,11 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use pyrsia_ledger::NodeId;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
+
+/// The bits of an IPv6 address that say whose it is: what a host is given at least.
+const IPV6_SOURCE_BITS: u32 = 64;
 
 /// A node, or the addresses of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +110,14 @@ pub(super) fn ip_in(address: &Multiaddr) -> Option<IpAddr> {
         Some(Protocol::Ip6(ip)) => Some(IpAddr::from(ip).to_canonical()),
         _ => None,
     }
+}
+
+/// Whose the IP address at the beginning of an address is: that address, or the first of its /64 of IPv6.
+pub(super) fn source_in(address: &Multiaddr) -> Option<IpAddr> {
+    Some(match ip_in(address)? {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !(u128::MAX >> IPV6_SOURCE_BITS)).into(),
+        ip => ip,
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Whom to stay connected with, and when to dial again.
 //!
 //! Plain values: time and randomness are arguments. Two kinds of targets are dialed for ever: the addresses an operator
-//! gave, and the validators that the ledger names. The pause doubles with each failure up to a bound, with jitter, so that
-//! a network that comes back is not stormed.
+//! gave, and the validators that the ledger names. Nodes that were reached before are dialed when the others were tried and too
+//! few nodes are connected. The pause doubles with each failure up to a bound, with jitter, so that a network that comes back is
+//! not stormed.
 
 use super::addresses::peer_in;
 use libp2p::swarm::ConnectionId;
@@ -12,10 +13,17 @@ use std::time::{Duration, Instant};
 
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// The same for a node that was reached before, while others are connected.
+const KNOWN_RETRY_MAX: Duration = Duration::from_secs(10 * 60);
+/// Nodes that were reached before and are dialed at once.
+const KNOWN_DIALS_MAX: usize = 8;
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     Address(Multiaddr),
     Validator(PeerId),
+    /// A node that was reached before.
+    Known(PeerId),
 }
 
 #[derive(Debug)]
@@ -25,11 +33,30 @@ struct Schedule {
     failures: u32,
     next_at: Instant,
     dialing: Option<ConnectionId>,
+    /// Whether a dial has ended, however it did.
+    is_tried: bool,
+}
+
+impl Schedule {
+    fn new(peer: Option<PeerId>, now: Instant) -> Self {
+        Self { peer, failures: 0, next_at: now, dialing: None, is_tried: false }
+    }
+
+    fn failed(&mut self, now: Instant, longest: Duration, chance: u32) {
+        self.dialing = None;
+        self.is_tried = true;
+        self.next_at = now + pause_within(longest, self.failures, chance);
+        self.failures += 1;
+    }
 }
 
 /// The pause before the next attempt; `chance` is uniform.
 pub(super) fn pause(failures: u32, chance: u32) -> Duration {
-    let full = (RETRY_MIN * 2u32.saturating_pow(failures.min(10))).min(RETRY_MAX);
+    pause_within(RETRY_MAX, failures, chance)
+}
+
+fn pause_within(longest: Duration, failures: u32, chance: u32) -> Duration {
+    let full = (RETRY_MIN * 2u32.saturating_pow(failures.min(16))).min(longest);
     // Between three quarters and five quarters.
     full * 3 / 4 + full.mul_f64(f64::from(chance) / f64::from(u32::MAX) / 2.0)
 }
@@ -37,32 +64,70 @@ pub(super) fn pause(failures: u32, chance: u32) -> Duration {
 #[derive(Debug, Default)]
 pub(super) struct Dialing {
     targets: BTreeMap<Target, Schedule>,
+    /// Whether no node is connected.
+    is_alone: bool,
 }
 
 impl Dialing {
     pub(super) fn add(&mut self, target: Target, now: Instant) {
         let peer = match &target {
             Target::Address(address) => peer_in(address),
-            Target::Validator(peer) => Some(*peer),
+            Target::Validator(peer) | Target::Known(peer) => Some(*peer),
         };
-        self.targets.entry(target).or_insert(Schedule { peer, failures: 0, next_at: now, dialing: None });
+        self.targets.entry(target).or_insert(Schedule::new(peer, now));
     }
 
     /// Makes the validators that are dialed exactly these.
     pub(super) fn set_validators(&mut self, validators: &BTreeSet<PeerId>, now: Instant) {
         self.targets.retain(|target, _| match target {
             Target::Validator(peer) => validators.contains(peer),
-            Target::Address(_) => true,
+            Target::Address(_) | Target::Known(_) => true,
         });
         for peer in validators {
             self.add(Target::Validator(*peer), now);
         }
     }
 
-    /// What to dial. A target stays due until [`Dialing::dialed`] or [`Dialing::failed_at_once`] says what came of it.
+    /// What to dial of what is dialed for ever. A target stays due until [`Dialing::dialed`] or [`Dialing::failed_at_once`] says what came of it.
     pub(super) fn due(&self, now: Instant, is_connected: impl Fn(&PeerId) -> bool) -> Vec<Target> {
         let open = |schedule: &Schedule| schedule.dialing.is_none() && !schedule.peer.as_ref().is_some_and(&is_connected);
-        self.targets.iter().filter(|(_, schedule)| schedule.next_at <= now && open(schedule)).map(|(t, _)| t.clone()).collect()
+        let due = self.targets.iter().filter(|(target, _)| !matches!(target, Target::Known(_)));
+        due.filter(|(_, schedule)| schedule.next_at <= now && open(schedule)).map(|(target, _)| target.clone()).collect()
+    }
+
+    /// Whom to dial of these, which were reached before, the first of them first; nobody before all that is dialed for ever was tried once.
+    pub(super) fn due_known(&mut self, known: &[PeerId], now: Instant, is_connected: impl Fn(&PeerId) -> bool) -> Vec<PeerId> {
+        let others: BTreeSet<PeerId> = known.iter().copied().collect();
+        self.targets.retain(|target, schedule| match target {
+            Target::Known(peer) => others.contains(peer) || schedule.dialing.is_some(),
+            _ => true,
+        });
+        let waits = |schedule: &Schedule| !schedule.is_tried && !schedule.peer.as_ref().is_some_and(&is_connected);
+        if self.targets.iter().any(|(target, schedule)| !matches!(target, Target::Known(_)) && waits(schedule)) {
+            return vec![];
+        }
+        for peer in known {
+            if !self.targets.contains_key(&Target::Validator(*peer)) {
+                self.add(Target::Known(*peer), now);
+            }
+        }
+        let schedules = |peer| self.targets.get(&Target::Known(peer));
+        let dialing =
+            self.targets.iter().filter(|(target, schedule)| matches!(target, Target::Known(_)) && schedule.dialing.is_some());
+        let is_due = |schedule: &Schedule| schedule.dialing.is_none() && schedule.next_at <= now;
+        let due = known.iter().filter(|peer| schedules(**peer).is_some_and(is_due) && !is_connected(peer));
+        due.take(KNOWN_DIALS_MAX.saturating_sub(dialing.count())).copied().collect()
+    }
+
+    /// Whether no node is connected. With the last one goes what was learned of those that were reached before.
+    pub(super) fn set_alone(&mut self, is_alone: bool, now: Instant) {
+        if is_alone && !self.is_alone {
+            let known = self.targets.iter_mut().filter(|(target, _)| matches!(target, Target::Known(_)));
+            for (_, schedule) in known.filter(|(_, schedule)| schedule.failures > 0) {
+                (schedule.failures, schedule.next_at) = (0, now);
+            }
+        }
+        self.is_alone = is_alone;
     }
 
     pub(super) fn dialed(&mut self, target: &Target, connection: ConnectionId) {
@@ -72,9 +137,16 @@ impl Dialing {
     }
 
     pub(super) fn failed_at_once(&mut self, target: &Target, now: Instant, chance: u32) {
+        let longest = self.longest_pause(target);
         if let Some(schedule) = self.targets.get_mut(target) {
-            schedule.next_at = now + pause(schedule.failures, chance);
-            schedule.failures += 1;
+            schedule.failed(now, longest, chance);
+        }
+    }
+
+    fn longest_pause(&self, target: &Target) -> Duration {
+        match target {
+            Target::Known(_) if !self.is_alone => KNOWN_RETRY_MAX,
+            _ => RETRY_MAX,
         }
     }
 
@@ -83,6 +155,7 @@ impl Dialing {
             if schedule.dialing == Some(connection) {
                 schedule.dialing = None;
                 schedule.peer = Some(peer);
+                schedule.is_tried = true;
             }
             if schedule.peer == Some(peer) {
                 schedule.failures = 0;
@@ -91,10 +164,9 @@ impl Dialing {
     }
 
     pub(super) fn failed(&mut self, connection: ConnectionId, now: Instant, chance: u32) {
-        for schedule in self.targets.values_mut().filter(|schedule| schedule.dialing == Some(connection)) {
-            schedule.dialing = None;
-            schedule.next_at = now + pause(schedule.failures, chance);
-            schedule.failures += 1;
+        let dialed = self.targets.iter().find(|(_, schedule)| schedule.dialing == Some(connection));
+        if let Some(target) = dialed.map(|(target, _)| target.clone()) {
+            self.failed_at_once(&target, now, chance);
         }
     }
 
@@ -105,7 +177,7 @@ impl Dialing {
                 // Somebody else may answer at an address that names nobody.
                 schedule.peer = match target {
                     Target::Address(address) => peer_in(address),
-                    Target::Validator(peer) => Some(*peer),
+                    Target::Validator(peer) | Target::Known(peer) => Some(*peer),
                 };
             }
         }
@@ -165,5 +237,57 @@ mod tests {
         assert_eq!(dialing.due(now, |_| false).len(), 2);
         dialing.set_validators(&BTreeSet::from([stays]), now);
         assert_eq!(dialing.due(now, |_| false), [Target::Validator(stays)]);
+    }
+
+    fn peers(count: usize) -> Vec<PeerId> {
+        std::iter::repeat_with(PeerId::random).take(count).collect()
+    }
+
+    #[test]
+    fn those_that_were_reached_before_are_dialed_when_all_others_were_tried_in_their_order_and_a_few_at_once() {
+        let (mut dialing, now, known) = (Dialing::default(), Instant::now(), peers(3 * KNOWN_DIALS_MAX));
+        let (given, silent) = (Target::Address("/ip4/127.0.0.1/tcp/1".parse().expect("an address")), PeerId::random());
+        dialing.add(given.clone(), now);
+        dialing.set_validators(&BTreeSet::from([silent, known[1]]), now);
+        assert_eq!(dialing.due_known(&known, now, |_| false), []);
+        dialing.dialed(&given, connection(1));
+        dialing.failed_at_once(&Target::Validator(silent), now, 0);
+        dialing.failed(connection(1), now, 0);
+        assert_eq!(dialing.due_known(&known, now, |_| false), [], "one validator was not tried");
+        // A validator is dialed as such, and one that is connected by itself needs no dial.
+        let is_connected = |peer: &PeerId| [known[1], known[2]].contains(peer);
+        let due = dialing.due_known(&known, now, is_connected);
+        assert_eq!(due[..3], [known[0], known[3], known[4]]);
+        assert_eq!((due.len(), dialing.due(now + RETRY_MAX * 2, is_connected).len()), (KNOWN_DIALS_MAX, 2));
+        for (place, peer) in due.iter().enumerate() {
+            dialing.dialed(&Target::Known(*peer), connection(10 + place));
+        }
+        assert_eq!(dialing.due_known(&known, now, is_connected), []);
+        dialing.failed(connection(10), now, 0);
+        dialing.established(connection(11), due[1]);
+        let is_connected = |peer: &PeerId| is_connected(peer) || *peer == due[1];
+        let next = dialing.due_known(&known, now, is_connected);
+        assert_eq!(next, known[KNOWN_DIALS_MAX + 2..KNOWN_DIALS_MAX + 4]);
+        // Who is remembered no more is not dialed again.
+        assert_eq!(dialing.due_known(&known[..1], now + RETRY_MAX * 2, is_connected), known[..1]);
+        assert_eq!(dialing.due_known(&[], now + RETRY_MAX * 2, is_connected), []);
+    }
+
+    #[test]
+    fn the_pauses_of_those_that_were_reached_before_are_longer_until_nobody_is_connected() {
+        let (mut dialing, start, known) = (Dialing::default(), Instant::now(), peers(1));
+        let target = Target::Known(known[0]);
+        let fail = |dialing: &mut Dialing, now| (0..20).for_each(|_| dialing.failed_at_once(&target, now, u32::MAX / 2));
+        assert_eq!(dialing.due_known(&known, start, |_| false), known);
+        fail(&mut dialing, start);
+        assert_eq!(dialing.due_known(&known, start + RETRY_MAX * 2, |_| false), []);
+        assert_eq!(dialing.due_known(&known, start + KNOWN_RETRY_MAX * 2, |_| false), known);
+        dialing.set_alone(true, start);
+        assert_eq!(dialing.due_known(&known, start, |_| false), known, "the others may have gone for the same reason");
+        fail(&mut dialing, start);
+        assert_eq!(dialing.due_known(&known, start, |_| false), []);
+        dialing.set_alone(true, start);
+        assert_eq!(dialing.due_known(&known, start, |_| false), [], "that is no news");
+        assert_eq!(dialing.due_known(&known, start + RETRY_MAX * 2, |_| false), known);
     }
 }

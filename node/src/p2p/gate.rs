@@ -80,6 +80,11 @@ impl Gate {
         }
     }
 
+    /// Whether the rules let this node dial another one at an address.
+    pub(super) fn may_dial(&self, peer: &PeerId, address: &Multiaddr) -> bool {
+        self.access.judge(peer, address, self.members.contains(peer)).is_ok()
+    }
+
     fn refuse(&self, refusal: Refusal, peer: Option<&PeerId>, address: Option<&Multiaddr>) -> ConnectionDenied {
         tracing::debug!(?peer, ?address, "a connection is refused: {refusal}");
         self.refused.inc();

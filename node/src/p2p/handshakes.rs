@@ -5,7 +5,7 @@
 //! of who comes from there by TCP. While half of all places are free no source is bounded, for behind a proxy all are one. Connections through a relay
 //! have the relay's own bounds, and count for none.
 
-use super::access::ip_in;
+use super::access::source_in;
 use super::addresses::is_relayed;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -16,7 +16,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 
 /// How many may be in their handshake at once, of all sources together; none of them for longer than a handshake may take.
@@ -25,8 +25,6 @@ pub(super) const PENDING_INCOMING_MAX: usize = 256;
 pub(super) const UNBOUNDED_MAX: usize = PENDING_INCOMING_MAX / 2;
 /// What a source may have of the other half: whoever wants to keep others out needs several.
 const HANDSHAKES_PER_SOURCE_MAX: usize = 16;
-/// The bits of an IPv6 address that say whose it is.
-const IPV6_SOURCE_BITS: u32 = 64;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{HANDSHAKES_PER_SOURCE_MAX} connections or more of {source_address} have not said who they are")]
@@ -74,11 +72,7 @@ fn source_of(remote: &Multiaddr) -> Option<Source> {
     if is_relayed(remote) {
         return None;
     }
-    let address = match ip_in(remote)? {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !(u128::MAX >> IPV6_SOURCE_BITS)).into(),
-        ip => ip,
-    };
-    Some(Source { address, is_quic: remote.iter().any(|part| part == Protocol::QuicV1) })
+    Some(Source { address: source_in(remote)?, is_quic: remote.iter().any(|part| part == Protocol::QuicV1) })
 }
 
 impl NetworkBehaviour for Handshakes {

@@ -56,6 +56,7 @@ pub struct Traffic {
 #[derive(Clone, Default)]
 pub(super) struct Metrics {
     pub(super) peers: Gauge,
+    pub(super) known_peers: Gauge,
     pub(super) connections: Gauge,
     pub(super) artifact_bytes_sent: Counter,
     pub(super) artifact_bytes_received: Counter,
@@ -76,6 +77,7 @@ impl Metrics {
         let metrics = Self::default();
         let p2p = registry.sub_registry_with_prefix("pyrsia_p2p");
         p2p.register("peers", "Nodes this one is connected with", metrics.peers.clone());
+        p2p.register("known_peers", "Nodes that were reached and are remembered for the next start", metrics.known_peers.clone());
         p2p.register("connections", "Connections with other nodes, carried ones among them", metrics.connections.clone());
         let sent = metrics.artifact_bytes_sent.clone();
         p2p.register_with_unit("artifact_sent", "Bytes of artifacts sent to other nodes", Unit::Bytes, sent);

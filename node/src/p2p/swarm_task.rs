@@ -3,6 +3,7 @@
 //! It never blocks and never waits for another task: queues it feeds are tried, answers it owes come back as commands.
 
 mod relays;
+pub(super) mod remembering;
 mod requests;
 
 use super::addresses::{AddressBook, is_loopback, is_relayed, peer_in, replace_ip, starts_with, usefulness};
@@ -29,6 +30,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, autonat, identify, ping, relay};
 use pyrsia_ledger::NodeId;
+use remembering::Remembering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error as _;
 use std::io;
@@ -60,6 +62,7 @@ pub(super) struct SwarmTask {
     /// Nodes asked to tell whether this one can be reached, by the addresses that were given.
     pub(super) probes: Vec<Multiaddr>,
     pub(super) book: AddressBook,
+    pub(super) remembering: Remembering,
     /// Peers that are connected through loopback: the only ones whose loopback addresses mean this host.
     pub(super) local_peers: BTreeSet<PeerId>,
     pub(super) outside: watch::Sender<Outside>,
@@ -113,6 +116,11 @@ impl SwarmTask {
     }
 
     pub(super) async fn run(mut self) {
+        self.work().await;
+        self.tell_remembered();
+    }
+
+    async fn work(&mut self) {
         let stopping = self.tasks.stopping();
         let mut tick = tokio::time::interval(DIAL_TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -132,6 +140,8 @@ impl SwarmTask {
                 },
                 _ = tick.tick() => {
                     self.dial_what_is_due();
+                    self.dial_known();
+                    self.keep_remembered();
                     self.reserve_what_is_due();
                 }
             }
@@ -161,6 +171,7 @@ impl SwarmTask {
         self.members.difference(&members).for_each(|peer| behaviour.limits.remove_peer_id(peer));
         members.difference(&self.members).for_each(|peer| behaviour.limits.bypass_peer_id(peer));
         behaviour.gate.set_members(members.clone());
+        self.remembering.set_members(members.clone());
         self.members = members;
     }
 
@@ -168,27 +179,31 @@ impl SwarmTask {
         self.pending.forget_the_gone();
         let due = self.dialing.due(Instant::now(), |peer| self.swarm.is_connected(peer));
         for target in due {
-            let options = match &target {
-                Target::Address(address) => DialOpts::from(address.clone()),
-                Target::Validator(peer) => self.dial_options(*peer, vec![]),
-            };
-            let connection = options.connection_id();
-            match self.swarm.dial(options) {
-                Ok(()) => self.dialing.dialed(&target, connection),
-                Err(error) => {
-                    tracing::debug!(?target, %error, "not dialed");
-                    if let (Target::Validator(peer), DialError::NoAddresses) = (&target, &error) {
-                        self.look_up(*peer);
-                    }
-                    self.dialing.failed_at_once(&target, Instant::now(), chance());
+            self.dial_target(target);
+        }
+    }
+
+    fn dial_target(&mut self, target: Target) {
+        let options = match &target {
+            Target::Address(address) => DialOpts::from(address.clone()),
+            Target::Validator(peer) | Target::Known(peer) => self.dial_options(*peer, vec![]),
+        };
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => self.dialing.dialed(&target, connection),
+            Err(error) => {
+                tracing::debug!(?target, %error, "not dialed");
+                if let (Target::Validator(peer), DialError::NoAddresses) = (&target, &error) {
+                    self.look_up(*peer);
                 }
+                self.dialing.failed_at_once(&target, Instant::now(), chance());
             }
         }
     }
 
     /// Dials a node wherever it may be, unless that is under way.
     fn dial_options(&self, peer: PeerId, more: Vec<Multiaddr>) -> DialOpts {
-        let addresses = self.book.get(&peer).into_iter().chain(more).collect();
+        let addresses = self.book.get(&peer).into_iter().chain(self.remembering.addresses(&peer)).chain(more).collect();
         DialOpts::peer_id(peer)
             .condition(PeerCondition::DisconnectedAndNotDialing)
             .addresses(addresses)
@@ -259,11 +274,20 @@ impl SwarmTask {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                num_established,
+                concurrent_dial_errors,
+                ..
+            } => {
                 self.on_connected(peer_id, connection_id, &endpoint, num_established.get());
+                self.note_unanswered(&peer_id, &concurrent_dial_errors.unwrap_or_default());
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.forget_relayed(&peer_id, connection_id);
+                self.remembering.closed(connection_id);
                 if num_established > 0 {
                     return;
                 }
@@ -308,6 +332,7 @@ impl SwarmTask {
             answer(done, ());
         }
         let is_carried = endpoint.is_relayed();
+        self.note_dialed(peer, connection, endpoint);
         self.weigh_detours(peer, is_carried.then_some(connection), established);
         if is_loopback(endpoint.get_remote_address()) && !is_carried {
             self.local_peers.insert(peer);
@@ -332,6 +357,9 @@ impl SwarmTask {
     fn on_dial_failed(&mut self, connection: ConnectionId, peer: Option<PeerId>, error: &DialError) {
         tracing::debug!(?peer, %error, "dialing failed");
         self.dialing.failed(connection, Instant::now(), chance());
+        if let Some(peer) = &peer {
+            self.note_failed_dial(peer, error);
+        }
         if let Some(done) = self.pending.dials.remove(&connection) {
             answer(done, Err(reason_of(error)));
         }
@@ -388,7 +416,9 @@ impl SwarmTask {
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => self.on_identified(peer_id, info),
+            BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
+                self.on_identified(peer_id, connection_id, info);
+            }
             BehaviourEvent::Ping(ping::Event { connection, result: Err(ping::Failure::Timeout), peer }) => {
                 tracing::debug!(%peer, "a connection is dead");
                 self.swarm.close_connection(connection);
@@ -422,13 +452,14 @@ impl SwarmTask {
     }
 
     /// Kad and the address book learn only from peers that speak our protocols.
-    fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
+    fn on_identified(&mut self, peer: PeerId, connection: ConnectionId, info: identify::Info) {
         if info.protocol_version != IDENTITY_PROTOCOL {
             tracing::debug!(%peer, protocol = %info.protocol_version, "a peer of another kind of network is sent away");
             // It may have gone already.
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
+        self.remember(connection);
         let mut addresses = info.listen_addrs;
         let is_local = self.local_peers.contains(&peer);
         addresses.retain(|address| peer_in(address).is_none_or(|named| named == peer) && (is_local || !is_loopback(address)));

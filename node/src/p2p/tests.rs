@@ -1,6 +1,7 @@
 //! Real nodes on loopback: consensus, block log, store and network, each on a folder of its own.
 
 mod handshakes;
+mod known_peers;
 mod network_config;
 mod relays;
 
@@ -19,6 +20,8 @@ use std::path::{Path, PathBuf};
 const DEADLINE: Duration = Duration::from_secs(60);
 /// What a test node announces at most.
 const KEYS_MAX: usize = 64;
+/// Where a test node remembers whom it reached, in its folder.
+const KNOWN_PEERS: &str = "known_peers.json";
 const MODULE: Sha256Digest = Sha256Digest::new([7; 32]);
 
 pub(crate) struct TestNode {
@@ -100,6 +103,7 @@ impl Setup {
         let (requests_sender, requests) = mpsc::channel(8);
         let listen = self.listen.split_whitespace().map(|address| address.parse().expect("an address")).collect();
         let config = P2pConfig {
+            known_peers: Some(folder.join(KNOWN_PEERS)),
             max_provided_keys: KEYS_MAX,
             artifact_budget: self.artifact_budget,
             bucket: self.bucket,

@@ -32,6 +32,7 @@ async fn an_artifact_comes_through_a_relay_to_a_node_that_can_reach_only_that() 
     wanting.wait_for_state(|state| state.packages.digest(&artifact.sha256).is_some()).await;
     wanting.wait_for_peers(|peers| peers.contains(&founder.id)).await;
     assert!(wanting.metrics.relayed_connections.get() > 0);
+    assert_eq!(wanting.metrics.known_peers.get(), 1, "the relay is remembered, and leads to who is behind it");
     in_time(wanting.p2p.fetch(&artifact, vec![founder.id])).await.expect("fetches");
     assert_eq!(wanting.stored(&artifact), Some(bytes));
     assert!(!relay.store.contains(&artifact.sha256), "it carries what it cannot read");
