@@ -58,16 +58,17 @@ const NO_PUSH: &str =
 const NO_DELETE: &str = "nothing can be deleted here: what the network published stands in its ledger";
 
 async fn route(front: &Front, request: &Request) -> Result<Response, DockerError> {
+    let rest = request.uri().path().strip_prefix("/v2/").unwrap_or_default();
+    // What is no name, tag or digest is that whatever the method, as clients of registries that take pushes expect.
+    let target = if rest.is_empty() { None } else { Some(Target::parse(rest)?) };
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::DELETE => return Err(DockerError::MethodNotAllowed(NO_DELETE)),
         _ => return Err(DockerError::MethodNotAllowed(NO_PUSH)),
     }
-    let rest = request.uri().path().strip_prefix("/v2/").unwrap_or_default();
-    if rest.is_empty() {
+    let Some(target) = target else {
         return Ok(Response::builder().header(header::CONTENT_TYPE, "application/json").body("{}"));
-    }
-    let target = Target::parse(rest)?;
+    };
     let query = Query::of(request);
     if let Some(other) = query.get("ns").filter(|host| *host != MIRRORED_HOST) {
         return Err(DockerError::NameUnknown(format!("this registry mirrors {MIRRORED_HOST}, not {other:?}")));

@@ -32,10 +32,11 @@ pub(crate) enum DockerError {
 impl DockerError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Path(PathError::Name(_) | PathError::Tag(_)) => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+            Self::Path(PathError::Name(_) | PathError::Last(_)) => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
             Self::Path(PathError::Digest(_)) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
             Self::Path(PathError::Unknown(_)) | Self::NameUnknown(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
-            Self::ManifestUnknown(_) => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
+            // "Pulling manifests" knows 404 alone for a manifest that is not there, and nothing is under what cannot be a tag.
+            Self::Path(PathError::Tag(_)) | Self::ManifestUnknown(_) => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
             Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
             Self::Denied(_) => (StatusCode::FORBIDDEN, "DENIED"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),

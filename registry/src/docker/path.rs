@@ -51,6 +51,8 @@ pub(crate) enum PathError {
     Name(String),
     #[error("`{0}` is not a tag: 1 to {TAG_BYTES_MAX} letters, digits, `_`, `.` and `-`, the first not `.` or `-`")]
     Tag(String),
+    #[error("`{0}` is no tag that a page of tags could have ended with")]
+    Last(String),
     #[error("`{0}` is not a digest: `sha256:` and 64 lower-case hexadecimal digits")]
     Digest(String),
     #[error("there is nothing at /v2/{0}")]

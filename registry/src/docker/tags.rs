@@ -18,7 +18,7 @@ struct TagList<'a> {
 pub(super) fn answer(front: &Front, name: &Name, query: &Query) -> Result<Response, DockerError> {
     let page = Page::of(query);
     if let Some(last) = page.last().filter(|last| !is_tag(last)) {
-        return Err(PathError::Tag(shown(last)).into());
+        return Err(PathError::Last(shown(last)).into());
     }
     let ledger = front.node.ledger();
     let unknown = || DockerError::NameUnknown(format!("no image {name} is published in this network"));

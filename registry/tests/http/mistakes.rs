@@ -36,12 +36,13 @@ async fn mistakes_of_a_caller_are_answered_with_a_sentence() {
         (Method::GET, "/api/v1/blocks/18446744073709551615", "", 404, "has no block"),
         (Method::GET, "/api/v1/packages/docker", "", 400, "missing field"),
         (Method::GET, "/v2/UPPER/manifests/1", "", 400, "is not an image name"),
-        (Method::GET, "/v2/a/manifests/.1", "", 400, "is not a tag"),
+        (Method::GET, "/v2/a/manifests/.1", "", 404, "is not a tag"),
         (Method::GET, "/v2/a/blobs/sha256:1", "", 400, "is not a digest"),
         (Method::GET, "/v2/a/unheard/of", "", 404, "there is nothing"),
         (Method::GET, "/v2/a/manifests/1?ns=registry.example", "", 404, "mirrors docker.io"),
         (Method::GET, "/v2/a/tags/list", "", 404, "no image a is published"),
         (Method::PUT, "/v2/a/manifests/1", "{}", 405, "nothing can be pushed here"),
+        (Method::PUT, "/v2/a/manifests/sha256:1", "{}", 400, "is not a digest"),
         (Method::POST, "/v2/a/blobs/uploads/", "", 405, "nothing can be pushed here"),
     ];
     for (method, path, body, status, words) in cases {

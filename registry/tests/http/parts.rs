@@ -193,7 +193,7 @@ async fn a_page_of_any_number_and_from_any_place_is_a_page() {
     }
     for last in ["..%2f..", "%00", "%ff", "a:b"] {
         let status = fixture.get(&format!("/v2/hello/tags/list?last={last}")).await.status();
-        assert!(status == 400 || status == 200, "{last}: {status}");
+        assert_eq!(status, 400, "{last}");
     }
     fixture.stop().await;
 }
@@ -220,7 +220,8 @@ async fn names_and_digests_that_could_be_taken_for_others_are_none() {
         (format!("manifests/sha256-{hex}"), 404, "MANIFEST_UNKNOWN"),
         (format!("manifests/{hex}"), 404, "MANIFEST_UNKNOWN"),
         ("manifests/1.0%0d%0ax".to_owned(), 400, "NAME_INVALID"),
-        (format!("manifests/{}", "a".repeat(129)), 400, "NAME_INVALID"),
+        ("manifests/.INVALID_MANIFEST_NAME".to_owned(), 404, "MANIFEST_UNKNOWN"),
+        (format!("manifests/{}", "a".repeat(129)), 404, "MANIFEST_UNKNOWN"),
     ] {
         let response = fixture.get(&format!("/v2/hello/{path}")).await;
         let (found, body) = (response.status().as_u16(), response.text().await.expect("text"));

@@ -10,7 +10,7 @@ const CASES: &[Case] = &[
     ("GET", "/v2/", "", 200, "{}"),
     ("GET", "/v2/nobody/has/manifests/this", "", 404, "MANIFEST_UNKNOWN"),
     ("GET", "/v2/UPPER/case/manifests/1", "", 400, "NAME_INVALID"),
-    ("GET", "/v2/alpine/manifests/-nope", "", 400, "NAME_INVALID"),
+    ("GET", "/v2/alpine/manifests/-nope", "", 404, "MANIFEST_UNKNOWN"),
     ("GET", "/v2/alpine/manifests/sha256:abc", "", 400, "DIGEST_INVALID"),
     ("GET", "/v2/alpine/blobs/sha256:abc", "", 400, "DIGEST_INVALID"),
     ("GET", "/v2/alpine/blobs/sha256:0000000000000000000000000000000000000000000000000000000000000000", "", 404, "BLOB_UNKNOWN"),

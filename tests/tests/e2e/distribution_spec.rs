@@ -102,6 +102,7 @@ pub(crate) async fn pulls_follow_it(node: &Node, subject: &Subject<'_>) {
     check_ranges(node, &format!("/v2/{repository}/blobs/{}", blobs[1].digest), &blobs[1].bytes).await;
     for (kind, reference, status, code) in [
         ("manifests", "missing-tag", 404, "MANIFEST_UNKNOWN"),
+        ("manifests", ".INVALID_MANIFEST_NAME", 404, "MANIFEST_UNKNOWN"),
         ("manifests", NO_DIGEST, 404, "MANIFEST_UNKNOWN"),
         ("manifests", SHA512, 404, "MANIFEST_UNKNOWN"),
         ("manifests", "sha256:baddigeststring", 400, "DIGEST_INVALID"),
@@ -253,6 +254,11 @@ pub(crate) async fn pushes_are_refused(node: &Node, subject: &Subject<'_>) {
     ] {
         check_refusal(node, method.clone(), &path, 405, "UNSUPPORTED").await;
         assert_eq!(ask(node, method, &path, &[]).await.headers()[header::ALLOW], "GET, HEAD");
+    }
+    for (reference, status, code) in
+        [("manifests/sha256:totallywrong", 400, "DIGEST_INVALID"), ("manifests/.INVALID_MANIFEST_NAME", 404, "MANIFEST_UNKNOWN")]
+    {
+        check_refusal(node, Method::PUT, &format!("/v2/{repository}/{reference}"), status, code).await;
     }
     check_object(node, &format!("/v2/{repository}/manifests/{tag}"), &index.media_type(), index).await;
 }
