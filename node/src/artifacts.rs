@@ -13,6 +13,7 @@ mod error;
 mod ingest;
 mod inspected;
 mod lock;
+mod losses;
 mod partial;
 mod pins;
 mod scrub;

@@ -20,12 +20,14 @@ use super::chunks::ChunkList;
 use super::error::{OnDisk as _, StoreError};
 use super::ingest::{ArtifactHasher, Ingest};
 use super::inspected::{Inspected, Stamp};
+use super::losses::Losses;
 use super::partial::{self, Partial};
 use super::pins::Pins;
 use super::temporary::{TemporaryFolder, sync_folder_of};
 use pyrsia_ledger::tree::CHUNK_BYTES;
 use pyrsia_ledger::{BuildId, Sha256Digest};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -62,6 +64,7 @@ struct Folder {
     pins: Pins,
     inspected: Inspected,
     catalogue: Catalogue,
+    losses: Losses,
     /// Whether a file that was looked at lately is opened without waiting for another machine or program.
     answers_at_once: bool,
     /// Held while something is taken out or gets its name, and while a pin or a build's need of something is noted: what was promised to stay stays.
@@ -84,6 +87,7 @@ impl ArtifactStore {
             pins: Pins::open(path.join("pins"))?,
             inspected: Inspected::default(),
             catalogue: Catalogue::read(&path.join("blobs"), SystemTime::now())?,
+            losses: Losses::default(),
             answers_at_once: answers_at_once(path),
             leaving: Mutex::default(),
         };
@@ -102,7 +106,9 @@ impl ArtifactStore {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.folder.catalogue.forget(sha256);
+                if self.folder.catalogue.forget(sha256) {
+                    self.folder.losses.note(*sha256);
+                }
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -223,7 +229,14 @@ impl ArtifactStore {
     pub(crate) fn take_out_of_service(&self, sha256: &Sha256Digest, why: &str) -> io::Result<()> {
         tracing::warn!(%sha256, "a stored artifact {why} and is removed");
         Counts::add(&self.counts().rotten, 1);
-        self.remove(sha256)
+        self.remove(sha256)?;
+        self.folder.losses.note(*sha256);
+        Ok(())
+    }
+
+    /// Waits for artifacts that left though nobody wanted them to. They may have come back since. For one who hears.
+    pub(crate) async fn lost(&self) -> BTreeSet<Sha256Digest> {
+        self.folder.losses.next().await
     }
 
     /// The same for what was read from `file`; false if another file has its name meanwhile, which stays: a good copy may have

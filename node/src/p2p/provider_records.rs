@@ -49,6 +49,14 @@ fn trim(record: &mut ProviderRecord) -> bool {
 }
 
 #[cfg(test)]
+impl crate::p2p::P2pHandle {
+    /// Who announced an artifact, as far as this node finds out.
+    pub(crate) async fn providers(&self, sha256: Sha256Digest) -> Vec<pyrsia_ledger::NodeId> {
+        self.reach.find_providers(sha256).await
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::p2p::behaviour::{self, Behaviour, BehaviourEvent};

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Owns the schedule, the record and the pace. Artifacts are read in the order of their digests, so a pass that a restart cuts off goes on from
-//! where its record stands. What is rotten is out of service before anything else is done about it.
+//! where its record stands. What is rotten is out of service before anything else is done about it, and is announced no more until it is back.
 
 use crate::artifacts::{ArtifactStore, Counts, Inspection};
 use crate::bucket::{Bucket, BucketCheck, BucketDepth};
@@ -166,8 +166,15 @@ impl Scrubbing {
         ScrubStart::Started
     }
 
-    /// Begins each pass when it is due, until `stop`.
+    /// Begins each pass when it is due, and has it known what is lost, until `stop`.
     pub(crate) async fn keep_up(self, stop: CancellationToken) {
+        tokio::select! {
+            () = self.scrub_when_due(&stop) => {}
+            () = self.0.withdraw_losses() => {}
+        }
+    }
+
+    async fn scrub_when_due(&self, stop: &CancellationToken) {
         let shared = &self.0;
         while !stop.is_cancelled() {
             let wait = shared.record().view.next_ms.map(|next_ms| Duration::from_millis(next_ms.saturating_sub(now_ms())));
@@ -183,7 +190,7 @@ impl Scrubbing {
                 () = shared.asked.notified() => {}
                 () = due => {}
             }
-            shared.pass(&stop).await;
+            shared.pass(stop).await;
         }
     }
 }
@@ -397,7 +404,10 @@ impl Shared {
                 Counts::add(&self.store.counts().healed, 1);
                 tracing::info!(%sha256, "a lost or damaged artifact came back from other nodes");
             }
-            Some(reason) => tracing::error!(%sha256, reason, "a lost or damaged artifact does not come back for now"),
+            Some(reason) => {
+                tracing::error!(%sha256, reason, "a lost or damaged artifact does not come back for now");
+                self.withdraw_unless_here(sha256).await;
+            }
         }
         self.note(|running| {
             running.rotten += 1;
@@ -406,6 +416,27 @@ impl Shared {
                 running.findings.push(Finding { sha256, why, healed, reason });
             }
         });
+    }
+
+    /// Announces no more what the disk turns out to have lost, whoever met the damage. Never ends.
+    async fn withdraw_losses(&self) {
+        loop {
+            for sha256 in self.store.lost().await {
+                self.withdraw_unless_here(sha256).await;
+            }
+        }
+    }
+
+    async fn withdraw_unless_here(&self, sha256: Sha256Digest) {
+        let is_here = || self.store.contains(&sha256) || self.has_copy(&sha256);
+        if is_here() {
+            return;
+        }
+        self.p2p.withdraw(sha256).await;
+        // It may have come back, and been announced, just before it was withdrawn.
+        if is_here() {
+            self.p2p.provide(sha256).await;
+        }
     }
 
     async fn save(self: &Arc<Self>) {

@@ -183,3 +183,66 @@ async fn a_scrub_brings_a_keeper_what_it_keeps_for_the_network_and_does_not_have
     task.await.expect("ends");
     scrubbed.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lost_is_announced_no_more_until_it_is_back() {
+    let [of_founder, of_node] = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let founder = Setup::new(1).start_in(of_founder.path()).await;
+    founder.found().await;
+    let node = Setup::new(2).peer(&founder).start().await;
+    let mut artifacts = vec![];
+    for number in 0..4 {
+        let bytes = noise(BYTES, 191 + 2 * number);
+        founder.keep(&bytes);
+        artifacts.push(founder.publish(&format!("alpine:{number}"), &bytes).await);
+    }
+    node.wait_for_state(|state| state.packages.digest(&artifacts[3].sha256).is_some()).await;
+    for artifact in &artifacts {
+        in_time(node.p2p.fetch(artifact, vec![founder.id])).await.expect("fetches");
+    }
+    // It remembers for a day what was announced to it.
+    founder.stop().await;
+    node.wait_for_peers(<[_]>::is_empty).await;
+    let [met, scrubbed, vanished, whole] = [0, 1, 2, 3].map(|number: usize| artifacts[number].sha256);
+    for sha256 in [met, scrubbed, vanished, whole] {
+        wait_until_announced(&node, sha256, true).await;
+    }
+
+    let (scrubbing, stop, task) = scrubbing(&node, of_node.path(), None, 0);
+    rot(&node.store, &met);
+    assert!(node.store.open_inspected(&met).expect("reads").is_none());
+    wait_until_announced(&node, met, false).await;
+    rot(&node.store, &scrubbed);
+    fs::remove_file(node.store.blob_path(&vanished)).expect("vanishes");
+    for sha256 in [scrubbed, vanished] {
+        node.store.pin(&sha256).expect("pins");
+    }
+    scrubbing.start(None, BucketDepth::Sizes);
+    let last = wait_for(&scrubbing, |view| view.last.is_some()).await.last.expect("was waited for");
+    assert_eq!((last.rotten, last.healed), (2, 0), "{:?}", last.findings);
+    for (sha256, is_announced) in [(scrubbed, false), (vanished, false), (whole, true)] {
+        wait_until_announced(&node, sha256, is_announced).await;
+    }
+
+    let founder = Setup::new(1).peer(&node).start_in(of_founder.path()).await;
+    node.wait_for_peers(|peers| peers.contains(&founder.id)).await;
+    in_time(node.p2p.fetch(&artifacts[0], vec![founder.id])).await.expect("fetches");
+    scrubbing.start(None, BucketDepth::Sizes);
+    wait_for(&scrubbing, |view| view.running.is_none() && view.last.as_ref().is_some_and(|last| last.healed == 2)).await;
+    for sha256 in [met, scrubbed, vanished, whole] {
+        wait_until_announced(&node, sha256, true).await;
+    }
+    stop.cancel();
+    task.await.expect("ends");
+    node.stop().await;
+    founder.stop().await;
+}
+
+async fn wait_until_announced(node: &TestNode, sha256: Sha256Digest, is_announced: bool) {
+    in_time(async {
+        while node.p2p.providers(sha256).await.contains(&node.id) != is_announced {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
