@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyrsia_ledger::{NodeId, Sha256Digest};
 use pyrsia_verifiers::limits::MODULE_BYTES_MAX;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::ModuleError;
 use crate::p2p::{NodeRequest, NodeResponse, P2pHandle, REQUEST_BYTES_MAX, RequestError};
@@ -16,8 +16,10 @@ pub(super) const PIECE_BYTES_MAX: usize = REQUEST_BYTES_MAX as usize - 1024;
 pub(super) const CODE_NOT_HERE: u16 = 404;
 /// Nodes that are asked before it is given up for now.
 const PROVIDERS_MAX: usize = 8;
-/// How long one of them is waited for, all pieces together: the largest module comes at 70 KiB/s. There are others, and later tries.
-const PROVIDER_PATIENCE: Duration = Duration::from_secs(60);
+/// The slowest that a node may send a module, however large it is: the largest takes a quarter of an hour so.
+const LEAST_BYTES_PER_SECOND: u64 = 4 << 10;
+/// How long a piece is waited for, so that whoever sends byte by byte is given up as soon as who sends nothing.
+const PIECE_PATIENCE: Duration = Duration::from_secs((PIECE_BYTES_MAX as u64).div_ceil(LEAST_BYTES_PER_SECOND));
 /// What is repeated of a peer's reason.
 const SENTENCE_CHARS_MAX: usize = 200;
 
@@ -29,7 +31,7 @@ pub(super) async fn module(p2p: &P2pHandle, validators: &[NodeId], digest: &Sha2
     let mut reasons = Vec::new();
     for node in first.chain(rest).take(PROVIDERS_MAX) {
         let ask = |offset| p2p.request(*node, NodeRequest::VerifierModule { sha256: *digest, offset });
-        match from(ask, digest, PROVIDER_PATIENCE).await {
+        match from(ask, digest, || sleep(PIECE_PATIENCE)).await {
             Ok(module) => return Ok(module),
             Err(reason) => reasons.push(format!("{node}: {reason}")),
         }
@@ -38,21 +40,20 @@ pub(super) async fn module(p2p: &P2pHandle, validators: &[NodeId], digest: &Sha2
     Err(ModuleError::Unavailable { reason })
 }
 
-/// The module from the node that `ask` asks for what it has from an offset on.
-async fn from<A>(ask: impl Fn(u64) -> A, digest: &Sha256Digest, patience: Duration) -> Result<Vec<u8>, String>
+/// The module from the node that `ask` asks for what it has from an offset on, each time for as long as the patience lasts.
+async fn from<A, P>(ask: impl Fn(u64) -> A, digest: &Sha256Digest, patience: impl Fn() -> P) -> Result<Vec<u8>, String>
 where
     A: Future<Output = Result<NodeResponse, RequestError>>,
-{
-    timeout(patience, pieces(ask, digest)).await.unwrap_or_else(|_| Err(format!("it took more than {patience:?}")))
-}
-
-async fn pieces<A>(ask: impl Fn(u64) -> A, digest: &Sha256Digest) -> Result<Vec<u8>, String>
-where
-    A: Future<Output = Result<NodeResponse, RequestError>>,
+    P: Future<Output = ()>,
 {
     let mut module = Vec::new();
     loop {
-        let (size, piece) = match ask(module.len() as u64).await {
+        let answer = tokio::select! {
+            biased;
+            answer = ask(module.len() as u64) => answer,
+            () = patience() => return Err(format!("it sends less than {LEAST_BYTES_PER_SECOND} bytes a second")),
+        };
+        let (size, piece) = match answer {
             Ok(NodeResponse::VerifierModule { size_bytes, piece }) => (size_bytes, piece),
             Ok(NodeResponse::Error { sentence, .. }) => return Err(quoted(&sentence)),
             Ok(NodeResponse::Build(_)) => return Err("it answered something else".into()),
@@ -89,9 +90,14 @@ mod tests {
     use super::*;
     use std::cell::Cell;
     use std::future::{pending, ready};
+    use tokio::task::yield_now;
 
-    /// Longer than anything here takes, also on a busy machine.
-    const DEADLINE: Duration = Duration::from_secs(60);
+    /// So many looks at whoever waits.
+    async fn looks(count: usize) {
+        for _ in 0..count {
+            yield_now().await;
+        }
+    }
 
     fn module() -> (Vec<u8>, Sha256Digest) {
         let module: Vec<u8> = (0..2 * PIECE_BYTES_MAX + 1).map(|n| n as u8).collect();
@@ -115,19 +121,29 @@ mod tests {
                 asked.set(asked.get() + 1);
                 ready(answer(&module, offset, length))
             };
-            let got = from(ask, &digest, DEADLINE).await;
+            let got = from(ask, &digest, pending).await;
             assert_eq!((got.is_ok(), asked.get()), (requests == 3, requests), "{length}: {:?}", got.err());
         }
     }
 
     #[tokio::test]
-    async fn a_node_that_stops_in_the_middle_is_not_waited_for_beyond_its_time() {
+    async fn a_slow_node_is_waited_for_as_long_as_pieces_come_and_no_longer() {
+        const PATIENCE: usize = 10;
         let (module, digest) = module();
-        let ask = |offset| {
-            let first = answer(&module, 0, PIECE_BYTES_MAX);
-            async move { if offset == 0 { first } else { pending().await } }
-        };
-        let got = timeout(DEADLINE, from(ask, &digest, Duration::from_millis(100))).await;
-        assert_eq!(got.expect("in time"), Err("it took more than 100ms".into()));
+        for (piece_takes, requests) in [(PATIENCE - 1, 3), (PATIENCE + 1, 1), (usize::MAX, 1)] {
+            let asked = Cell::new(0);
+            let ask = |offset| {
+                asked.set(asked.get() + 1);
+                let answer = answer(&module, offset, PIECE_BYTES_MAX);
+                async move {
+                    looks(piece_takes).await;
+                    answer
+                }
+            };
+            let got = from(ask, &digest, || looks(PATIENCE)).await;
+            assert_eq!((got.is_ok(), asked.get()), (requests == 3, requests), "{piece_takes}");
+            let given_up = got.err().map(|reason| reason == "it sends less than 4096 bytes a second");
+            assert_eq!(given_up, (requests == 1).then_some(true), "{piece_takes}");
+        }
     }
 }
