@@ -15,11 +15,12 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use pyrsia_ledger::{Projections, Sha256Digest};
-use pyrsia_verifiers::{LoadError, Origin, SHIPPED, SetError, UnusableReason, Verifier, VerifierHost, VerifierSet};
+use pyrsia_verifiers::set::{LoadedFile, load_file};
+use pyrsia_verifiers::{LoadError, Origin, SHIPPED, SetError, UnusableModule, Verifier, VerifierHost, VerifierSet};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::folder::{FOLDER_POLL, Folder};
+use self::folder::{Begun, FOLDER_POLL, Folder};
 use self::kept::KeptModules;
 use self::missing::MissingModules;
 use self::pause::Pause;
@@ -40,21 +41,26 @@ pub(crate) enum ModuleError {
 /// What is opened before the node has neighbours.
 pub(crate) struct OpenedVerifiers {
     host: VerifierHost,
-    folder: Option<PathBuf>,
+    folder: Folder,
     kept: KeptModules,
+    shipped: VerifierSet,
     set: VerifierSet,
 }
 
 impl OpenedVerifiers {
     /// Loads everything there is; blocks.
     pub(crate) fn open(host: VerifierHost, folder: Option<PathBuf>, kept: PathBuf) -> Result<Self, SetError> {
-        let set = VerifierSet::open(&host, folder.as_deref())?;
+        let folder = Folder::open(&host, folder)?;
+        let shipped = VerifierSet::shipped(&host)?;
+        let set = shipped.with_files(folder.loaded());
         for unusable in set.unusable() {
             tracing::warn!(error = %unusable, cause = std::error::Error::source(&**unusable), "a verifier module is left out");
         }
         let kept = KeptModules::new(kept);
-        keep(&kept, &set);
-        Ok(Self { host, folder, kept, set })
+        for file in folder.loaded() {
+            keep(&kept, &file);
+        }
+        Ok(Self { host, folder, kept, shipped, set })
     }
 }
 
@@ -64,8 +70,10 @@ pub(crate) struct Verifiers(Arc<Shared>);
 
 struct Shared {
     host: VerifierHost,
-    folder: Option<PathBuf>,
+    /// Whoever follows it holds it.
+    folder: Mutex<Folder>,
     kept: KeptModules,
+    shipped: VerifierSet,
     set: watch::Sender<Arc<VerifierSet>>,
     consensus: ConsensusHandle,
     p2p: P2pHandle,
@@ -75,9 +83,9 @@ struct Shared {
 
 impl Verifiers {
     pub(crate) fn new(opened: OpenedVerifiers, consensus: ConsensusHandle, p2p: P2pHandle) -> Self {
-        let OpenedVerifiers { host, folder, kept, set } = opened;
-        let set = watch::Sender::new(Arc::new(set));
-        Self(Arc::new(Shared { host, folder, kept, set, consensus, p2p, turns: StdMutex::default() }))
+        let OpenedVerifiers { host, folder, kept, shipped, set } = opened;
+        let (folder, set) = (Mutex::new(folder), watch::Sender::new(Arc::new(set)));
+        Self(Arc::new(Shared { host, folder, kept, shipped, set, consensus, p2p, turns: StdMutex::default() }))
     }
 
     pub(crate) fn set(&self) -> Arc<VerifierSet> {
@@ -175,19 +183,58 @@ impl Verifiers {
     }
 
     async fn follow_folder(&self) {
-        let mut folder = Folder::new(self.0.folder.clone());
-        let mut poll = often();
-        let mut pause = Pause::default();
+        let mut folder = self.0.folder.lock().await;
+        let (mut poll, mut pause, mut loading) = (often(), Pause::default(), FuturesUnordered::new());
         loop {
-            poll.tick().await;
-            let was_interrupted = self.was_interrupted();
-            if !was_interrupted {
-                pause = Pause::default();
+            tokio::select! {
+                _ = poll.tick() => {
+                    if folder.look().await {
+                        self.use_files(&folder);
+                    }
+                    if !folder.has_interrupted() {
+                        pause = Pause::default();
+                    } else if !pause.is_on() && folder.try_interrupted_again() {
+                        pause.begin();
+                    }
+                }
+                Some((begun, loaded)) = loading.next() => {
+                    folder.ended(&begun, loaded);
+                    self.use_files(&folder);
+                }
             }
-            if folder.has_settled_anew().await || was_interrupted && !pause.is_on() {
-                pause.begin();
-                self.reload().await;
+            for begun in folder.begin() {
+                loading.push(self.load_file(begun));
             }
+        }
+    }
+
+    async fn load_file(&self, begun: Begun) -> (Begun, LoadedFile) {
+        let (shared, path) = (self.0.clone(), begun.path.clone());
+        let load = move || {
+            let loaded = load_file(&shared.host, &path);
+            keep(&shared.kept, &loaded);
+            loaded
+        };
+        let loaded = tokio::task::spawn_blocking(load).await.unwrap_or_else(|crash| {
+            let source = std::io::Error::other(crash).into();
+            Err(Arc::new(UnusableModule { path: begun.path.clone(), source }))
+        });
+        (begun, loaded)
+    }
+
+    /// Uses what came of the files so far.
+    fn use_files(&self, folder: &Folder) {
+        let mut set = self.0.shipped.with_files(folder.loaded());
+        let mut replaced = None;
+        // What left the folder may still be named by the ledger, and what came from the network is not in any folder.
+        self.0.set.send_modify(|current| {
+            for verifier in current.iter() {
+                set = set.with(verifier.clone());
+            }
+            replaced = Some(std::mem::replace(current, Arc::new(set)));
+        });
+        if let Some(before) = replaced {
+            report(&before, &self.set());
         }
     }
 
@@ -219,35 +266,6 @@ impl Verifiers {
         used.flatten().filter(|digest| set.by_digest(digest).is_none()).collect()
     }
 
-    /// Whether a module of the folder is left out for a reason that is not its own.
-    fn was_interrupted(&self) -> bool {
-        let is_interrupted = |reason: &UnusableReason| matches!(reason, UnusableReason::Load(LoadError::Interrupted { .. }));
-        self.set().unusable().iter().any(|unusable| is_interrupted(&unusable.source))
-    }
-
-    async fn reload(&self) {
-        let shared = self.0.clone();
-        let reload = move || {
-            let before = shared.set.borrow().clone();
-            let mut set = VerifierSet::open(&shared.host, shared.folder.as_deref())?;
-            keep(&shared.kept, &set);
-            report(&before, &set);
-            // What left the folder may still be named by the ledger, and what came from the network, also in the meantime, is not in any folder.
-            shared.set.send_modify(|current| {
-                for verifier in current.iter() {
-                    set = set.with(verifier.clone());
-                }
-                *current = Arc::new(set);
-            });
-            Ok::<_, SetError>(())
-        };
-        match tokio::task::spawn_blocking(reload).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the folder of verifiers is not read"),
-            Err(error) => tracing::error!(%error, "reading the folder of verifiers crashed"),
-        }
-    }
-
     fn validators(&self) -> Vec<pyrsia_ledger::NodeId> {
         self.0.consensus.view().state.as_deref().map(|state| state.validators().nodes().to_vec()).unwrap_or_default()
     }
@@ -259,15 +277,13 @@ fn often() -> tokio::time::Interval {
     poll
 }
 
-/// Keeps the operator's modules: the ledger may name one after it was removed from the folder.
-fn keep(kept: &KeptModules, set: &VerifierSet) {
-    for (verifier, origin) in set.origins() {
-        let Origin::File(path) = origin else { continue };
-        let digest = verifier.digest();
-        let kept = pyrsia_verifiers::set::read_module(path).and_then(|module| kept.put(&digest, &module));
-        if let Err(error) = kept {
-            tracing::warn!(module = %digest, %error, "a verifier module cannot be kept for other nodes");
-        }
+/// Keeps a module of the operator: the ledger may name it after it was removed from the folder.
+fn keep(kept: &KeptModules, file: &LoadedFile) {
+    let Ok((verifier, path)) = file else { return };
+    let digest = verifier.digest();
+    let kept = pyrsia_verifiers::set::read_module(path).and_then(|module| kept.put(&digest, &module));
+    if let Err(error) = kept {
+        tracing::warn!(module = %digest, %error, "a verifier module cannot be kept for other nodes");
     }
 }
 

@@ -1,9 +1,12 @@
 //! The verifiers a node has: those this program carries, and those in the operator's folder.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use pyrsia_ledger::Sha256Digest;
 
@@ -47,6 +50,9 @@ pub enum UnusableReason {
     Load(#[from] LoadError),
 }
 
+/// What came of a file of the operator's folder.
+pub type LoadedFile = Result<(Verifier, PathBuf), Arc<UnusableModule>>;
+
 /// Where a verifier came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -65,23 +71,39 @@ pub struct VerifierSet {
 }
 
 impl VerifierSet {
-    /// Loads every `*.wasm` of `folder` and the shipped verifiers. Of two modules in the folder for one package type the last by file name is
-    /// preferred, so that a version in the name decides. One after the other: this takes as long as all of them.
+    /// Loads every `*.wasm` of `folder` and the shipped verifiers. This takes as long as the slowest of them.
     pub fn open(host: &VerifierHost, folder: Option<&Path>) -> Result<Self, SetError> {
+        let paths = match folder {
+            Some(folder) => modules_in(folder).map_err(|source| SetError::Folder { folder: folder.into(), source })?,
+            None => vec![],
+        };
+        let files = load_files(host, &paths);
+        Ok(Self::shipped(host)?.with_files(files.into_iter()))
+    }
+
+    /// What this program carries.
+    pub fn shipped(host: &VerifierHost) -> Result<Self, SetError> {
         let mut set = Self { verifiers: Vec::new(), unusable: Vec::new() };
-        if let Some(folder) = folder {
-            let paths = modules_in(folder).map_err(|source| SetError::Folder { folder: folder.into(), source })?;
-            for path in paths.into_iter().rev() {
-                match read_module(&path).map_err(UnusableReason::from).and_then(|module| Ok(host.load(&module)?)) {
-                    Ok(verifier) => set.add(verifier, Origin::File(path)),
-                    Err(source) => set.unusable.push(Arc::new(UnusableModule { path, source })),
-                }
-            }
-        }
         for (name, module) in SHIPPED {
             set.add(host.load(module).map_err(|source| SetError::Shipped { name, source })?, Origin::Shipped);
         }
         Ok(set)
+    }
+
+    /// With what came of the files of the operator's folder, in the order of their names, before all others. Of two modules for one package type the last is
+    /// preferred, so that a version in the name decides.
+    pub fn with_files(&self, files: impl DoubleEndedIterator<Item = LoadedFile>) -> Self {
+        let mut set = Self { verifiers: Vec::new(), unusable: self.unusable.clone() };
+        for file in files.rev() {
+            match file {
+                Ok((verifier, path)) => set.add(verifier, Origin::File(path)),
+                Err(unusable) => set.unusable.push(unusable),
+            }
+        }
+        for (verifier, origin) in &self.verifiers {
+            set.add(verifier.clone(), origin.clone());
+        }
+        set
     }
 
     pub fn by_digest(&self, digest: &Sha256Digest) -> Option<&Verifier> {
@@ -125,6 +147,34 @@ impl VerifierSet {
         if self.by_digest(&verifier.digest()).is_none() {
             self.verifiers.push((verifier, origin));
         }
+    }
+}
+
+/// Loads files, as many at a time as the host does; what came of each, in their order. One that takes long holds up no other.
+pub fn load_files(host: &VerifierHost, paths: &[PathBuf]) -> Vec<LoadedFile> {
+    let (next, loaded) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let load = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = paths.get(at) else { return };
+            let file = load_file(host, path);
+            loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(at, file);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..limits::MODULES_LOADED_AT_ONCE_MAX.min(paths.len()) {
+            // Where no thread can be begun this one loads them all.
+            let _ = thread::Builder::new().spawn_scoped(scope, load);
+        }
+        load();
+    });
+    loaded.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+pub fn load_file(host: &VerifierHost, path: &Path) -> LoadedFile {
+    match read_module(path).map_err(UnusableReason::from).and_then(|module| Ok(host.load(&module)?)) {
+        Ok(verifier) => Ok((verifier, path.to_owned())),
+        Err(source) => Err(Arc::new(UnusableModule { path: path.to_owned(), source })),
     }
 }
 
