@@ -192,6 +192,7 @@ impl Bucket {
         match error {
             // What is looked for in a bucket that is there is not found by `ask`; here the bucket itself is not.
             PermissionDenied { .. } | Unauthenticated { .. } | NotFound { .. } => Err(BucketError::Refused { why }),
+            error if is_refusal(&error) => Err(BucketError::Refused { why }),
             _ => Err(BucketError::Unusable { why }),
         }
     }
@@ -214,10 +215,50 @@ fn in_words(error: &object_store::Error) -> String {
 
 /// Whether a service does not know `If-None-Match`; some answer that it is not implemented, with the status 501.
 fn is_unsupported(error: &object_store::Error) -> bool {
-    match error {
-        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => true,
-        // The status is not given but in words.
-        object_store::Error::Generic { source, .. } => source.to_string().contains("status code: 501"),
-        _ => false,
+    use object_store::Error::{NotImplemented, NotSupported};
+    matches!(error, NotImplemented { .. } | NotSupported { .. }) || status(error) == Some(501)
+}
+
+/// Whether a service will not do it however often it is asked (RFC 9110, section 15.5), as where the endpoint or the region is another one's.
+fn is_refusal(error: &object_store::Error) -> bool {
+    const REQUEST_TIMEOUT: u16 = 408;
+    const TOO_MANY_REQUESTS: u16 = 429;
+    status(error).is_some_and(|status| (400..500).contains(&status) && !matches!(status, REQUEST_TIMEOUT | TOO_MANY_REQUESTS))
+}
+
+/// The status of an answer that no kind of error stands for.
+fn status(error: &object_store::Error) -> Option<u16> {
+    let object_store::Error::Generic { source, .. } = error else { return None };
+    // It is not given but in words.
+    let said = source.to_string();
+    let (_, rest) = said.split_once("status code: ")?;
+    rest.get(..3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_calls_the_request_wrong_refuses_and_one_that_is_busy_or_broken_does_not() {
+        let generic = |why: &str| object_store::Error::Generic { store: "test", source: why.into() };
+        let answer = |status| generic(&format!("Error performing HEAD in 8ms - Server returned non-2xx status code: {status}: "));
+        for (status, refuses) in [
+            ("400 Bad Request", true),
+            ("405 Method Not Allowed", true),
+            ("408 Request Timeout", false),
+            ("429 Too Many Requests", false),
+        ] {
+            assert_eq!(is_refusal(&answer(status)), refuses, "{status}");
+        }
+        for broken in [
+            answer("500 Internal Server Error"),
+            answer("503 Service Unavailable"),
+            generic("connection refused"),
+            generic("status code: "),
+        ] {
+            assert!(!is_refusal(&broken) && !is_unsupported(&broken), "{broken}");
+        }
+        assert!(is_unsupported(&answer("501 Not Implemented")) && !is_refusal(&answer("501 Not Implemented")));
     }
 }
