@@ -27,6 +27,8 @@ const MAVENS: [&str; 2] = ["3.9.11", "4.0.0-rc-4"];
 const S3PROXY: &str = "2.6.0";
 /// What it needs for the storages of others alone.
 const S3PROXY_WITHOUT: &str = "com.amazonaws,com.azure,com.microsoft.azure,com.nimbusds,io.netty,io.projectreactor,io.projectreactor.netty,net.java.dev.jna";
+/// An object storage that speaks Azure's protocol and checks its signatures; the last release that Debian's Node.js runs.
+const AZURITE: &str = "3.35.0";
 /// Their folder in the target folder; what lies there stays between runs.
 const FETCHED: &str = "clients";
 /// How often a release is tried to be had.
@@ -53,10 +55,13 @@ pub(crate) fn missing() -> Vec<String> {
     if !s3proxy().is_ok_and(|folder| folder.is_dir()) {
         missing.push(format!("S3Proxy {S3PROXY} (cargo xtask clients): a bucket behind the store"));
     }
+    if !azurite().is_ok_and(|folder| folder.is_dir()) {
+        missing.push(format!("Azurite {AZURITE} (cargo xtask clients): a container of Azure behind the store"));
+    }
     missing
 }
 
-/// Fetches the releases of Maven and the object storage that are not here, by the Maven that is.
+/// Fetches the releases of Maven and the object storages that are not here, by the Maven and the npm that are.
 pub(crate) fn fetch() -> Result<()> {
     for version in MAVENS {
         let folder = maven(version)?;
@@ -84,7 +89,8 @@ pub(crate) fn fetch() -> Result<()> {
         std::fs::remove_dir_all(&unpacked)?;
         println!("{}", folder.display());
     }
-    fetch_s3proxy()
+    fetch_s3proxy()?;
+    fetch_azurite()
 }
 
 fn fetch_s3proxy() -> Result<()> {
@@ -114,6 +120,22 @@ fn fetch_s3proxy() -> Result<()> {
     Ok(())
 }
 
+fn fetch_azurite() -> Result<()> {
+    let folder = azurite()?;
+    if !folder.is_dir() {
+        let cache = folder.parent().context("it has a folder")?;
+        let unpacked = empty_folder(cache, AZURITE)?;
+        let mut install = Command::new("npm");
+        install.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&unpacked);
+        install.arg(format!("azurite@{AZURITE}"));
+        run_patiently(&mut install)?;
+        ensure!(unpacked.join("node_modules/azurite").is_dir(), "{} holds no Azurite", unpacked.display());
+        std::fs::rename(&unpacked, &folder)?;
+    }
+    println!("{}", folder.display());
+    Ok(())
+}
+
 /// The network may fail where nothing is wrong.
 fn run_patiently(command: &mut Command) -> Result<()> {
     let ran = (1..FETCH_TRIES).any(|_| run(command).is_ok());
@@ -135,6 +157,10 @@ fn option(name: &str, folder: &Path) -> std::ffi::OsString {
 
 fn s3proxy() -> Result<PathBuf> {
     built(&format!("{FETCHED}/s3proxy-{S3PROXY}"))
+}
+
+fn azurite() -> Result<PathBuf> {
+    built(&format!("{FETCHED}/azurite-{AZURITE}"))
 }
 
 fn maven(version: &str) -> Result<PathBuf> {

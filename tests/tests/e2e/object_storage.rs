@@ -4,7 +4,7 @@ use pyrsia_tests::deadline::{SOON, wait_for};
 use pyrsia_tests::fleet::{Fleet, SHORT_WAITS};
 use pyrsia_tests::image::Image;
 use pyrsia_tests::network::{Node, get_json};
-use pyrsia_tests::object_storage::ObjectStorage;
+use pyrsia_tests::object_storage::{ObjectStorage, Service};
 use serde_json::Value;
 
 /// Room for one of the images, each of which has one layer of a little more than 2 KiB.
@@ -30,9 +30,17 @@ async fn blob(node: &Node, repository: &str, digest: &str) -> (u16, Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_takes_what_the_disk_has_no_room_for_and_is_believed_no_more_than_a_peer() {
+    check(Service::S3, "a_bucket_takes_what_the_disk_has_no_room_for_and_is_believed_no_more_than_a_peer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_of_azure_is_a_bucket_like_any_other() {
+    check(Service::AzureBlob, "a_container_of_azure_is_a_bucket_like_any_other").await;
+}
+
+async fn check(service: Service, test: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let test = "a_bucket_takes_what_the_disk_has_no_room_for_and_is_believed_no_more_than_a_peer";
-    let Some(mut storage) = ObjectStorage::start(test, folder.path()).await else { return };
+    let Some(mut storage) = ObjectStorage::start(service, test, folder.path()).await else { return };
     let mut fleet = Fleet::start(folder.path(), 1, &SHORT_WAITS).await;
     let mut arguments = vec!["--peer".to_owned(), fleet.nodes[0].address().await, "--artifact-budget".into(), BUDGET.into()];
     arguments.extend(storage.arguments());
@@ -72,14 +80,14 @@ async fn a_bucket_takes_what_the_disk_has_no_room_for_and_is_believed_no_more_th
 
     // The layer of the second image is in the bucket alone, and rots there.
     let digest = images[1].layers[0].digest.clone();
-    let object = storage.object(digest.trim_start_matches("sha256:"));
-    let whole = std::fs::read(&object).expect("the object is a file");
+    let sha256 = digest.trim_start_matches("sha256:");
+    let whole = storage.object(sha256).await.expect("a copy");
     let listed = get_json(&node.url("/api/v1/artifacts")).await.expect("a list");
-    let place = |artifact: &&Value| artifact["sha256"] == digest.trim_start_matches("sha256:");
+    let place = |artifact: &&Value| artifact["sha256"] == sha256;
     let place = listed["artifacts"].as_array().and_then(|all| all.iter().find(place)).map(|artifact| artifact["place"].clone());
     assert_eq!(place, Some("bucket".into()), "{listed:#}");
     let rotten: Vec<u8> = whole.iter().map(|byte| byte ^ 1).collect();
-    std::fs::write(&object, &rotten).expect("it rots");
+    storage.overwrite(sha256, &rotten).await;
     let (status, bytes) = blob(&node, "shop/two", &digest).await;
     assert!(status >= 500 && bytes != rotten, "{status}");
     assert!(node.output().iter().any(|line| line.contains("the copy of an artifact in the bucket")), "it is said");
@@ -92,7 +100,7 @@ async fn a_bucket_takes_what_the_disk_has_no_room_for_and_is_believed_no_more_th
     })
     .await;
     wait_for_copies(&node, copies).await;
-    assert_eq!(std::fs::read(&object).expect("the object is a file"), whole);
+    assert_eq!(storage.object(sha256).await, Some(whole));
 
     // Without the bucket the node goes on, and copies what came meanwhile when it is back.
     storage.stop();
@@ -118,7 +126,7 @@ async fn a_bucket_takes_what_the_disk_has_no_room_for_and_is_believed_no_more_th
     assert!(shown.contains("in the bucket alone") && shown.contains("copies with"), "{shown}");
     let removed = fleet.cli.succeed_at(&node, &["artifacts", "rm", "--bucket", "docker", "shop/one:1"]);
     assert!(removed.contains("is removed"), "{removed}");
-    assert!(!storage.object(images[0].layers[0].digest.trim_start_matches("sha256:")).exists());
+    assert_eq!(storage.object(images[0].layers[0].digest.trim_start_matches("sha256:")).await, None);
     let scrubbed = fleet.cli.succeed_at(&node, &["artifacts", "scrub", "--deep", "--wait"]);
     assert!(scrubbed.contains("copies in the bucket") && scrubbed.contains("0 damaged, 0 gone"), "{scrubbed}");
     node.stop();
