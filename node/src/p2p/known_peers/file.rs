@@ -8,6 +8,7 @@
 //! about it stops a node: what cannot be used is set aside with a word in the log.
 
 use super::{KnownAddress, KnownPeers, bare};
+use crate::handle::with_cause;
 use crate::p2p::peer_id::{node_of, peer_of};
 use libp2p::PeerId;
 use pyrsia_ledger::NodeId;
@@ -54,7 +55,7 @@ pub(super) enum Unusable {
     TooLong,
     #[error("it has version {0}, and this program reads version {VERSION}")]
     Version(u64),
-    #[error("it is damaged: {0}")]
+    #[error("it is damaged")]
     Damaged(#[from] serde_json::Error),
 }
 
@@ -76,7 +77,7 @@ pub(in crate::p2p) fn open(path: &Path, me: &PeerId) -> KnownPeers {
         Err(unusable) => {
             let aside = path.with_extension(ASIDE);
             let is_aside = fs::rename(path, &aside);
-            tracing::warn!(path = %path.display(), aside = %aside.display(), error = %unusable, failed = ?is_aside.err(),
+            tracing::warn!(path = %path.display(), aside = %aside.display(), error = with_cause(&unusable), failed = ?is_aside.err(),
                 "the nodes that were reached before are not known: the file cannot be used and is set aside; it may be deleted");
             KnownPeers::default()
         }

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 /// Providers that one download asks or uses at once, each over one stream or two.
 const PROVIDERS_PER_FETCH_MAX: usize = 4;
 /// How often all providers are tried without a single chunk having come, before the fetch fails.
-const FRUITLESS_ROUNDS_MAX: u32 = 4;
+pub(super) const FRUITLESS_ROUNDS_MAX: u32 = 4;
 /// The pause after the first fruitless round: a provider may not have seen the newest block yet. It doubles.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
 

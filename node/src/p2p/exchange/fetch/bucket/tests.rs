@@ -3,6 +3,7 @@
 use crate::bucket::tests::Fixture;
 use crate::p2p::FetchError;
 use crate::p2p::exchange::download::Patience;
+use crate::p2p::exchange::fetch::attempt::FRUITLESS_ROUNDS_MAX;
 use crate::p2p::exchange::tests::{Habit, Rogue};
 use crate::p2p::tests::{Setup, TestNode, in_time, noise};
 use pyrsia_ledger::event::BuiltArtifact;
@@ -71,13 +72,16 @@ async fn peers_are_asked_again_when_a_bucket_fails_that_they_were_to_spare() {
     let (fixture, service) = Fixture::of_service();
     let bytes = noise(9 * MIB + 3, 3);
     let (founder, wanting, artifact) = network(&fixture, &bytes).await;
+    let vanishing = Rogue::connect(&wanting, bytes.clone(), Habit::VanishAt(0)).await;
     let asked = service.asked();
     service.answer(3);
-    let fetching = wanting.p2p.fetch(&artifact, vec![founder.id]);
+    let fetching = wanting.p2p.fetch(&artifact, vec![vanishing.id, founder.id]);
     let failing = async {
         service.wait_until_asked(asked + 4).await;
-        // Nobody has it: that is known long before this time is over, and the bucket is still waited for.
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        // It has asked the peers as often as it does, nobody has brought anything, and the bucket is still waited for.
+        while vanishing.chunk_requests.load(Ordering::SeqCst) < FRUITLESS_ROUNDS_MAX as usize {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         founder.keep(&bytes);
         service.fail();
     };
