@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 /// Whom a node has written down.
-fn remembered(folder: &Path) -> BTreeSet<String> {
+pub(super) fn remembered(folder: &Path) -> BTreeSet<String> {
     let Ok(text) = fs::read_to_string(folder.join(KNOWN_PEERS)) else { return BTreeSet::new() };
     let document: Value = serde_json::from_str(&text).expect("JSON");
     let peers = document["peers"].as_array().expect("peers").iter();

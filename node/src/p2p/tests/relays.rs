@@ -28,17 +28,19 @@ async fn an_artifact_comes_through_a_relay_to_a_node_that_can_reach_only_that() 
     let bytes = noise(5 * MIB + 3, 1);
     let artifact = founder.publish("alpine:1", &bytes).await;
     founder.keep(&bytes);
-    let wanting = Setup::new(3).listen("").network(through(&relay)).start().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let wanting = Setup::new(3).listen("").network(through(&relay)).start_in(folder.path()).await;
     wanting.wait_for_state(|state| state.packages.digest(&artifact.sha256).is_some()).await;
     wanting.wait_for_peers(|peers| peers.contains(&founder.id)).await;
     assert!(wanting.metrics.relayed_connections.get() > 0);
-    assert_eq!(wanting.metrics.known_peers.get(), 1, "the relay is remembered, and leads to who is behind it");
     in_time(wanting.p2p.fetch(&artifact, vec![founder.id])).await.expect("fetches");
     assert_eq!(wanting.stored(&artifact), Some(bytes));
     assert!(!relay.store.contains(&artifact.sha256), "it carries what it cannot read");
+    let remembered = BTreeSet::from([relay.id.to_string()]);
     for node in [wanting, founder, relay] {
         node.stop().await;
     }
+    assert_eq!(known_peers::remembered(folder.path()), remembered, "the relay leads to who is behind it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
