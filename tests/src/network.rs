@@ -192,16 +192,21 @@ impl Node {
 
     /// The log records of an image, oldest first; none while it is not published.
     pub async fn records(&self, image: &str) -> Vec<Value> {
-        let (status, body) = self.post("/inspect/docker", &serde_json::json!({ "image": image })).await;
+        let (status, body) = self.inspect(image).await;
         assert_eq!(status, 200, "inspect {image} on {}: {body}", self.name);
-        body.as_array().expect("records").clone()
+        records_in(&body)
     }
 
-    /// Waits until `count` records of an image are visible here.
+    async fn inspect(&self, image: &str) -> (u16, Value) {
+        self.post("/inspect/docker", &serde_json::json!({ "image": image })).await
+    }
+
+    /// Waits until `count` records of an image are visible here, and first until there is a network to follow.
     pub async fn wait_for_records(&self, image: &str, count: usize, within: Duration) -> Vec<Value> {
         wait_for(format!("{count} records of {image} on {}", self.name), within, || async {
-            let records = self.records(image).await;
-            (records.len() >= count).then_some(records)
+            let (status, body) = self.inspect(image).await;
+            assert!(status == 200 || status == 503, "inspect {image} on {}: {status} {body}", self.name);
+            (status == 200).then(|| records_in(&body)).filter(|records| records.len() >= count)
         })
         .await
     }
@@ -267,6 +272,10 @@ impl Node {
 pub struct Pulled {
     pub manifest: String,
     pub blobs: Vec<String>,
+}
+
+fn records_in(body: &Value) -> Vec<Value> {
+    body.as_array().expect("records").clone()
 }
 
 pub async fn get_json(url: &str) -> reqwest::Result<Value> {
