@@ -33,6 +33,7 @@ mod request;
 mod reservations;
 mod swarm_task;
 mod tasks;
+mod tls;
 
 pub use access::{InvalidPeerRule, PeerAccess, PeerRule};
 pub use exchange::feed::Feed;
@@ -64,7 +65,8 @@ use known_peers::file::{self as known_peers_file, SAVE_PAUSE};
 use ledger_frames::LedgerFrames;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, TransportError, noise};
+use libp2p::tls::certificate::GenError;
+use libp2p::{Multiaddr, TransportError};
 use metrics::Metrics;
 use peer_id::peer_of;
 use prometheus_client::registry::Registry;
@@ -133,8 +135,8 @@ impl P2pConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub enum P2pError {
-    #[error("the key of this node cannot secure connections")]
-    Key(#[source] noise::Error),
+    #[error("the key of this node cannot vouch for a certificate, which secures connections")]
+    Key(#[source] GenError),
     #[error("this node cannot listen on {address}")]
     Listen {
         address: Multiaddr,

@@ -6,6 +6,7 @@ use super::network_config::{NetworkConfig, PortMapping, Relaying};
 use super::provider_records;
 use super::relaying;
 use super::request::{self, Codec};
+use super::tls::Tls;
 use futures::io::BufReader;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::connection_limits::{self, ConnectionLimits};
@@ -18,9 +19,8 @@ use libp2p::kad::store::MemoryStore;
 use libp2p::request_response::ProtocolSupport;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{
-    PeerId, StreamProtocol, Swarm, Transport, autonat, dcutr, dns, identify, kad, noise, ping, quic, relay, request_response,
-};
+use libp2p::tls::certificate::GenError;
+use libp2p::{PeerId, StreamProtocol, Swarm, Transport, autonat, dcutr, dns, identify, kad, ping, quic, relay, request_response};
 use libp2p::{swarm, tcp, upnp, yamux};
 use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ const NEGOTIATING_STREAMS_MAX: usize = 128;
 /// Of the 1 GiB window that yamux gives a connection, 256 KiB belong to each stream it may have, and what is left is what
 /// fast streams may grow by: this many streams leave 16 MiB, which bounds what waits in memory for a slow reader.
 const YAMUX_STREAMS_MAX: usize = 4_032;
-/// How much of a TCP connection is read at once, in bytes: Noise asks for 8 KiB of its messages of up to 64.
+/// How much of a TCP connection is read at once, in bytes: TLS asks for 4 KiB.
 const READ_BYTES: usize = 64 << 10;
 /// Connections stay: an idle one costs a ping.
 const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -80,14 +80,15 @@ pub(super) fn build(
     max_provided_keys: usize,
     network: &NetworkConfig,
     refused: Counter,
-) -> Result<Swarm<Behaviour>, noise::Error> {
+) -> Result<Swarm<Behaviour>, GenError> {
     let config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_CONNECTION_MAX)
         .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_MAX);
     let access = Arc::new(network.access.clone());
     let (carried, relay_client) = relay::client::new(key.public().to_peer_id());
-    let carried = TransportTimeout::new(secured(carried, key)?, HANDSHAKE_TIMEOUT);
-    let direct = resolved(|| Ok(GatedTransport { inner: tcp_and_quic(key)?, access: access.clone() }))?;
+    let tls = Tls::new(key)?;
+    let carried = TransportTimeout::new(secured(carried, &tls), HANDSHAKE_TIMEOUT);
+    let direct = resolved(|| GatedTransport { inner: tcp_and_quic(&tls, key), access: access.clone() });
     let transport = OrTransport::new(carried, direct).map(|either, _| either.into_inner()).boxed();
     let gate = Gate::new(access.clone(), refused);
     let behaviour = behaviour(key, max_provided_keys, network, gate, relay_client);
@@ -97,20 +98,20 @@ pub(super) fn build(
 type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// A transport that takes DNS names as well.
-fn resolved(transport: impl Fn() -> Result<GatedTransport, noise::Error>) -> Result<Connections, noise::Error> {
+fn resolved(transport: impl Fn() -> GatedTransport) -> Connections {
     // A host without resolver configuration can still dial addresses.
-    Ok(match dns::tokio::Transport::system(transport()?) {
+    match dns::tokio::Transport::system(transport()) {
         Ok(transport) => transport.boxed(),
         Err(error) => {
             tracing::warn!(%error, "no resolver is configured: peers cannot be dialed by DNS name");
             let nobody = (dns::ResolverConfig::default(), dns::ResolverOpts::default());
-            dns::tokio::Transport::custom(transport()?, nobody.0, nobody.1).boxed()
+            dns::tokio::Transport::custom(transport(), nobody.0, nobody.1).boxed()
         }
-    })
+    }
 }
 
-/// Noise and yamux on a transport of bare bytes.
-fn secured<T>(transport: T, key: &Keypair) -> Result<Connections, noise::Error>
+/// TLS and yamux on a transport of bare bytes.
+fn secured<T>(transport: T, tls: &Tls) -> Connections
 where
     T: Transport<Output: AsyncRead + AsyncWrite + Send + Unpin + 'static> + Send + Unpin + 'static,
     T::Dial: Send + 'static,
@@ -119,17 +120,17 @@ where
 {
     let mut streams = yamux::Config::default();
     streams.set_max_num_streams(YAMUX_STREAMS_MAX);
-    let upgraded = transport.upgrade(Version::V1Lazy).authenticate(noise::Config::new(key)?).multiplex(streams);
-    Ok(upgraded.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection))).boxed())
+    let upgraded = transport.upgrade(Version::V1Lazy).authenticate(tls.clone()).multiplex(streams);
+    upgraded.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection))).boxed()
 }
 
-fn tcp_and_quic(key: &Keypair) -> Result<Connections, noise::Error> {
+fn tcp_and_quic(tls: &Tls, key: &Keypair) -> Connections {
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let tcp = secured(tcp.map(|socket, _| BufReader::with_capacity(READ_BYTES, socket)), key)?;
+    let tcp = secured(tcp.map(|socket, _| BufReader::with_capacity(READ_BYTES, socket)), tls);
     let quic = quic::tokio::Transport::new(quic::Config::new(key));
     let quic = quic.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let either = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
-    Ok(TransportTimeout::new(either, HANDSHAKE_TIMEOUT).boxed())
+    TransportTimeout::new(either, HANDSHAKE_TIMEOUT).boxed()
 }
 
 fn behaviour(

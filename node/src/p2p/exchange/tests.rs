@@ -69,7 +69,7 @@ pub(super) async fn speak<F: Future<Output = ()> + Send + 'static>(
     let key = Keypair::generate_ed25519();
     let transport = libp2p::tcp::tokio::Transport::default()
         .upgrade(Version::V1Lazy)
-        .authenticate(libp2p::noise::Config::new(&key).expect("a key"))
+        .authenticate(libp2p::tls::Config::new(&key).expect("a key"))
         .multiplex(libp2p::yamux::Config::default())
         .boxed();
     let streams = libp2p_stream::Behaviour::new();
