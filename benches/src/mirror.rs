@@ -52,9 +52,9 @@ pub(crate) async fn measure(with_warm: bool) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let sizes = WARM_BYTES.map(|bytes| vec![bytes]);
     let cold = [COLD_LAYER_BYTES; COLD_LAYERS].map(|bytes| vec![bytes]);
-    let upstream = Upstream::start(folder.path()).await;
+    let upstream = on_one_core(Upstream::start(folder.path())).await?;
     let images = [("bench/warm", sizes.concat()), ("bench/cold", cold.concat())];
-    let nora = if with_warm { servers::nora(folder.path()).await? } else { None };
+    let nora = if with_warm { on_one_core(servers::nora(folder.path())).await?? } else { None };
     let registries: Vec<&str> =
         [Some(upstream.url.as_str()), nora.as_ref().map(|nora| nora.url.as_str())].into_iter().flatten().collect();
     let mut published = vec![];
@@ -64,9 +64,17 @@ pub(crate) async fn measure(with_warm: bool) -> Result<()> {
     let [warm, cold] = published.try_into().ok().context("two images")?;
     let mut origin = Origin::start(folder.path(), upstream, &[&warm, &cold]).await;
     if with_warm {
-        warm_path(folder.path(), &origin, nora, &warm).await?;
+        warm_path(folder.path(), &mut origin, nora, &warm).await?;
     }
     cold::measure(folder.path(), &mut origin.node, &warm, &cold).await
+}
+
+/// What starts meanwhile sees one core and has threads for one, as it would on a machine that has no more.
+async fn on_one_core<T>(start: impl Future<Output = T>) -> Result<T> {
+    pin(std::process::id(), SERVER_CORE)?;
+    let started = start.await;
+    servers::unpin(std::process::id())?;
+    Ok(started)
 }
 
 /// Pushes an image of one file for each size, made here so that its bytes are given back before anything is measured.
@@ -106,7 +114,9 @@ pub(crate) async fn start_node(folder: &Path, name: &str, arguments: &[&str]) ->
     node
 }
 
-async fn warm_path(folder: &Path, origin: &Origin, nora: Option<servers::Nora>, warm: &Published) -> Result<()> {
+async fn warm_path(folder: &Path, origin: &mut Origin, nora: Option<servers::Nora>, warm: &Published) -> Result<()> {
+    origin.node.stop();
+    on_one_core(origin.node.start_again()).await?;
     let blobs = origin.node.folder().join("pyrsia/blobs");
     let nginx = servers::Nginx::start(folder, &blobs).await?;
     let mut all = vec![
@@ -119,6 +129,10 @@ async fn warm_path(folder: &Path, origin: &Origin, nora: Option<servers::Nora>, 
         pin(server.process, SERVER_CORE)?;
     }
     pin(std::process::id(), CLIENT_CORE)?;
+    // What it has not looked at since its start a node reads once before it gives it out.
+    for (digest, size_bytes) in &warm.blobs {
+        cold::ask(&origin.node, warm, digest, *size_bytes, 1).await?;
+    }
     let watched = Watched::from_idle(origin.node.process_id())?;
 
     println!("\n| warm, clients | {} |", heading(&all, &["MiB/s", "CPU-s/GiB"]));
@@ -158,8 +172,9 @@ async fn warm_path(folder: &Path, origin: &Origin, nora: Option<servers::Nora>, 
     println!("| node, idle before | {:.0} |", watched.idle_mib());
     println!("| node, peak above that through all of it | {:.0} |", watched.peak_above_idle_mib()?);
     servers::unpin(std::process::id())?;
-    servers::unpin(origin.node.process_id())?;
     ensure!(nginx.is_running(), "nginx ended early");
+    origin.node.stop();
+    origin.node.start_again().await;
     Ok(())
 }
 

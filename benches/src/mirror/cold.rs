@@ -174,7 +174,7 @@ fn pull(address: &str, image: &Published, path: impl Fn(&str) -> String, copies:
 }
 
 /// How long it takes until so many clients have all of a blob.
-async fn ask(node: &Node, image: &Published, digest: &str, size_bytes: u64, clients: usize) -> Result<Duration> {
+pub(super) async fn ask(node: &Node, image: &Published, digest: &str, size_bytes: u64, clients: usize) -> Result<Duration> {
     let (address, path) = (address_of(node), blob_path(image, digest));
     let begun = Instant::now();
     let mut asking = tokio::task::JoinSet::new();

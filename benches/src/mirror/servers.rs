@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::process::Command;
 
-/// Keeps all threads of a process on one core.
+/// Keeps all threads of a process, and what it starts, on one core.
 pub(super) fn pin(process: u32, core: usize) -> Result<()> {
     affinity(process, &core.to_string())
 }
