@@ -63,7 +63,7 @@ impl PackageTypes {
         }
     }
 
-    /// The verifier that the network uses for a type, if this node has it or can get it, else the one it prefers itself.
+    /// The verifier that the network uses for a type, if this node has it or can get it soon, else the one it prefers itself.
     pub(crate) async fn verifier(&self, package_type: &str) -> Result<Verifier, WishError> {
         let word = package_type.to_ascii_lowercase();
         let preferred = self.verifiers.set().preferred(&word).cloned();
@@ -73,13 +73,14 @@ impl PackageTypes {
         };
         let view = self.consensus.view();
         let agreed = view.state.as_deref().zip(name).and_then(|(state, name)| state.verifiers.current(&name));
-        if let Some(digest) = agreed
-            && let Ok(verifier) = self.verifiers.module(&digest).await
-        {
-            return Ok(verifier);
+        let found = || package_type.chars().take(80).collect();
+        let Some(digest) = agreed else {
+            return preferred.ok_or_else(|| WishError::UnknownPackageType { found: found(), known: self.known() });
+        };
+        match self.verifiers.module_soon(&digest).await {
+            Ok(verifier) => Ok(verifier),
+            Err(error) => preferred.ok_or_else(|| WishError::ModuleUnavailable { found: found(), sentence: error.to_string() }),
         }
-        preferred
-            .ok_or_else(|| WishError::UnknownPackageType { found: package_type.chars().take(80).collect(), known: self.known() })
     }
 
     fn known(&self) -> Vec<PackageType> {

@@ -146,7 +146,7 @@ pub(crate) async fn approve_module(
     let verifier = match verifiers.set().by_digest(&module) {
         Some(verifier) => verifier.clone(),
         None if is_named => verifiers
-            .module(&module)
+            .module_soon(&module)
             .await
             .map_err(|source| ApproveVerifierError::Unusable { module, reason: source.to_string() })?,
         None => return Err(ApproveVerifierError::Unknown { module }),

@@ -12,12 +12,14 @@ mod pause;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
+use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use pyrsia_ledger::{Projections, Sha256Digest};
 use pyrsia_verifiers::set::{LoadedFile, load_file};
 use pyrsia_verifiers::{LoadError, Origin, SHIPPED, SetError, UnusableModule, Verifier, VerifierHost, VerifierSet};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::folder::{Begun, FOLDER_POLL, Folder};
@@ -26,6 +28,9 @@ use self::missing::MissingModules;
 use self::pause::Pause;
 use crate::consensus::ConsensusHandle;
 use crate::p2p::{NodeResponse, P2pHandle};
+
+/// How long somebody who waits for an answer waits for a module that is not in the set.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a module cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +41,8 @@ pub(crate) enum ModuleError {
     Load(#[from] LoadError),
     #[error("it cannot be read or kept: {0}")]
     Io(#[from] std::io::Error),
+    #[error("it is still being got or compiled; try again in a minute")]
+    StillComing,
 }
 
 /// What is opened before the node has neighbours.
@@ -96,13 +103,33 @@ impl Verifiers {
         self.0.set.subscribe()
     }
 
-    /// The module with this digest: from the set, from what was kept, or from another node.
+    /// The module with this digest, for somebody who waits for an answer: a slow sender or compiler costs [`ANSWER_PATIENCE`].
+    pub(crate) async fn module_soon(&self, digest: &Sha256Digest) -> Result<Verifier, ModuleError> {
+        if let Some(verifier) = self.set().by_digest(digest) {
+            return Ok(verifier.clone());
+        }
+        let got = async {
+            let turn = self.turn(digest).lock_owned().await;
+            let (verifiers, wanted) = (self.clone(), *digest);
+            // It goes on when nobody waits any more, one for each module: whoever asks next has the good of it.
+            let got = tokio::spawn(async move { verifiers.get(&wanted, turn).await });
+            got.await.map_err(std::io::Error::other)?
+        };
+        timeout(ANSWER_PATIENCE, got).await.unwrap_or(Err(ModuleError::StillComing))
+    }
+
+    /// The module with this digest: from the set, from what was kept, or from another node. That takes no longer than whoever has the turn before, all nodes that
+    /// are asked ([`fetch::module`]), and the compiler may take.
     pub(crate) async fn module(&self, digest: &Sha256Digest) -> Result<Verifier, ModuleError> {
         if let Some(verifier) = self.set().by_digest(digest) {
             return Ok(verifier.clone());
         }
-        let turn = self.turn(digest);
-        let _turn = turn.lock().await;
+        let turn = self.turn(digest).lock_owned().await;
+        self.get(digest, turn).await
+    }
+
+    /// Gets a module whose turn it is.
+    async fn get(&self, digest: &Sha256Digest, _turn: OwnedMutexGuard<()>) -> Result<Verifier, ModuleError> {
         if let Some(verifier) = self.set().by_digest(digest) {
             return Ok(verifier.clone());
         }
@@ -139,8 +166,8 @@ impl Verifiers {
         })
     }
 
-    /// The module with this digest, or a reason that may count against a build. What has nothing to do with the module is none, and is tried again for as long as it
-    /// takes.
+    /// The module with this digest, or a reason that may count against a build. A compiler that is ended from outside is none, and is tried again for as long as it
+    /// takes; everything else ends as [`module`](Self::module) does.
     pub(crate) async fn module_for_a_verdict(&self, digest: &Sha256Digest) -> Result<Verifier, ModuleError> {
         let mut pause = Pause::default();
         loop {

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pyrsia_ledger::{PackageType, Sha256Digest};
 use pyrsia_node::{ApproveVerifierError, Node, NodeConfig, NodeHandle, NotStanding};
 use pyrsia_verifiers::SHIPPED;
+use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -81,6 +84,45 @@ async fn a_lone_node_uses_what_is_put_into_its_folder_without_a_restart() {
     wait_for("the ledger", || current(&handle) == Some(digest)).await;
     assert!(handle.parse_coordinate("docker", "alpine:3.16.0").await.is_ok());
     assert!(folder.path().join("modules").join(format!("{digest}.wasm")).exists());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_waits_for_an_answer_waits_for_a_module_that_comes_slowly() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = founder(folder.path()).await;
+    let (module, digest) = another("slow");
+    fs::write(folder.path().join("verifiers/slow.wasm"), &module).unwrap();
+    let handle = node.handle();
+    wait_for("the new verifier", || current(&handle) == Some(digest)).await;
+    node.stop().await;
+
+    // The node has it in a place that gives its bytes later.
+    fs::remove_file(folder.path().join("verifiers/slow.wasm")).unwrap();
+    let kept = folder.path().join("modules").join(format!("{digest}.wasm"));
+    fs::remove_file(&kept).unwrap();
+    assert!(Command::new("mkfifo").arg(&kept).status().unwrap().success());
+    let mut later = File::options().read(true).write(true).open(&kept).unwrap();
+    let node = Node::start(config(folder.path())).await.unwrap();
+    let handle = node.handle();
+    wait_for("the ledger", || current(&handle) == Some(digest)).await;
+    let parsed = timeout(DEADLINE, handle.parse_coordinate("docker", "alpine:3.16.0")).await.unwrap();
+    assert_eq!(parsed.unwrap().id.as_str(), "alpine:3.16.0", "by the verifier that is there");
+    let approved = timeout(DEADLINE, handle.approve_verifier(digest)).await.unwrap();
+    let is_coming = |reason: &str| reason.contains("still being got");
+    assert!(matches!(&approved, Err(ApproveVerifierError::Unusable { reason, .. }) if is_coming(reason)), "{approved:?}");
+
+    later.write_all(&module).unwrap();
+    drop(later);
+    let standing = timeout(DEADLINE, async {
+        loop {
+            match handle.approve_verifier(digest).await {
+                Err(ApproveVerifierError::Unusable { reason, .. }) if is_coming(&reason) => {}
+                approved => break approved.unwrap(),
+            }
+        }
+    });
+    assert!(standing.await.unwrap().current);
     node.stop().await;
 }
 

@@ -38,6 +38,8 @@ pub enum WishError {
     Coordinate { text: String, sentence: String },
     #[error("{found:?} is no package type of this node; it knows {}", known.iter().map(PackageType::as_str).collect::<Vec<_>>().join(", "))]
     UnknownPackageType { found: String, known: Vec<PackageType> },
+    #[error("this node cannot use the verifier that the network has for {found:?} packages: {sentence}")]
+    ModuleUnavailable { found: String, sentence: String },
     #[error("this node follows no network: start one with --init-blockchain, or connect it with --peer")]
     NoNetwork,
     #[error("No authorized nodes found: authorize one with `pyrsia authorize --peer <PEER_ID>`")]

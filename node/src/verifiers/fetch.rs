@@ -1,6 +1,7 @@
 //! Getting a module from another node, piece by piece; the digest of the whole says whether it is the one.
 
-use std::collections::BTreeSet;
+use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use pyrsia_ledger::{NodeId, Sha256Digest};
@@ -16,22 +17,21 @@ pub(super) const PIECE_BYTES_MAX: usize = REQUEST_BYTES_MAX as usize - 1024;
 pub(super) const CODE_NOT_HERE: u16 = 404;
 /// Nodes that are asked before it is given up for now.
 const PROVIDERS_MAX: usize = 8;
-/// The slowest that a node may send a module, however large it is: the largest takes a quarter of an hour so.
-const LEAST_BYTES_PER_SECOND: u64 = 4 << 10;
 /// How long a piece is waited for, so that whoever sends byte by byte is given up as soon as who sends nothing.
-const PIECE_PATIENCE: Duration = Duration::from_secs((PIECE_BYTES_MAX as u64).div_ceil(LEAST_BYTES_PER_SECOND));
+const PIECE_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a node has for a whole module, however its pieces come: the largest takes that long at 14 KiB a second.
+const MODULE_PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// What is repeated of a peer's reason.
 const SENTENCE_CHARS_MAX: usize = 200;
 
-/// Asks the connected nodes, those that vote first: they needed the module to agree on it.
+/// Asks the connected nodes one after the other. That takes at most [`PROVIDERS_MAX`] times [`MODULE_PATIENCE`].
 pub(super) async fn module(p2p: &P2pHandle, validators: &[NodeId], digest: &Sha256Digest) -> Result<Vec<u8>, ModuleError> {
-    let connected: BTreeSet<NodeId> = p2p.peers().into_iter().collect();
-    let first = validators.iter().filter(|node| connected.contains(node));
-    let rest = connected.iter().filter(|node| !validators.contains(node));
+    let mut order = [0; 8];
+    getrandom::fill(&mut order).map_err(io::Error::other)?;
     let mut reasons = Vec::new();
-    for node in first.chain(rest).take(PROVIDERS_MAX) {
-        let ask = |offset| p2p.request(*node, NodeRequest::VerifierModule { sha256: *digest, offset });
-        match from(ask, digest, || sleep(PIECE_PATIENCE)).await {
+    for node in providers(p2p.peers(), validators, order).take(PROVIDERS_MAX) {
+        let ask = |offset| p2p.request(node, NodeRequest::VerifierModule { sha256: *digest, offset });
+        match from(ask, digest, || sleep(PIECE_PATIENCE), sleep(MODULE_PATIENCE)).await {
             Ok(module) => return Ok(module),
             Err(reason) => reasons.push(format!("{node}: {reason}")),
         }
@@ -40,18 +40,34 @@ pub(super) async fn module(p2p: &P2pHandle, validators: &[NodeId], digest: &Sha2
     Err(ModuleError::Unavailable { reason })
 }
 
-/// The module from the node that `ask` asks for what it has from an offset on, each time for as long as the patience lasts.
-async fn from<A, P>(ask: impl Fn(u64) -> A, digest: &Sha256Digest, patience: impl Fn() -> P) -> Result<Vec<u8>, String>
+/// Those that vote first: they needed the module to agree on it. Otherwise in an `order` that nobody can choose an identity for, another one each time:
+/// whoever sends slowly is not asked first again.
+fn providers(connected: impl IntoIterator<Item = NodeId>, validators: &[NodeId], order: [u8; 8]) -> impl Iterator<Item = NodeId> {
+    let mut nodes: Vec<NodeId> = connected.into_iter().collect();
+    let place = |node: &NodeId| Sha256Digest::of(&[&order, node.to_string().as_bytes()].concat());
+    nodes.sort_by_cached_key(|node| (!validators.contains(node), place(node)));
+    nodes.into_iter()
+}
+
+/// The module from the node that `ask` asks for what it has from an offset on, each piece and the whole for as long as the patience with it lasts.
+async fn from<A, P>(
+    ask: impl Fn(u64) -> A,
+    digest: &Sha256Digest,
+    with_a_piece: impl Fn() -> P,
+    with_the_whole: impl Future<Output = ()>,
+) -> Result<Vec<u8>, String>
 where
     A: Future<Output = Result<NodeResponse, RequestError>>,
     P: Future<Output = ()>,
 {
+    let mut with_the_whole = pin!(with_the_whole);
     let mut module = Vec::new();
     loop {
         let answer = tokio::select! {
             biased;
+            () = &mut with_the_whole => return Err(format!("it has not sent all of it within {} s", MODULE_PATIENCE.as_secs())),
             answer = ask(module.len() as u64) => answer,
-            () = patience() => return Err(format!("it sends less than {LEAST_BYTES_PER_SECOND} bytes a second")),
+            () = with_a_piece() => return Err(format!("it has not sent a piece within {} s", PIECE_PATIENCE.as_secs())),
         };
         let (size, piece) = match answer {
             Ok(NodeResponse::VerifierModule { size_bytes, piece }) => (size_bytes, piece),
@@ -89,6 +105,7 @@ pub(super) fn piece_of(module: &[u8], offset: u64) -> (u64, Vec<u8>) {
 mod tests {
     use super::*;
     use std::cell::Cell;
+    use std::collections::BTreeSet;
     use std::future::{pending, ready};
     use tokio::task::yield_now;
 
@@ -121,16 +138,23 @@ mod tests {
                 asked.set(asked.get() + 1);
                 ready(answer(&module, offset, length))
             };
-            let got = from(ask, &digest, pending).await;
+            let got = from(ask, &digest, pending, pending()).await;
             assert_eq!((got.is_ok(), asked.get()), (requests == 3, requests), "{length}: {:?}", got.err());
         }
     }
 
     #[tokio::test]
-    async fn a_slow_node_is_waited_for_as_long_as_pieces_come_and_no_longer() {
+    async fn a_slow_node_is_waited_for_as_long_as_its_pieces_come_and_no_longer_than_the_whole_may_take() {
         const PATIENCE: usize = 10;
+        const WHOLE: usize = 100;
         let (module, digest) = module();
-        for (piece_takes, requests) in [(PATIENCE - 1, 3), (PATIENCE + 1, 1), (usize::MAX, 1)] {
+        let (late, too_late) = ("it has not sent a piece within 15 s", "it has not sent all of it within 300 s");
+        for (piece_takes, whole, requests, given_up) in [
+            (PATIENCE - 1, WHOLE, 3, None),
+            (PATIENCE + 1, WHOLE, 1, Some(late)),
+            (usize::MAX, WHOLE, 1, Some(late)),
+            (PATIENCE - 1, 2 * PATIENCE, 3, Some(too_late)),
+        ] {
             let asked = Cell::new(0);
             let ask = |offset| {
                 asked.set(asked.get() + 1);
@@ -140,10 +164,23 @@ mod tests {
                     answer
                 }
             };
-            let got = from(ask, &digest, || looks(PATIENCE)).await;
-            assert_eq!((got.is_ok(), asked.get()), (requests == 3, requests), "{piece_takes}");
-            let given_up = got.err().map(|reason| reason == "it sends less than 4096 bytes a second");
-            assert_eq!(given_up, (requests == 1).then_some(true), "{piece_takes}");
+            let got = from(ask, &digest, || looks(PATIENCE), looks(whole)).await;
+            assert_eq!((got.err().as_deref(), asked.get()), (given_up, requests), "{piece_takes}, {whole}");
         }
+    }
+
+    #[test]
+    fn connected_nodes_that_vote_are_asked_first_and_each_begins_once() {
+        let node = |number| NodeId::from_public_key([number; 32]);
+        let connected: Vec<NodeId> = (0..6).map(node).collect();
+        let validators = [node(1), node(3), node(9)];
+        let mut first = BTreeSet::new();
+        for order in 0..100u64 {
+            let asked: Vec<NodeId> = providers(connected.clone(), &validators, order.to_le_bytes()).collect();
+            assert_eq!(asked.iter().collect::<BTreeSet<_>>(), connected.iter().collect(), "each of them, once");
+            assert!(asked[..2].iter().all(|node| validators.contains(node)), "{asked:?}");
+            first.extend([(0, asked[0]), (2, asked[2])]);
+        }
+        assert_eq!(first.len(), 2 + 4, "{first:?}");
     }
 }

@@ -21,11 +21,24 @@ pub(super) const FOLDER_POLL: Duration = Duration::from_secs(2);
 const FILES_MAX: usize = 10_000;
 
 /// What tells a changed file from the same one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Stamp {
     size_bytes: u64,
     inode: u64,
     modified: Option<SystemTime>,
+    /// In seconds and nanoseconds: also when who may read it changes.
+    changed: (i64, i64),
+}
+
+impl From<fs::Metadata> for Stamp {
+    fn from(metadata: fs::Metadata) -> Self {
+        Self {
+            size_bytes: metadata.len(),
+            inode: metadata.ino(),
+            modified: metadata.modified().ok(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
 }
 
 type Listing = BTreeMap<PathBuf, Stamp>;
@@ -146,7 +159,10 @@ impl Folder {
 
 impl File {
     fn was_interrupted(&self) -> bool {
-        let is_interrupted = |reason: &UnusableReason| matches!(reason, UnusableReason::Load(LoadError::Interrupted { .. }));
+        // What keeps a file from being read is not the module's either, and may have an end.
+        let is_interrupted = |reason: &UnusableReason| {
+            matches!(reason, UnusableReason::Io(_) | UnusableReason::Load(LoadError::Interrupted { .. }))
+        };
         matches!(&self.loaded, Some(Err(unusable)) if is_interrupted(&unusable.source))
     }
 }
@@ -155,9 +171,12 @@ fn list(folder: &Path) -> io::Result<Listing> {
     let entries = fs::read_dir(folder)?.filter_map(Result::ok).take(FILES_MAX);
     let modules = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "wasm"));
     let file = |entry: fs::DirEntry| {
-        let metadata = fs::metadata(entry.path()).ok()?;
-        let stamp = Stamp { size_bytes: metadata.len(), inode: metadata.ino(), modified: metadata.modified().ok() };
-        Some((entry.path(), stamp))
+        // A link that leads nowhere is a file that cannot be read.
+        match fs::metadata(entry.path()).or_else(|_| fs::symlink_metadata(entry.path())) {
+            Ok(metadata) => Some((entry.path(), metadata.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => Some((entry.path(), Stamp::default())),
+        }
     };
     Ok(modules.filter_map(file).collect())
 }
@@ -166,6 +185,7 @@ fn list(folder: &Path) -> io::Result<Listing> {
 mod tests {
     use super::*;
     use pyrsia_verifiers::UnusableModule;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::sync::Arc;
 
     fn watched(files: &[&str]) -> (tempfile::TempDir, Folder) {
@@ -250,5 +270,32 @@ mod tests {
         assert!(watched.has_interrupted(), "it is not known yet what comes of it");
         watched.ended(&again[0], malformed(&again[0]));
         assert!(!watched.has_interrupted() && !watched.try_interrupted_again());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_named_and_has_another_turn() {
+        let (folder, mut watched) = watched(&[]);
+        let (link, file) = (folder.path().join("link.wasm"), folder.path().join("file.wasm"));
+        symlink(folder.path().join("nowhere"), &link).unwrap();
+        fs::write(&file, "a module").unwrap();
+        watched.look().await;
+        watched.look().await;
+        let begun = watched.begin();
+        assert_eq!(names(&begun), ["file.wasm", "link.wasm"]);
+        for begun in &begun {
+            let source = io::Error::from(io::ErrorKind::PermissionDenied).into();
+            watched.ended(begun, Err(Arc::new(UnusableModule { path: begun.path.clone(), source })));
+        }
+        assert!(watched.begin().is_empty() && watched.has_interrupted() && watched.try_interrupted_again());
+        let again = watched.begin();
+        assert_eq!(again.len(), 2);
+        again.iter().for_each(|begun| watched.ended(begun, malformed(begun)));
+
+        // At once where what kept it from being read is mended.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(folder.path().join("nowhere"), "a module").unwrap();
+        watched.look().await;
+        watched.look().await;
+        assert_eq!(names(&watched.begin()), ["file.wasm", "link.wasm"]);
     }
 }

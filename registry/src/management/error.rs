@@ -132,6 +132,7 @@ impl From<WishError> for Refused {
             | WishError::NoVerifier { .. }
             | WishError::NoBuildNodeReachable { .. }
             | WishError::SourceUnavailable { .. }
+            | WishError::ModuleUnavailable { .. }
             | WishError::Busy
             | WishError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
         };

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use pyrsia_ledger::{PackageCoordinate, Projections};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,8 @@ use crate::p2p::{InboundRequest, NodeRequest, NodeResponse, WireReceipt};
 
 /// Wishes of peers that are worked on at the same time.
 const PEER_WISHES_AT_ONCE_MAX: usize = 64;
+/// Pieces of modules that are read for peers at the same time; wishes take no place of theirs.
+const PIECES_AT_ONCE_MAX: usize = 16;
 /// A peer may have a build that came to nothing tried again so long after it was requested.
 const PEERS_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
@@ -35,19 +37,20 @@ pub(super) mod code {
 impl Wishes {
     /// Answers the requests of peers.
     pub(in crate::builds) async fn serve(self: Arc<Self>, mut requests: mpsc::Receiver<InboundRequest>, stop: CancellationToken) {
-        let (mut rate, mut working) = (WishRate::default(), JoinSet::new());
+        let (mut rate, mut working, mut reading) = (WishRate::default(), JoinSet::new(), JoinSet::new());
         loop {
             let InboundRequest { from, request, reply } = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(_) = working.join_next() => continue,
+                Some(_) = reading.join_next() => continue,
                 request = requests.recv() => match request { Some(request) => request, None => break },
             };
             let (coordinate, again) = match request {
                 NodeRequest::Build { coordinate, again } => (coordinate, again),
                 NodeRequest::VerifierModule { sha256, offset } => {
-                    if working.len() < PEER_WISHES_AT_ONCE_MAX {
+                    if reading.len() < PIECES_AT_ONCE_MAX {
                         let verifiers = self.verifiers.clone();
-                        working.spawn(async move {
+                        reading.spawn(async move {
                             let _ = reply.send(verifiers.piece(sha256, offset).await);
                         });
                     }
@@ -65,12 +68,10 @@ impl Wishes {
                 continue;
             }
             let wishes = self.clone();
-            working.spawn(async move {
-                let answer = wishes.of_peer(BuildWish { coordinate, again }).await;
-                let _ = reply.send(answer);
-            });
+            working.spawn(unless_gone(reply, async move { wishes.of_peer(BuildWish { coordinate, again }).await }));
         }
         working.shutdown().await;
+        reading.shutdown().await;
     }
 
     async fn request_of_peer(&self, wish: BuildWish) -> Result<BuildReceipt, WishError> {
@@ -100,6 +101,14 @@ impl Wishes {
             }
             Err(error) => response(Err(error)),
         }
+    }
+}
+
+/// Sends the answer, if whoever asked waits until it is there: nothing is done for one who is gone.
+async fn unless_gone(mut reply: oneshot::Sender<NodeResponse>, answer: impl Future<Output = NodeResponse>) {
+    tokio::select! {
+        () = reply.closed() => {}
+        answer = answer => drop(reply.send(answer)),
     }
 }
 
@@ -133,6 +142,7 @@ fn response(answer: Result<BuildReceipt, WishError>) -> NodeResponse {
                 WishError::NoNetwork
                 | WishError::NoBuildNodeReachable { .. }
                 | WishError::SourceUnavailable { .. }
+                | WishError::ModuleUnavailable { .. }
                 | WishError::TimedOut { .. }
                 | WishError::Stopped => code::UNAVAILABLE,
                 WishError::NotBuildable { .. } => code::NOT_BUILDABLE,
@@ -177,7 +187,9 @@ impl From<WireReceipt> for BuildReceipt {
 mod tests {
     use super::*;
     use crate::builds::plan::tests::{Ledger, built, failed};
+    use futures::FutureExt as _;
     use pyrsia_ledger::event::BuildOutcome;
+    use std::future::pending;
 
     /// What a peer is answered that wants a package to be built again, so long after it was asked for.
     fn again_for_peer(outcomes: &[BuildOutcome], after: Duration) -> Result<Option<BuildReceipt>, WishError> {
@@ -189,6 +201,16 @@ mod tests {
         let wish = BuildWish { coordinate: build.coordinate.clone(), again: true };
         let time_ms = build.requested_time_ms + after.as_millis() as u64;
         settled_for_peer(&ledger.state, &wish, time_ms)
+    }
+
+    #[test]
+    fn a_wish_ends_when_nobody_waits_for_its_answer() {
+        let (reply, answered) = oneshot::channel();
+        drop(answered);
+        assert_eq!(unless_gone(reply, pending()).now_or_never(), Some(()));
+        let (reply, mut answered) = oneshot::channel();
+        let waiting = unless_gone(reply, pending()).now_or_never();
+        assert!(waiting.is_none() && answered.try_recv().is_err());
     }
 
     #[test]
