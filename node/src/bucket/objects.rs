@@ -223,7 +223,16 @@ fn is_unsupported(error: &object_store::Error) -> bool {
 fn is_refusal(error: &object_store::Error) -> bool {
     const REQUEST_TIMEOUT: u16 = 408;
     const TOO_MANY_REQUESTS: u16 = 429;
-    status(error).is_some_and(|status| (400..500).contains(&status) && !matches!(status, REQUEST_TIMEOUT | TOO_MANY_REQUESTS))
+    is_bare_redirect(error)
+        || status(error)
+            .is_some_and(|status| (400..500).contains(&status) && !matches!(status, REQUEST_TIMEOUT | TOO_MANY_REQUESTS))
+}
+
+/// Whether a service says that the bucket is elsewhere and not where, as S3 does of another region (301 without `Location`).
+fn is_bare_redirect(error: &object_store::Error) -> bool {
+    let object_store::Error::Generic { source, .. } = error else { return false };
+    // This too is not given but in words.
+    source.to_string().contains("Received redirect without LOCATION")
 }
 
 /// The status of an answer that no kind of error stands for.
@@ -259,6 +268,8 @@ mod tests {
         ] {
             assert!(!is_refusal(&broken) && !is_unsupported(&broken), "{broken}");
         }
+        let elsewhere = "Error performing HEAD in 8ms - Received redirect without LOCATION, this normally indicates an incorrectly configured region";
+        assert!(is_refusal(&generic(elsewhere)));
         assert!(is_unsupported(&answer("501 Not Implemented")) && !is_refusal(&answer("501 Not Implemented")));
     }
 }
