@@ -38,6 +38,10 @@ pub(super) fn run(command: LogCommand, blocking: impl Fn(Asking) -> Result<(), F
     }
 }
 
+/// Too many files are open: in the system, and in this process (errno(3)).
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
 /// Opens a ledger for reading; the folder of its copies must outlive the reader.
 pub(super) fn open_ledger(path: &Path) -> Result<(TempDir, LedgerReader), Failure> {
     let scratch = tempfile::tempdir().map_err(|error| Failure::because("no temporary folder can be made", &error))?;
@@ -51,7 +55,8 @@ pub(super) fn open_ledger(path: &Path) -> Result<(TempDir, LedgerReader), Failur
                 failure.hint("name a node's data folder (PYRSIA_ARTIFACT_PATH), its ledger folder, or an exported log")
             }
             ReadError::Shortage { source, .. } => with_shortage(failure, &source),
-            ReadError::Io { .. } | ReadError::Scratch(_) | ReadError::Export { .. } => failure,
+            ReadError::Io { source, .. } | ReadError::Scratch(source) => with_shortage(failure, &source),
+            ReadError::Export { .. } => failure,
         }
     })?;
     Ok((scratch, reader))
@@ -79,13 +84,20 @@ pub(super) fn refused(what: &str, ledger: &Path, error: &TransferError) -> Failu
     }
 }
 
-/// With what to do where there is no thread to be had, which some libraries need.
+/// With what to do where there is no thread to be had, which some libraries need, or no file can be opened.
 fn with_shortage(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
-    let mut causes = std::iter::successors(Some(error), |error| (*error).source()).filter_map(|cause| cause.downcast_ref());
-    if causes.any(|cause: &io::Error| cause.kind() == io::ErrorKind::WouldBlock) {
-        return failure.hint("no thread can be started: raise the limit of this user (ulimit -u) or of its cgroup (pids.max), or end other programs");
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let hint = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|cause| match cause.raw_os_error() {
+        Some(ENFILE) => Some("the system has too many files open: raise fs.file-max (sysctl), or end other programs"),
+        Some(EMFILE) => Some("this program may open too few files: raise the limit (ulimit -n)"),
+        _ => (cause.kind() == io::ErrorKind::WouldBlock).then_some(
+            "no thread can be started: raise the limit of this user (ulimit -u) or of its cgroup (pids.max), or end other programs",
+        ),
+    });
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
-    failure
 }
 
 /// A bar on stderr up to `newest`, or a counter where the end is not known; nothing where stderr is no terminal.

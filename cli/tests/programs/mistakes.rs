@@ -224,6 +224,36 @@ fn where_no_thread_can_be_begun_a_log_is_checked_on_one_and_what_needs_more_says
 }
 
 #[test]
+fn where_few_files_may_be_open_a_ledger_is_not_taken_for_damaged() {
+    /// Three are open at the start.
+    const OPEN_FILES_LEAST: u32 = 4;
+    const OPEN_FILES_ENOUGH: u32 = 64;
+    let home = home();
+    assert_eq!(run(PYRSIA, home.path(), &format!("log import {LOG} ledger")).code, Some(0));
+    let expected = run(PYRSIA, home.path(), "audit ledger");
+    let mut too_few = 0;
+    for open_files in OPEN_FILES_LEAST..=OPEN_FILES_ENOUGH {
+        let mut command = program("/bin/sh", home.path());
+        command.args(["-c", "ulimit -n $0; exec \"$@\"", &open_files.to_string(), PYRSIA, "audit", "ledger"]);
+        let found = ended(command.output().expect("the program starts"));
+        match found.code {
+            Some(0) => assert_eq!(found.stdout, expected.stdout, "{open_files}"),
+            // The dynamic loader has no file to read the libraries from.
+            Some(127) => {}
+            code => {
+                assert_eq!((code, found.stdout.as_str()), (Some(2), ""), "{open_files}: {}", found.stderr);
+                assert!(found.stderr.contains("raise the limit (ulimit -n)"), "{open_files}: {}", found.stderr);
+                too_few += 1;
+            }
+        }
+        if open_files == OPEN_FILES_ENOUGH {
+            assert_eq!(found.code, Some(0), "{}", found.stderr);
+        }
+    }
+    assert!(too_few > 3, "{too_few}");
+}
+
+#[test]
 fn blocks_as_json_are_one_array_however_many_there_are() {
     let home = home();
     let whole = run(PYRSIA, home.path(), &format!("log show {LOG} --json")).stdout;

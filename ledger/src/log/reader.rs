@@ -49,7 +49,7 @@ pub enum ReadError {
     Shortage {
         folder: PathBuf,
         #[source]
-        source: io::Error,
+        source: fjall::Error,
     },
     #[error("{} cannot be read as an exported log", path.display())]
     Export {
@@ -277,7 +277,7 @@ fn open_folder(folder: &Path, scratch: &Path, found: &mut VecDeque<Row>) -> Resu
         Ok((database, blocks, tree))
     });
     let opened = match opened {
-        Err(fjall::Error::Io(source)) if is_shortage(&source) => {
+        Err(source) if is_shortage(&source) => {
             return Err(ReadError::Shortage { folder: folder.to_owned(), source });
         }
         opened => opened,
@@ -291,10 +291,18 @@ fn open_folder(folder: &Path, scratch: &Path, found: &mut VecDeque<Row>) -> Resu
     Ok(Rows::Folder { blocks, tree, tip: tip.map(at_least), _lock: lock })
 }
 
-/// Whether the system has too little of something, of threads for one: that is no damage.
-fn is_shortage(error: &io::Error) -> bool {
+/// Whether the system has too little of something, of threads or of open files for two: that is no damage.
+fn is_shortage(error: &(dyn std::error::Error + 'static)) -> bool {
     use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
-    matches!(error.kind(), WouldBlock | OutOfMemory | StorageFull | QuotaExceeded)
+    // ENFILE and EMFILE, the files open in the system and in the process, are no kind of their own.
+    const TOO_MANY_OPEN_FILES: [i32; 2] = [23, 24];
+    let mut causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(error.kind(), WouldBlock | OutOfMemory | StorageFull | QuotaExceeded)
+                || error.raw_os_error().is_some_and(|code| TOO_MANY_OPEN_FILES.contains(&code))
+        })
+    })
 }
 
 /// Takes the lock of the database, which a running node holds. Only the lock: nothing is written.
