@@ -124,7 +124,11 @@ impl ObjectStorage {
         match self.service {
             Service::S3 => program.kill(),
             // It writes down every five seconds what it has; a service in the cloud has it from the moment it says so.
-            Service::AzureBlob => drop(program.stop()),
+            Service::AzureBlob => {
+                let ended = program.stop();
+                let in_order = ended.is_some_and(|status| status.success());
+                assert!(in_order, "Azurite ended with {ended:?}:\n{}", program.output().join("\n"));
+            }
         }
     }
 

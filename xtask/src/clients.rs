@@ -29,6 +29,8 @@ const S3PROXY: &str = "2.6.0";
 const S3PROXY_WITHOUT: &str = "com.amazonaws,com.azure,com.microsoft.azure,com.nimbusds,io.netty,io.projectreactor,io.projectreactor.netty,net.java.dev.jna";
 /// An object storage that speaks Azure's protocol and checks its signatures; the last release that Debian's Node.js runs.
 const AZURITE: &str = "3.35.0";
+/// What it depends on is of that day, whenever it is fetched.
+const AZURITE_BEFORE: &str = "--before=2026-11-20";
 /// Their folder in the target folder; what lies there stays between runs.
 const FETCHED: &str = "clients";
 /// How often a release is tried to be had.
@@ -126,7 +128,9 @@ fn fetch_azurite() -> Result<()> {
         let cache = folder.parent().context("it has a folder")?;
         let unpacked = empty_folder(cache, AZURITE)?;
         let mut install = Command::new("npm");
-        install.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&unpacked);
+        install
+            .args(["install", "--loglevel=error", "--no-audit", "--no-fund", "--ignore-scripts", AZURITE_BEFORE, "--prefix"])
+            .arg(&unpacked);
         install.arg(format!("azurite@{AZURITE}"));
         run_patiently(&mut install)?;
         ensure!(unpacked.join("node_modules/azurite").is_dir(), "{} holds no Azurite", unpacked.display());

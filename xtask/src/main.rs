@@ -21,7 +21,8 @@ cargo xtask TASK
   test [FILTER]     everything a change must pass: format, lints, the rules of the house, all tests.
                     With FILTER only the tests whose names contain it.
                     PYRSIA_REQUIRE_CLIENTS=1 turns a test skipped for want of a client into a failure
-  clients           fetch the clients that no Debian package brings into the target folder (needs mvn)
+  clients           fetch what no Debian package brings into the target folder: releases of Maven,
+                    object storages (needs mvn and npm)
   fmt [--check]     format the source, or only look whether it is
   lint              clippy on everything, warnings are errors
   guests [NAME...]  build the verifier components, all or these
