@@ -26,6 +26,7 @@ pub use error::StoreError;
 pub(crate) use ingest::ArtifactHasher;
 pub use ingest::Ingest;
 pub(crate) use lock::FolderLock;
+pub(crate) use losses::Loss;
 pub(crate) use partial::{Finished, Partial};
 pub(crate) use scrub::Inspection;
 pub use store::{ArtifactStore, Leaving, Stored};

@@ -29,7 +29,10 @@ impl ArtifactStore {
     pub(crate) fn inspect(&self, sha256: &Sha256Digest, goes_on: impl FnMut(usize) -> bool) -> Result<Inspection, StoreError> {
         let path = self.blob_path(sha256);
         let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Inspection::NotHere),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.note_vanished(sha256);
+                return Ok(Inspection::NotHere);
+            }
             Err(error) if error.raw_os_error() == Some(IO_ERROR) => return self.rotten(sha256, None, "cannot be read".into()),
             opened => opened.on_disk("open", &path)?,
         };

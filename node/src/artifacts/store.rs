@@ -20,14 +20,14 @@ use super::chunks::ChunkList;
 use super::error::{OnDisk as _, StoreError};
 use super::ingest::{ArtifactHasher, Ingest};
 use super::inspected::{Inspected, Stamp};
-use super::losses::Losses;
+use super::losses::{Loss, Losses};
 use super::partial::{self, Partial};
 use super::pins::Pins;
 use super::temporary::{TemporaryFolder, sync_folder_of};
 use pyrsia_ledger::tree::CHUNK_BYTES;
 use pyrsia_ledger::{BuildId, Sha256Digest};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -106,9 +106,7 @@ impl ArtifactStore {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.folder.catalogue.forget(sha256) {
-                    self.folder.losses.note(*sha256);
-                }
+                self.note_vanished(sha256);
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -225,17 +223,30 @@ impl ArtifactStore {
         Ok(())
     }
 
-    /// Removes bytes that are not what their name says.
+    /// The file of an artifact was not there.
+    pub(super) fn note_vanished(&self, sha256: &Sha256Digest) {
+        if self.get(sha256).is_none() {
+            return;
+        }
+        // It may be taken out, or get its name, at this moment.
+        let _leaving = self.leaving();
+        if matches!(self.blob_path(sha256).try_exists(), Ok(false)) && self.folder.catalogue.forget(sha256) {
+            tracing::warn!(%sha256, "the file of a stored artifact has vanished");
+            self.folder.losses.note(*sha256, Loss::Gone);
+        }
+    }
+
+    /// Removes bytes that are not what their name says. They are lost also if the disk does not let them be removed.
     pub(crate) fn take_out_of_service(&self, sha256: &Sha256Digest, why: &str) -> io::Result<()> {
         tracing::warn!(%sha256, "a stored artifact {why} and is removed");
         Counts::add(&self.counts().rotten, 1);
-        self.remove(sha256)?;
-        self.folder.losses.note(*sha256);
-        Ok(())
+        let removed = self.remove(sha256);
+        self.folder.losses.note(*sha256, if removed.is_ok() { Loss::Gone } else { Loss::Stuck });
+        removed
     }
 
     /// Waits for artifacts that left though nobody wanted them to. They may have come back since. For one who hears.
-    pub(crate) async fn lost(&self) -> BTreeSet<Sha256Digest> {
+    pub(crate) async fn lost(&self) -> BTreeMap<Sha256Digest, Loss> {
         self.folder.losses.next().await
     }
 

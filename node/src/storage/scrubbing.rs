@@ -8,7 +8,7 @@
 //! Owns the schedule, the record and the pace. Artifacts are read in the order of their digests, so a pass that a restart cuts off goes on from
 //! where its record stands. What is rotten is out of service before anything else is done about it, and is announced no more until it is back.
 
-use crate::artifacts::{ArtifactStore, Counts, Inspection};
+use crate::artifacts::{ArtifactStore, Counts, Inspection, Loss};
 use crate::bucket::{Bucket, BucketCheck, BucketDepth};
 use crate::config::StorageConfig;
 use crate::consensus::LedgerView;
@@ -421,8 +421,12 @@ impl Shared {
     /// Announces no more what the disk turns out to have lost, whoever met the damage. Never ends.
     async fn withdraw_losses(&self) {
         loop {
-            for sha256 in self.store.lost().await {
-                self.withdraw_unless_here(sha256).await;
+            for (sha256, loss) in self.store.lost().await {
+                match loss {
+                    Loss::Gone => self.withdraw_unless_here(sha256).await,
+                    Loss::Stuck if self.has_copy(&sha256) => {}
+                    Loss::Stuck => self.p2p.withdraw(sha256).await,
+                }
             }
         }
     }

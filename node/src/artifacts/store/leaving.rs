@@ -1,6 +1,6 @@
 //! What stays and what leaves: pins, evictions, and the room that a download takes.
 
-use super::{ArtifactStore, partial};
+use super::{ArtifactStore, Loss, partial};
 use crate::artifacts::error::{OnDisk as _, StoreError};
 use pyrsia_ledger::Sha256Digest;
 use std::collections::BTreeSet;
@@ -37,7 +37,9 @@ impl ArtifactStore {
         let path = self.blob_path(sha256);
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.folder.catalogue.forget(sha256);
+                if self.folder.catalogue.forget(sha256) {
+                    self.folder.losses.note(*sha256, Loss::Gone);
+                }
                 return Ok(Leaving::NotHere);
             }
             opened => opened.on_disk("open", &path)?,

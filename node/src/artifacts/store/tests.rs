@@ -191,6 +191,24 @@ fn a_scrub_finds_what_changed_in_place_and_mends_chunk_lists() {
     assert_eq!(store.counts().rotten.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
+#[tokio::test]
+async fn what_vanishes_or_cannot_be_removed_is_lost_whoever_meets_it() {
+    let (_folder, store) = store();
+    let [read, scrubbed, stuck, taken] = [b"read", b"scru", b"stuc", b"take"].map(|bytes| put(&store, bytes).sha256);
+    for sha256 in [read, scrubbed, stuck] {
+        fs::remove_file(store.blob_path(&sha256)).expect("vanishes");
+    }
+    // Nobody, root neither, removes a folder as if it were a file.
+    fs::create_dir(store.blob_path(&stuck)).expect("a folder in its place");
+    assert!(store.open_file(&read).expect("looks").is_none());
+    assert_eq!(store.inspect(&scrubbed, |_| true).expect("looks"), crate::artifacts::Inspection::NotHere);
+    assert!(store.open_file(&stuck).is_err(), "it cannot be removed");
+    store.remove(&taken).expect("removes");
+    assert!(store.open_file(&taken).expect("looks").is_none());
+    assert_eq!(store.lost().await, BTreeMap::from([(read, Loss::Gone), (scrubbed, Loss::Gone), (stuck, Loss::Stuck)]));
+    assert_eq!(store.digests(10), [stuck]);
+}
+
 #[test]
 fn a_good_copy_that_came_while_a_damaged_one_was_read_stays() {
     let (folder, store) = store();
