@@ -82,11 +82,24 @@ pub(super) struct Pending {
     dials: HashMap<ConnectionId, oneshot::Sender<Result<(), String>>>,
     connects: BTreeMap<PeerId, Vec<oneshot::Sender<()>>>,
     lookups: HashMap<QueryId, PeerId>,
+    /// Dials of nodes wherever they may be, until they end.
+    peer_dials: HashMap<ConnectionId, PeerDial>,
     searches: HashMap<QueryId, (BTreeSet<NodeId>, oneshot::Sender<Vec<NodeId>>)>,
     requests: HashMap<OutboundRequestId, (NodeId, oneshot::Sender<Result<NodeResponse, RequestError>>)>,
 }
 
+struct PeerDial {
+    peer: PeerId,
+    /// Whether the addresses are what a lookup found: then another one would find nothing else.
+    is_of_lookup: bool,
+}
+
 impl Pending {
+    /// Whether a connection with the peer may still come of what is under way.
+    fn seeks(&self, peer: &PeerId) -> bool {
+        self.lookups.values().any(|sought| sought == peer) || self.peer_dials.values().any(|dial| dial.peer == *peer)
+    }
+
     /// Forgets callers who have gone.
     fn forget_the_gone(&mut self) {
         self.dials.retain(|_, done| !done.is_closed());
@@ -141,6 +154,7 @@ impl SwarmTask {
                 _ = tick.tick() => {
                     self.dial_what_is_due();
                     self.dial_known();
+                    self.dial_looked_up();
                     self.keep_remembered();
                     self.reserve_what_is_due();
                 }
@@ -186,11 +200,16 @@ impl SwarmTask {
     fn dial_target(&mut self, target: Target) {
         let options = match &target {
             Target::Address(address) => DialOpts::from(address.clone()),
-            Target::Validator(peer) | Target::Known(peer) => self.dial_options(*peer, vec![]),
+            Target::Validator(peer) | Target::Known(peer) => self.dial_options(*peer),
         };
-        let connection = options.connection_id();
+        let (connection, peer) = (options.connection_id(), options.get_peer_id());
         match self.swarm.dial(options) {
-            Ok(()) => self.dialing.dialed(&target, connection),
+            Ok(()) => {
+                self.dialing.dialed(&target, connection);
+                if let Some(peer) = peer {
+                    self.pending.peer_dials.insert(connection, PeerDial { peer, is_of_lookup: false });
+                }
+            }
             Err(error) => {
                 tracing::debug!(?target, %error, "not dialed");
                 if let (Target::Validator(peer), DialError::NoAddresses) = (&target, &error) {
@@ -202,8 +221,8 @@ impl SwarmTask {
     }
 
     /// Dials a node wherever it may be, unless that is under way.
-    fn dial_options(&self, peer: PeerId, more: Vec<Multiaddr>) -> DialOpts {
-        let addresses = self.book.get(&peer).into_iter().chain(self.remembering.addresses(&peer)).chain(more).collect();
+    fn dial_options(&self, peer: PeerId) -> DialOpts {
+        let addresses = self.book.get(&peer).into_iter().chain(self.remembering.addresses(&peer)).collect();
         DialOpts::peer_id(peer)
             .condition(PeerCondition::DisconnectedAndNotDialing)
             .addresses(addresses)
@@ -215,6 +234,20 @@ impl SwarmTask {
         if self.pending.lookups.values().all(|sought| *sought != peer) {
             let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
             self.pending.lookups.insert(query, peer);
+        }
+    }
+
+    /// Dials those whom lookups have come upon beside dials to where they were. A lookup itself dials nobody who is dialed, and ends without whoever does not
+    /// answer in time.
+    fn dial_looked_up(&mut self) {
+        let is_dialed = |peer, is_of_lookup| {
+            self.pending.peer_dials.values().any(|dial| dial.peer == peer && dial.is_of_lookup == is_of_lookup)
+        };
+        let sought: Vec<PeerId> =
+            self.pending.lookups.values().copied().filter(|peer| is_dialed(*peer, false) && !is_dialed(*peer, true)).collect();
+        for peer in sought {
+            // Its addresses are those that kad has come upon so far.
+            self.dial_found(DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).build(), peer);
         }
     }
 
@@ -261,13 +294,25 @@ impl SwarmTask {
             return answer(done, ());
         }
         self.pending.connects.entry(peer).or_default().push(done);
-        let options = self.dial_options(peer, vec![]);
+        let options = self.dial_options(peer);
+        let connection = options.connection_id();
         match self.swarm.dial(options) {
-            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Ok(()) => {
+                self.pending.peer_dials.insert(connection, PeerDial { peer, is_of_lookup: false });
+                self.look_up_if_only_remembered(peer);
+            }
+            Err(DialError::DialPeerConditionFalse(_)) => self.look_up_if_only_remembered(peer),
             Err(DialError::NoAddresses) => self.look_up(peer),
             Err(_) => {
                 self.pending.connects.remove(&peer);
             }
+        }
+    }
+
+    /// Who waits for a connection does not wait as long as a host takes to be silent at an address where the peer once was.
+    fn look_up_if_only_remembered(&mut self, peer: PeerId) {
+        if self.book.get(&peer).is_empty() {
+            self.look_up(peer);
         }
     }
 
@@ -325,6 +370,7 @@ impl SwarmTask {
             return;
         };
         self.dialing.established(connection, peer);
+        self.pending.peer_dials.remove(&connection);
         if let Some(done) = self.pending.dials.remove(&connection) {
             answer(done, Ok(()));
         }
@@ -363,9 +409,20 @@ impl SwarmTask {
         if let Some(done) = self.pending.dials.remove(&connection) {
             answer(done, Err(reason_of(error)));
         }
-        if let Some(peer) = peer.filter(|peer| !self.swarm.is_connected(peer)) {
-            // Dropping them tells those who wait.
-            self.pending.connects.remove(&peer);
+        let is_of_lookup = self.pending.peer_dials.remove(&connection).is_some_and(|dial| dial.is_of_lookup);
+        let Some(peer) = peer.filter(|peer| !self.swarm.is_connected(peer)) else { return };
+        let is_elsewhere = matches!(error, DialError::Transport(_) | DialError::WrongPeerId { .. } | DialError::NoAddresses);
+        let is_wanted = self.pending.connects.contains_key(&peer) || self.dialing.is_validator(&peer);
+        if is_elsewhere && is_wanted && !is_of_lookup {
+            self.look_up(peer);
+        }
+        self.forget_vain_connects(&peer);
+    }
+
+    /// Tells those who wait for a connection that none comes.
+    fn forget_vain_connects(&mut self, peer: &PeerId) {
+        if !self.pending.seeks(peer) {
+            self.pending.connects.remove(peer);
         }
     }
 
@@ -459,6 +516,7 @@ impl SwarmTask {
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
+        self.dialing.identified(&peer);
         self.remember(connection);
         let mut addresses = info.listen_addrs;
         let is_local = self.local_peers.contains(&peer);
@@ -490,15 +548,18 @@ impl SwarmTask {
                 let Some(peer) = self.pending.lookups.remove(&id) else { return };
                 let found = found.map_or_else(|_| vec![], |found| found.peers);
                 let addresses = found.into_iter().find(|info| info.peer_id == peer).map_or_else(Vec::new, |info| info.addrs);
-                let options = self.dial_options(peer, addresses);
-                match self.swarm.dial(options) {
-                    Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
-                    Err(_) => {
-                        self.pending.connects.remove(&peer);
-                    }
-                }
+                let options = DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).addresses(addresses);
+                self.dial_found(options.build(), peer);
+                self.forget_vain_connects(&peer);
             }
             _ => {}
+        }
+    }
+
+    fn dial_found(&mut self, options: DialOpts, peer: PeerId) {
+        let connection = options.connection_id();
+        if self.swarm.dial(options).is_ok() {
+            self.pending.peer_dials.insert(connection, PeerDial { peer, is_of_lookup: true });
         }
     }
 }

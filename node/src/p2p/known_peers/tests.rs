@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use pyrsia_ledger::NodeId;
 use pyrsia_ledger::signed::node_id_of;
+use std::cmp::Reverse;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -31,10 +32,17 @@ fn peer(number: u16) -> PeerId {
     PEERS[usize::from(number)]
 }
 
-/// A host of its own for each number.
+/// Whom to keep and to dial first.
+fn in_order(known: &KnownPeers) -> Vec<PeerId> {
+    let mut peers: Vec<PeerId> = known.peers().copied().collect();
+    peers.sort_by_key(|peer| Reverse(known.rank(peer)));
+    peers
+}
+
+/// A network of its own for each number.
 fn address(number: u16) -> Multiaddr {
     let [high, low] = number.to_be_bytes();
-    format!("/ip4/10.7.{high}.{low}/tcp/44000").parse().expect("an address")
+    format!("/ip4/10.{low}.{high}.1/tcp/44000").parse().expect("an address")
 }
 
 fn me() -> PeerId {
@@ -89,7 +97,7 @@ fn authorized_nodes_are_kept_and_dialed_first_and_then_those_that_were_reached_l
     for number in 0..count {
         known.reached(peer(number), &address(number), number.into());
     }
-    let order = known.in_order();
+    let order = in_order(&known);
     assert_eq!(order.len(), PEERS_MAX);
     assert_eq!(order[..3], [peer(3), peer(count - 1), peer(count - 2)]);
     assert!(!order.contains(&peer(10)) && order.contains(&peer(11)));
@@ -105,7 +113,7 @@ fn one_host_with_many_keys_takes_the_places_of_no_others() {
         known.reached(peer(number), &format!("{host}/tcp/{number}").parse().expect("an address"), number.into());
     }
     assert_eq!(known.len(), 1 + 3 * PEERS_PER_SOURCE_MAX + 20, "authorized nodes are not counted");
-    assert!(known.in_order().contains(&peer(0)) && known.in_order().contains(&peer(399)));
+    assert!(in_order(&known).contains(&peer(0)) && in_order(&known).contains(&peer(399)));
     // Who is authorized is not known when the file is read.
     let read = written_and_read(&known);
     assert_eq!(read.len(), known.len());
@@ -123,26 +131,92 @@ fn an_address_is_forgotten_when_it_was_not_reached_for_long_and_sooner_when_nobo
     known.failed(&peer(2), &address(2), start + 1);
     assert!(known.reached(peer(2), &address(2), start + 2), "that it answers again is news");
     assert!(!known.reached(peer(3), &address(3), start + 2), "that it answers as before is none");
-    assert!(!known.forget_the_old(start + 7 * DAY_MS) && known.len() == 3);
-    assert!(known.forget_the_old(start + 7 * DAY_MS + 1));
+    assert!(!known.forget_the_old(start + 8 * DAY_MS, |_| false), "it was not dialed in all this time");
+    assert!(!known.failed(&peer(1), &address(1), start + 7 * DAY_MS) && known.len() == 3);
+    assert!(known.failed(&peer(1), &address(1), start + 7 * DAY_MS + 1));
     assert_eq!(known.len(), 2);
     assert!(known.reached(peer(3), &address(3), start + 8 * DAY_MS));
-    assert!(known.forget_the_old(start + 31 * DAY_MS));
-    assert_eq!(known.in_order(), [peer(3)]);
+    assert!(known.forget_the_old(start + 31 * DAY_MS, |_| false));
+    assert_eq!(in_order(&known), [peer(3)]);
     assert!(!known.forget(&peer(3), &address(4)) && known.forget(&peer(3), &address(3)) && known.len() == 0);
+}
+
+#[test]
+fn who_is_here_is_not_forgotten_for_not_being_dialed() {
+    let start = 1_000 * DAY_MS;
+    let mut known = KnownPeers::default();
+    known.reached(peer(1), &address(1), start);
+    known.failed(&peer(1), &address(1), start + 1);
+    let is_here = |other: &PeerId| *other == peer(1);
+    assert!(known.forget_the_old(start + 40 * DAY_MS, is_here), "that nobody answered there is forgotten");
+    assert!(!known.forget_the_old(start + 40 * DAY_MS, is_here));
+    assert!(known.failed(&peer(1), &address(1), start + 40 * DAY_MS) && known.len() == 1, "it was the first time since");
+    assert!(known.forget_the_old(start + 40 * DAY_MS, |_| false) && known.len() == 0);
+}
+
+#[test]
+fn a_host_that_leads_to_others_takes_the_places_of_none_of_their_own_addresses() {
+    let mut known = KnownPeers::default();
+    let through = |port: u16| format!("/ip4/192.0.2.1/tcp/{port}").parse::<Multiaddr>().expect("an address");
+    let led = 2 * PEERS_PER_SOURCE_MAX as u16;
+    for number in 0..led {
+        known.reached(peer(number), &address(number), 1);
+        for port in 0..10 {
+            known.reached(peer(number), &through(1_000 + 10 * number + port), 2 + u64::from(number));
+        }
+    }
+    let has = |known: &KnownPeers, number: u16, at: &Multiaddr| known.addresses(&peer(number)).any(|other| other == at);
+    assert!((0..led).all(|number| has(&known, number, &address(number))));
+    let is_led = |number: &u16| (0..10).any(|port| has(&known, *number, &through(1_000 + 10 * number + port)));
+    assert_eq!((0..led).filter(is_led).count(), PEERS_PER_SOURCE_MAX);
+    assert_eq!(known.addresses(&peer(led - 1)).count(), ADDRESSES_PER_PEER_MAX);
+}
+
+#[test]
+fn who_is_connected_by_a_dial_of_this_node_loses_its_place_to_nobody() {
+    let mut known = KnownPeers::default();
+    let at_one_host = |port: u16| format!("/ip4/192.0.2.1/tcp/{port}").parse::<Multiaddr>().expect("an address");
+    known.reached(peer(0), &at_one_host(1), 0);
+    known.set_open(BTreeSet::from([peer(0)]));
+    for number in 1..50 {
+        known.reached(peer(number), &at_one_host(number), number.into());
+    }
+    for number in 50..450 {
+        known.reached(peer(number), &address(number), number.into());
+    }
+    assert!(known.len() == PEERS_MAX && known.peers().any(|other| *other == peer(0)));
+    known.set_open(BTreeSet::new());
+    known.reached(peer(450), &address(450), 450);
+    assert!(known.len() == PEERS_MAX && known.peers().all(|other| *other != peer(0)));
+}
+
+#[test]
+fn who_has_many_addresses_of_a_network_takes_a_part_of_the_places() {
+    for network in ["/ip4/192.0.2.NUMBER", "/ip6/2001:db8:7:NUMBER::1"] {
+        let mut known = KnownPeers::default();
+        known.reached(peer(0), &address(0), 0);
+        for number in 1..250 {
+            let host = network.replace("NUMBER", &number.to_string());
+            known.reached(peer(number), &format!("{host}/tcp/1").parse().expect("an address"), number.into());
+        }
+        assert_eq!(known.len(), 1 + PEERS_PER_NETWORK_MAX);
+        assert!(known.peers().any(|other| *other == peer(0)));
+    }
 }
 
 #[test]
 fn a_clock_that_stood_wrong_makes_nobody_forgotten_at_once() {
     let now = 20_000 * DAY_MS;
-    for (reached_ms, failed_ms) in [(now + 9_000 * DAY_MS, now), (now, now + 9_000 * DAY_MS)] {
+    for (reached_ms, failed_ms) in [(now + 9_000 * DAY_MS, now), (now, now + 9_000 * DAY_MS), (now - DAY_MS, 5)] {
         let mut known = KnownPeers::default();
         known.reached(peer(1), &address(1), reached_ms);
         known.failed(&peer(1), &address(1), failed_ms);
-        assert!(!known.forget_the_old(now));
         // From here on the clock is right.
+        assert!(!known.forget_the_old(now, |_| false));
         known.failed(&peer(1), &address(1), now);
-        assert!(known.forget_the_old(now + 8 * DAY_MS));
+        assert_eq!(known.len(), 1);
+        known.failed(&peer(1), &address(1), now + 8 * DAY_MS);
+        assert_eq!(known.len(), 0);
     }
 }
 
@@ -173,7 +247,7 @@ fn of_what_somebody_wrote_by_hand_is_taken_what_could_have_been_remembered() {
     let entries = [entry(&there, "/ip4/192.0.2.1/tcp/1"), entry(&own, "/ip4/192.0.2.2/tcp/1"), entry(&peer(3), &relayed)];
     let text = format!(r#"{{ "version": 1, "peers": [ {} ] }}"#, entries.join(","));
     let known = decode(text.as_bytes(), &own).expect("it is sound");
-    assert_eq!(known.in_order(), [there]);
+    assert_eq!(in_order(&known), [there]);
 }
 
 fn names(folder: &Path) -> BTreeSet<String> {
@@ -286,19 +360,22 @@ enum Step {
     Reached(u16, u16, u64),
     Failed(u16, u16, u64),
     Forget(u16, u16),
-    ForgetTheOld(u64),
+    ForgetTheOld(u64, BTreeSet<u16>),
     Authorize(BTreeSet<u16>),
+    Open(BTreeSet<u16>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (peers, places, times) = (|| 0..400u16, || 0..6u16, || 0..40 * DAY_MS);
+    let some = move || proptest::collection::btree_set(peers(), 0..40);
     vec(
         prop_oneof![
             20 => (peers(), places(), times()).prop_map(|(peer, place, at)| Step::Reached(peer, place, at)),
             4 => (peers(), places(), times()).prop_map(|(peer, place, at)| Step::Failed(peer, place, at)),
             1 => (peers(), places()).prop_map(|(peer, place)| Step::Forget(peer, place)),
-            1 => times().prop_map(Step::ForgetTheOld),
-            1 => proptest::collection::btree_set(peers(), 0..40).prop_map(Step::Authorize),
+            1 => (times(), some()).prop_map(|(at, here)| Step::ForgetTheOld(at, here)),
+            1 => some().prop_map(Step::Authorize),
+            1 => some().prop_map(Step::Open),
         ],
         0..600,
     )
@@ -323,13 +400,14 @@ proptest! {
                     let (who, place) = (peer(number), place_of(number, place));
                     known.reached(who, &place, at);
                     let is_first = known.addresses(&who).next() == Some(&place);
-                    let is_out = !known.peers.contains_key(&who) && !known.members.contains(&who);
+                    let is_safe = |peer: &PeerId| known.members.contains(peer) || known.open.contains(peer);
+                    let is_out = !known.peers.contains_key(&who) && !is_safe(&who);
                     prop_assert!(is_first || is_out, "{who} is not remembered");
                     let gone: Vec<_> = before.peers.keys().filter(|peer| !known.peers.contains_key(peer)).collect();
-                    prop_assert!(gone.len() <= 17 && gone.iter().all(|peer| !known.members.contains(peer)));
+                    prop_assert!(gone.len() <= 17 && !gone.iter().any(|peer| is_safe(peer)));
                 }
                 Step::Failed(number, place, at) => {
-                    known.failed(&peer(number), &place_of(number, place), at);
+                    prop_assert_eq!(known.failed(&peer(number), &place_of(number, place), at), known != before);
                 }
                 Step::Forget(number, place) => {
                     let (who, place) = (peer(number), place_of(number, place));
@@ -337,13 +415,18 @@ proptest! {
                     prop_assert_eq!(known.forget(&who, &place), was_there);
                     prop_assert!(known.addresses(&who).all(|known| *known != place));
                 }
-                Step::ForgetTheOld(at) => prop_assert_eq!(known.forget_the_old(at), known != before),
+                Step::ForgetTheOld(at, here) => {
+                    let here: BTreeSet<PeerId> = here.into_iter().map(peer).collect();
+                    prop_assert_eq!(known.forget_the_old(at, |peer| here.contains(peer)), known != before);
+                    prop_assert!(here.iter().all(|peer| known.addresses(peer).eq(before.addresses(peer))));
+                }
+                Step::Open(numbers) => known.set_open(numbers.into_iter().map(peer).collect()),
                 Step::Authorize(numbers) => known.set_members(numbers.into_iter().map(peer).collect()),
             }
             prop_assert!(known.len() <= PEERS_MAX);
             prop_assert!(known.peers.values().all(|addresses| (1..=ADDRESSES_PER_PEER_MAX).contains(&addresses.len())));
         }
-        let order = known.in_order();
+        let order = in_order(&known);
         prop_assert!(order.is_sorted_by_key(|peer| Reverse(known.rank(peer))) && order.len() == known.len());
         let read = written_and_read(&known);
         prop_assert_eq!(&read.peers, &known.peers);

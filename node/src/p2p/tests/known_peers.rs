@@ -62,6 +62,22 @@ async fn an_address_at_which_somebody_else_answers_is_forgotten_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_found_where_it_is_though_a_host_is_silent_where_it_was() {
+    let (folder, hub) = (tempfile::tempdir().expect("a temporary folder"), Setup::new(1).start().await);
+    let moved = Setup::new(2).peer(&hub).start().await;
+    hub.wait_for_peers(|peers| peers.contains(&moved.id)).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = silent.local_addr().expect("bound").port();
+    write_down(folder.path(), &[(moved.id, &format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address"))]);
+    let node = Setup::new(3).peer(&hub).start_in(folder.path()).await;
+    let _dialed = in_time(silent.accept()).await.expect("it is dialed where it was");
+    assert!(node.p2p.reach.connect(moved.id).await, "the dial that is under way lasts longer than anybody waits");
+    node.stop().await;
+    moved.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_denied_is_not_dialed_though_it_was_reached_before() {
     let (folder, allowed) = (tempfile::tempdir().expect("a temporary folder"), Setup::new(1).start().await);
     let denied = node_id_of(&SigningKey::from_bytes(&[9; 32]));
