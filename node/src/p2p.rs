@@ -302,9 +302,14 @@ async fn announce_stored(mut reach: Reach, store: ArtifactStore, bucket: Option<
     if reach.peers.wait_for(|peers| !peers.is_empty()).await.is_err() {
         return;
     }
-    let stored = tokio::task::spawn_blocking(move || store.digests(count_max)).await.unwrap_or_default();
-    let behind = bucket.map(|bucket| bucket.page(None, count_max - stored.len())).unwrap_or_default();
+    let listed = store.clone();
+    let stored = tokio::task::spawn_blocking(move || listed.digests(count_max)).await.unwrap_or_default();
+    let behind = bucket.as_ref().map(|bucket| bucket.page(None, count_max - stored.len())).unwrap_or_default();
     for sha256 in stored.into_iter().chain(behind.into_iter().map(|(sha256, _)| sha256)) {
+        // It can have been lost, or made room, since it was listed.
+        if !store.contains(&sha256) && bucket.as_ref().is_none_or(|bucket| bucket.known_copy(&sha256).is_none()) {
+            continue;
+        }
         reach.provide(sha256).await;
         tokio::time::sleep(ANNOUNCE_PAUSE).await;
     }
